@@ -1,0 +1,32 @@
+//! Named points at phase boundaries, at which tests stop or kill the process.
+//!
+//! Off unless the crate is built with the feature `failpoints`; then `FAILPOINTS=name=return`
+//! ends the process as `kill -9` would, and `FAILPOINTS=name=sleep(5000)` holds it there. The
+//! grammar is that of the crate [`fail`]: `2*off->return` means the third time.
+
+/// Every point that the code names; `tests/tidy.rs` keeps the list true, and the crash tests
+/// kill pupctl at each of them.
+pub const NAMES: &[&str] = &[
+];
+
+/// Starts the points that `FAILPOINTS` names. Call once, first thing in `main`.
+#[cfg(feature = "failpoints")]
+pub fn setup() {
+    // The scenario lives as long as the process: dropping it would clear the points.
+    std::mem::forget(fail::FailScenario::setup());
+}
+
+/// Marks a phase boundary. Costs nothing without the feature `failpoints`.
+pub(crate) fn reach(_name: &str) {
+    #[cfg(feature = "failpoints")]
+    fail::fail_point!(_name, |_| {
+        let _ = rustix::process::kill_process(
+            rustix::process::getpid(),
+            rustix::process::Signal::KILL,
+        );
+        // The signal is asynchronous: nothing may run between it and the end.
+        loop {
+            std::thread::park();
+        }
+    });
+}
