@@ -1,7 +1,12 @@
 //! Schema, migrations and partitions of PostgreSQL event stores.
+pub mod catalog;
 pub mod db;
 pub mod error;
 pub mod failpoint;
+pub mod finding;
+pub mod layout;
+pub mod plan;
+pub mod render;
 pub mod server;
 
 pub use error::{Error, Result};

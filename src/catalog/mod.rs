@@ -1,0 +1,190 @@
+//! A snapshot of what the database has: plain values, so that planning and checking need no
+//! server, and a test writes a catalog by hand.
+
+pub mod bound;
+pub mod index;
+pub mod relation;
+
+use std::collections::BTreeSet;
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+
+use crate::layout::month::Month;
+use crate::layout::name::QualifiedName;
+use crate::layout::{Layout, Role};
+use index::Index;
+use relation::Relation;
+
+/// The server: its version, clock and the settings that limit pupctl.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Server {
+    /// `server_version_num`, for example 150018.
+    pub version_number: i32,
+    /// As the server prints it, for example `15.18 (Debian …)`.
+    pub version: String,
+    /// The server's clock. pupctl uses no other for deciding which month it is.
+    pub now: DateTime<Utc>,
+    /// The role as which statements run.
+    pub role: String,
+    /// The database.
+    pub database: String,
+    /// `max_locks_per_transaction`.
+    pub max_locks_per_transaction: usize,
+    /// `max_connections`.
+    pub max_connections: usize,
+    /// `max_prepared_transactions`.
+    pub max_prepared_transactions: usize,
+    /// A standby, or a session that may only read.
+    pub read_only: bool,
+    /// Whether it replays another server's log.
+    pub standby: bool,
+}
+
+impl Server {
+    /// The major version, 15 of 15.18.
+    #[must_use]
+    pub fn major(&self) -> i32 {
+        self.version_number / 10_000
+    }
+
+    /// The month in which the server is, in UTC.
+    #[must_use]
+    pub fn month(&self) -> Month {
+        // A clock beyond the limits of `Month` is a broken one; the epoch makes that visible
+        // and never makes anything look expired.
+        Month::of(self.now).or_else(|| Month::new(1970, 1)).unwrap_or_else(|| unreachable!())
+    }
+
+    /// How many locks on tables and indexes the server holds for sure, for all sessions
+    /// together (`runtime-config-locks` in the manual).
+    #[must_use]
+    pub fn lock_table(&self) -> usize {
+        self.max_locks_per_transaction * (self.max_connections + self.max_prepared_transactions)
+    }
+}
+
+/// The schema in which the store lives.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Schema {
+    /// Whether it exists.
+    pub exists: bool,
+    /// Whether the role may make tables in it (or make the schema itself, where it is missing).
+    pub may_create: bool,
+}
+
+/// What a table has in a column.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Column {
+    /// Its name.
+    pub name: String,
+    /// Its type, as `format_type` prints it.
+    pub data_type: String,
+    /// Whether it refuses NULL.
+    pub not_null: bool,
+    /// The default's expression.
+    pub default: Option<String>,
+}
+
+/// One of the store's tables: the relation with its partitions, and its columns.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Table {
+    /// The table itself, the root of the tree.
+    pub root: Relation,
+    /// Its columns in their order.
+    pub columns: Vec<Column>,
+}
+
+/// A branch that is being built beside the tree.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unfinished {
+    /// Its comment, which says what it is to become.
+    pub mark: String,
+    /// The branch, with the leaves that it has so far.
+    pub branch: Relation,
+}
+
+/// Which migrations of a set are recorded.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct AppliedMigration {
+    /// Its version.
+    pub version: i64,
+    /// Its name.
+    pub name: String,
+    /// refinery's checksum over version, name and SQL, in decimal digits.
+    pub checksum: String,
+}
+
+/// Everything that commands read about a store, taken in one transaction.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Catalog {
+    /// The server.
+    pub server: Server,
+    /// The name of the store's schema.
+    pub schema_name: String,
+    /// The state of the store's schema.
+    pub schema: Schema,
+    /// The stored layout, where `schema init` has stored one.
+    pub layout: Option<Layout>,
+    /// The applied migrations of pupctl's own tables.
+    pub own_migrations: Vec<AppliedMigration>,
+    /// The applied migrations of the store's tables.
+    pub store_migrations: Vec<AppliedMigration>,
+    /// `events`.
+    pub events: Option<Table>,
+    /// `aggregate_heads`.
+    pub heads: Option<Table>,
+    /// `projection_checkpoints`.
+    pub checkpoints: Option<Table>,
+    /// Branches that are being built beside the tree, to be attached when they are whole.
+    pub unfinished: Vec<Unfinished>,
+    /// DEFAULT partitions that hold rows, where the snapshot was asked to look.
+    pub default_with_rows: Vec<QualifiedName>,
+    /// The names of other relations of the schema that begin like a table of the store.
+    pub other_names: BTreeSet<String>,
+}
+
+impl Catalog {
+    /// A table that the layout divides.
+    #[must_use]
+    pub fn table(&self, role: Role) -> Option<&Table> {
+        match role {
+            Role::Events => self.events.as_ref(),
+            Role::Heads => self.heads.as_ref(),
+        }
+    }
+
+    /// How many locks a statement takes that has to open a whole table: every relation of the
+    /// tree and every index.
+    #[must_use]
+    pub fn locks_of(&self, role: Role) -> usize {
+        self.table(role).map_or(0, |table| {
+            table.root.walk().map(|relation| 1 + relation.indexes.len()).sum()
+        })
+    }
+}
+
+/// The keys that are missing on a relation: the columns of each, as they should be unique.
+#[must_use]
+pub fn missing_keys(relation: &Relation, role: Role) -> Vec<Vec<&'static str>> {
+    let has = |columns: &[&str], primary: bool| {
+        relation.indexes.iter().any(|index| index.is_key_on(columns) && (index.primary || !primary))
+    };
+    let mut missing = Vec::new();
+    if !has(role.key_columns(), true) {
+        missing.push(role.key_columns().to_vec());
+    }
+    if relation.is_leaf() {
+        for column in role.unique_columns() {
+            if !has(&[column], false) {
+                missing.push(vec![*column]);
+            }
+        }
+    }
+    missing
+}
+
+/// The indexes of a relation that the server does not use: a build failed or goes on.
+pub fn invalid_indexes(relation: &Relation) -> impl Iterator<Item = &Index> {
+    relation.indexes.iter().filter(|index| !index.valid)
+}

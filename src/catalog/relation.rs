@@ -1,0 +1,112 @@
+//! Tables and partitions as a tree.
+
+use crate::layout::bounds::Bound;
+use crate::layout::name::QualifiedName;
+
+use super::index::Index;
+
+/// What sort of relation it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RelationKind {
+    /// An ordinary table.
+    Table,
+    /// A table that holds no rows itself, only partitions.
+    Partitioned,
+    /// A foreign table, a view or anything else.
+    Other,
+}
+
+/// How updates and deletes are published (`REPLICA IDENTITY`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ReplicaIdentity {
+    /// By the primary key.
+    #[default]
+    Default,
+    /// By an index.
+    Index,
+    /// By the whole row.
+    Full,
+    /// Not at all.
+    Nothing,
+}
+
+/// A privilege on a table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Grant {
+    /// Who may; `None` is PUBLIC.
+    pub grantee: Option<String>,
+    /// What, for example `SELECT`.
+    pub privilege: String,
+    /// Whether the grantee may pass it on.
+    pub grantable: bool,
+}
+
+/// How much space a relation takes, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Size {
+    /// The rows, with TOAST, free space map and visibility map.
+    pub table: u64,
+    /// The indexes.
+    pub indexes: u64,
+}
+
+/// A table, a branch or a leaf, with what hangs below it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Relation {
+    /// Its OID; what is checked again before anything destructive.
+    pub oid: u32,
+    /// Its name.
+    pub name: QualifiedName,
+    /// What sort it is.
+    pub kind: RelationKind,
+    /// What it holds, where it is a partition.
+    pub bound: Option<Bound>,
+    /// How it is divided, as `pg_get_partkeydef` prints it.
+    pub partition_key: Option<String>,
+    /// A `DETACH … CONCURRENTLY` was interrupted: its rows are invisible through the parent and
+    /// inserts to its range fail.
+    pub detach_pending: bool,
+    /// Who owns it.
+    pub owner: String,
+    /// The privileges that were granted on it, apart from the owner's.
+    pub grants: Vec<Grant>,
+    /// How its updates and deletes are published.
+    pub replica_identity: ReplicaIdentity,
+    /// The planner's estimate of its rows; `None` before the first VACUUM or ANALYZE.
+    pub rows: Option<u64>,
+    /// Its size, where it was asked for.
+    pub size: Option<Size>,
+    /// Its indexes.
+    pub indexes: Vec<Index>,
+    /// Its partitions, in the order of their bounds' text.
+    pub partitions: Vec<Relation>,
+}
+
+impl Relation {
+    /// Whether it holds rows.
+    #[must_use]
+    pub fn is_leaf(&self) -> bool {
+        self.kind != RelationKind::Partitioned
+    }
+
+    /// This relation and all below, parents before their partitions.
+    pub fn walk(&self) -> impl Iterator<Item = &Relation> {
+        let mut stack = vec![self];
+        std::iter::from_fn(move || {
+            let next = stack.pop()?;
+            stack.extend(next.partitions.iter().rev());
+            Some(next)
+        })
+    }
+
+    /// The leaves of the tree; the relation itself where it is not partitioned.
+    pub fn leaves(&self) -> impl Iterator<Item = &Relation> {
+        self.walk().filter(|relation| relation.is_leaf())
+    }
+
+    /// The partition for rows that no other takes.
+    #[must_use]
+    pub fn default_partition(&self) -> Option<&Relation> {
+        self.partitions.iter().find(|partition| partition.bound == Some(Bound::Default))
+    }
+}

@@ -1,0 +1,27 @@
+//! Detaches that were interrupted between their two phases.
+
+use crate::catalog::Catalog;
+use crate::layout::Role;
+use crate::render;
+
+use super::Finding;
+
+/// Partitions whose detach is pending: new statements see none of their rows, and inserts to
+/// their range fail, until the detach is finished.
+#[must_use]
+pub fn check(catalog: &Catalog) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for role in Role::ALL {
+        let Some(table) = catalog.table(role) else { continue };
+        for parent in table.root.walk() {
+            for partition in parent.partitions.iter().filter(|p| p.detach_pending) {
+                let message = "its detach was interrupted: rows are invisible, inserts fail";
+                findings.push(
+                    Finding::error("pending_detach", &partition.name, message)
+                        .remedy(render::finalize_detach(&parent.name, &partition.name)),
+                );
+            }
+        }
+    }
+    findings
+}

@@ -1,0 +1,66 @@
+//! Partitions that the layout names and the database lacks.
+
+use crate::catalog::Catalog;
+use crate::catalog::relation::Relation;
+use crate::layout::desired::{self, DesiredPartition};
+use crate::layout::month::Month;
+use crate::layout::{Layout, Role};
+
+use super::Finding;
+
+/// Missing contexts, hash shares and months. A month that is over is a gap, one that is to come
+/// a warning; the current month, a context or a hash share is an error, since inserts fail.
+#[must_use]
+pub fn check(layout: &Layout, catalog: &Catalog, months: &[Month]) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for role in Role::ALL {
+        let Some(table) = catalog.table(role) else { continue };
+        let wanted = desired::partitions(layout, role, months);
+        compare(&table.root, &wanted, catalog.server.month(), &mut findings);
+    }
+    findings
+}
+
+fn compare(
+    existing: &Relation,
+    wanted: &[DesiredPartition],
+    current: Month,
+    findings: &mut Vec<Finding>,
+) {
+    for partition in wanted {
+        let bounds = |p: &&Relation| p.bound.as_ref().is_some_and(|b| b.covers(&partition.bound));
+        match existing.partitions.iter().find(bounds) {
+            // A partition that only covers the wanted one is the off-grid check's business.
+            Some(found) if found.bound.as_ref() == Some(&partition.bound) => {
+                compare(found, &partition.partitions, current, findings);
+            }
+            Some(_) => {}
+            None => findings.push(absent(existing, partition, current)),
+        }
+    }
+}
+
+fn absent(parent: &Relation, wanted: &DesiredPartition, current: Month) -> Finding {
+    let name = &parent.name;
+    let mut remedy = "pupctl partitions ensure".to_owned();
+    let finding = match wanted.bound.as_month() {
+        Some(month) if month < current => {
+            let message = format!("no partition for {month}: late events of that month fail");
+            remedy = format!("pupctl partitions ensure --from {month}");
+            Finding::warning("gap", name, message)
+        }
+        Some(month) if month == current => {
+            let message = format!("no partition for the current month, {month}: inserts fail");
+            Finding::error("missing_month", name, message)
+        }
+        Some(month) => {
+            let message = format!("no partition for {month}, which the layout keeps ready");
+            Finding::warning("missing_month", name, message)
+        }
+        None => {
+            let message = format!("no partition for {}: inserts fail", wanted.bound);
+            Finding::error("missing_partition", name, message)
+        }
+    };
+    finding.remedy(remedy)
+}

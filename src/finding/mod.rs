@@ -1,0 +1,89 @@
+//! What is wrong with a store, or soon will be: one file a check, all pure, shared by
+//! `partitions check` and whatever else asks.
+
+pub mod default_rows;
+pub mod detach;
+pub mod indexes;
+pub mod keys;
+pub mod lock_budget;
+pub mod missing;
+pub mod off_grid;
+pub mod table;
+pub mod unfinished;
+
+use serde::Serialize;
+
+use crate::catalog::Catalog;
+use crate::error::Result;
+use crate::layout::{self, Layout};
+use crate::plan::ensure::earliest_month;
+
+/// How much it matters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Severity {
+    /// It will fail unless something is done.
+    Warning,
+    /// Events are refused, hidden or unprotected now.
+    Error,
+}
+
+/// One thing that a check found.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Finding {
+    /// The check, for example `missing_month`; stable, for machines.
+    pub check: &'static str,
+    /// How much it matters.
+    pub severity: Severity,
+    /// The table, partition or index.
+    pub object: String,
+    /// What is wrong.
+    pub message: String,
+    /// The command that mends it.
+    pub remedy: Option<String>,
+}
+
+impl Finding {
+    pub(crate) fn error(
+        check: &'static str,
+        object: impl ToString,
+        message: impl Into<String>,
+    ) -> Self {
+        let object = object.to_string();
+        Self { check, severity: Severity::Error, object, message: message.into(), remedy: None }
+    }
+
+    pub(crate) fn warning(
+        check: &'static str,
+        object: impl ToString,
+        message: impl Into<String>,
+    ) -> Self {
+        Self { severity: Severity::Warning, ..Self::error(check, object, message) }
+    }
+
+    pub(crate) fn remedy(mut self, command: impl Into<String>) -> Self {
+        self.remedy = Some(command.into());
+        self
+    }
+}
+
+/// All checks on the partitions of a store, errors first.
+pub fn check(layout: &Layout, catalog: &Catalog) -> Result<Vec<Finding>> {
+    let current = catalog.server.month();
+    let months =
+        layout::wanted_months(current, layout.months_ahead, None, earliest_month(catalog))?;
+    let mut findings = table::check(layout, catalog);
+    findings.extend(detach::check(catalog));
+    findings.extend(missing::check(layout, catalog, &months));
+    findings.extend(unfinished::check(catalog));
+    findings.extend(default_rows::check(catalog));
+    findings.extend(off_grid::check(layout, catalog));
+    findings.extend(keys::check(layout, catalog));
+    findings.extend(indexes::check(catalog));
+    findings.extend(lock_budget::check(layout, catalog));
+    findings.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
+    Ok(findings)
+}
+
+#[cfg(test)]
+mod tests;

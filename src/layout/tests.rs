@@ -1,0 +1,96 @@
+use super::desired::partitions;
+use super::levels::PartitionBy;
+use super::*;
+
+fn layout(by: PartitionBy, contexts: &[&str]) -> Layout {
+    let levels = by.levels(None, 2).expect("levels");
+    let contexts = contexts.iter().map(|&name| Context::new(name)).collect();
+    Layout::new(Tables::default(), levels, contexts, MONTHS_AHEAD).expect("a layout")
+}
+
+fn months() -> Vec<Month> {
+    let first: Month = "2026-11".parse().expect("a month");
+    first.through(first.plus(1)).collect()
+}
+
+fn outline(by: PartitionBy, role: Role) -> Vec<String> {
+    fn lines(partitions: &[desired::DesiredPartition], depth: usize, into: &mut Vec<String>) {
+        for partition in partitions {
+            let key = if partition.key { " key" } else { "" };
+            into.push(format!("{}{}{key}", "  ".repeat(depth), partition.suffix));
+            lines(&partition.partitions, depth + 1, into);
+        }
+    }
+    let mut outline = Vec::new();
+    lines(&partitions(&layout(by, &["Identity"]), role, &months()), 0, &mut outline);
+    outline
+}
+
+#[test]
+fn each_layout_divides_events() {
+    assert!(outline(PartitionBy::None, Role::Events).is_empty());
+    assert_eq!(outline(PartitionBy::Context, Role::Events), ["identity key"]);
+    assert_eq!(outline(PartitionBy::Month, Role::Events), ["2026_11 key", "2026_12 key"]);
+    assert_eq!(
+        outline(PartitionBy::ContextMonth, Role::Events),
+        ["identity", "  2026_11 key", "  2026_12 key"]
+    );
+    assert_eq!(
+        outline(PartitionBy::ContextHash, Role::Events),
+        ["identity key", "  hash_00 key", "  hash_01 key"]
+    );
+    assert_eq!(outline(PartitionBy::HashMonth, Role::Events).len(), 6);
+}
+
+#[test]
+fn heads_follow_only_the_levels_whose_columns_they_have() {
+    assert!(outline(PartitionBy::Month, Role::Heads).is_empty());
+    assert_eq!(outline(PartitionBy::ContextMonth, Role::Heads), ["identity key"]);
+    assert_eq!(outline(PartitionBy::HashMonth, Role::Heads), ["hash_00 key", "hash_01 key"]);
+}
+
+#[test]
+fn one_month_branch_takes_the_roots_key() {
+    let mut mixed = layout(PartitionBy::Context, &["Identity", "Analytics"]);
+    assert!(mixed.root_has_key(Role::Events));
+    mixed.contexts[1].levels = Some(vec![Level::Month]);
+    assert!(!mixed.root_has_key(Role::Events));
+    assert!(mixed.root_has_key(Role::Heads));
+}
+
+#[test]
+fn the_stored_form_reads_back_and_newer_forms_are_refused() {
+    let mut mixed = layout(PartitionBy::ContextHash, &["Identity"]);
+    mixed.contexts.push(Context { name: "Billing".to_owned(), levels: Some(vec![]) });
+    assert_eq!(Layout::from_json(mixed.to_json()).expect("reads back"), mixed);
+
+    let mut newer = mixed.to_json();
+    newer["form"] = serde_json::json!(2);
+    let error = Layout::from_json(newer).expect_err("a newer form");
+    assert!(error.message().contains("newer pupctl"), "{error}");
+}
+
+#[test]
+fn differences_are_named() {
+    let have = layout(PartitionBy::ContextMonth, &["Identity"]);
+    assert!(have.differences(&have).is_empty());
+    let want = layout(PartitionBy::Hash, &["Identity"]);
+    let lines = have.differences(&want);
+    assert!(lines[0].starts_with("levels: the store has context, then month"), "{lines:?}");
+}
+
+#[test]
+fn wanted_months_fill_the_gap_from_the_earliest() {
+    let current: Month = "2026-11".parse().expect("a month");
+    let wanted = |from: Option<&str>, earliest: Option<&str>| {
+        let parse = |text: &str| text.parse().expect("a month");
+        wanted_months(current, 1, from.map(parse), earliest.map(parse)).map(|months| months.len())
+    };
+    assert_eq!(wanted(None, None).expect("months"), 2);
+    assert_eq!(wanted(Some("2026-09"), None).expect("months"), 4);
+    assert_eq!(wanted(None, Some("2026-10")).expect("months"), 3);
+    // A start in the future never leaves out the current month.
+    assert_eq!(wanted(Some("2027-05"), None).expect("months"), 2);
+    assert!(wanted(Some("1900-01"), None).is_ok());
+    assert!(wanted_months(current, 2400, None, None).is_err());
+}

@@ -1,0 +1,71 @@
+//! The lock budget: what the server's lock table holds, and what a store of so many leaves asks
+//! of it.
+//!
+//! A statement that cannot leave out partitions locks every leaf and every index. When the lock
+//! table is full the server answers "out of shared memory", to everybody. So pupctl compares
+//! before it makes anything: leaves × (1 + indexes) against `max_locks_per_transaction` ×
+//! (`max_connections` + `max_prepared_transactions`).
+
+use crate::catalog::{Catalog, Server};
+use crate::error::{Error, Result};
+use crate::layout::Role;
+
+/// The most partitions that are made in one transaction.
+pub const PARTITIONS_PER_TRANSACTION_MAX: usize = 50;
+
+/// Locks that making one partition takes: the table, its TOAST table and that one's index, its
+/// indexes and the parent's that they are attached to, each once.
+const LOCKS_PER_NEW_PARTITION: usize = 14;
+
+/// `check` warns from this share of the lock table on, in percent.
+pub const WARN_PERCENT: usize = 50;
+
+/// How many partitions one transaction may make on this server: 50, or fewer where the lock
+/// table is small. Half of the table is left to everybody else.
+pub fn partitions_per_transaction(server: &Server) -> Result<usize> {
+    let affordable = server.lock_table() / 2 / LOCKS_PER_NEW_PARTITION;
+    if affordable == 0 {
+        return Err(Error::refused(format!(
+            "the server's lock table holds {} locks, too few to make a partition",
+            server.lock_table()
+        ))
+        .hint(raise(server, 4 * LOCKS_PER_NEW_PARTITION)));
+    }
+    Ok(affordable.min(PARTITIONS_PER_TRANSACTION_MAX))
+}
+
+/// Refuses new leaves that would leave a table which no statement can open as a whole.
+pub fn refuse_too_many(catalog: &Catalog, role: Role, new_leaves: usize) -> Result<()> {
+    let locks = catalog.locks_of(role) + new_leaves * (1 + role.indexes_per_leaf());
+    let capacity = catalog.server.lock_table();
+    if new_leaves == 0 || locks <= capacity {
+        return Ok(());
+    }
+    let leaves = catalog.table(role).map_or(0, |table| table.root.leaves().count()) + new_leaves;
+    let table = match role {
+        Role::Events => "events",
+        Role::Heads => "aggregate heads",
+    };
+    Err(Error::refused(format!(
+        "{leaves} leaves of the {table} table would need {locks} locks in a statement that opens \
+         all of them; the server's lock table holds {capacity}"
+    ))
+    .hint(format!("{}; or choose fewer months, contexts or hash partitions", raise(&catalog.server, locks))))
+}
+
+/// The setting that the server would need for so many locks, in words.
+#[must_use]
+pub fn raise(server: &Server, locks: usize) -> String {
+    format!(
+        "set max_locks_per_transaction = {} in postgresql.conf and restart the server",
+        needed(server, locks)
+    )
+}
+
+/// `max_locks_per_transaction` for so many locks and half as many again for everybody else,
+/// rounded up to the next multiple of 64.
+#[must_use]
+pub fn needed(server: &Server, locks: usize) -> usize {
+    let sessions = (server.max_connections + server.max_prepared_transactions).max(1);
+    (locks * 3 / 2).div_ceil(sessions).next_multiple_of(64)
+}

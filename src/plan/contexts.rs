@@ -1,0 +1,75 @@
+//! Plans new contexts: the layout learns them, then their partitions are made.
+
+use crate::catalog::Catalog;
+use crate::error::{Error, Result};
+use crate::layout::levels::Level;
+use crate::layout::month::Month;
+use crate::layout::{Context, Layout, Role, describe};
+
+use super::init::{own_tables, store_layout};
+use super::step::Plan;
+use super::ensure;
+
+/// Plans the contexts that the store does not know yet, and whatever partitions they lack.
+pub fn add(layout: &Layout, catalog: &Catalog, new: &[Context], months: &[Month]) -> Result<Plan> {
+    let mut wanted = layout.clone();
+    for context in new {
+        match layout.context(&context.name) {
+            None => wanted.contexts.push(context.clone()),
+            Some(known) => refuse_other_levels(layout, known, context)?,
+        }
+    }
+    // Checks names, doubles, and levels of one's own on a layout that has none.
+    let wanted =
+        Layout::new(wanted.tables, wanted.levels, wanted.contexts, wanted.months_ahead)?;
+    refuse_months_below_a_key(&wanted, catalog)?;
+
+    let mut plan = Plan::default();
+    plan.steps.extend(own_tables(&wanted, catalog)?);
+    if wanted != *layout {
+        plan.steps.push(store_layout(&wanted, catalog));
+    }
+    let partitions = ensure::plan(&wanted, catalog, months)?;
+    plan.steps.extend(partitions.steps);
+    plan.problems = partitions.problems;
+    if !wanted.has_context_level() {
+        plan.notes.push(format!(
+            "the layout {} has no context level: contexts are kept for later, and no partition \
+             is needed for them",
+            wanted.partition_by()
+        ));
+    }
+    Ok(plan)
+}
+
+fn refuse_other_levels(layout: &Layout, known: &Context, asked: &Context) -> Result<()> {
+    let have = layout.levels_below(Role::Events, known);
+    let want = layout.levels_below(Role::Events, asked);
+    if asked.levels.is_none() || have == want {
+        return Ok(());
+    }
+    Err(Error::refused(format!(
+        "the context {} is there already, and divided otherwise",
+        known.name
+    ))
+    .detail(format!("the store has {}, the request says {}", describe(&have), describe(&want))))
+}
+
+/// A month branch below a root with the aggregate key cannot be attached: PostgreSQL wants
+/// `created_at` in that key, and with it two events could share a version.
+fn refuse_months_below_a_key(wanted: &Layout, catalog: &Catalog) -> Result<()> {
+    let Some(events) = &catalog.events else { return Ok(()) };
+    let keyed = events.root.indexes.iter().any(|index| index.unique && index.valid);
+    let months = wanted.contexts.iter().find(|context| {
+        context.levels.as_ref().is_some_and(|levels| levels.contains(&Level::Month))
+    });
+    match months {
+        Some(context) if keyed && wanted.has_month_level() => Err(Error::refused(format!(
+            "the context {} cannot be divided by month here: {} carries the key of every event, \
+             and a parent's key would have to contain created_at",
+            context.name, events.root.name
+        ))
+        .hint("divide the context by hash, or make the store with a month level from the start")),
+        _ => Ok(()),
+    }
+}

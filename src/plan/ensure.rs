@@ -1,0 +1,428 @@
+//! Plans the partitions that the layout names and the catalog lacks.
+//!
+//! A leaf is made LIKE its parent, then attached: SHARE UPDATE EXCLUSIVE on the parent, so
+//! readers and writers go on (`PARTITION OF` would lock them out). A branch is built beside the
+//! tree and attached when it is whole, so that no live branch is ever half covered.
+
+use std::collections::BTreeSet;
+
+use crate::catalog::relation::Relation;
+use crate::catalog::Catalog;
+use crate::error::{Error, Result};
+use crate::layout::bounds::Bound;
+use crate::layout::desired::{self, DesiredPartition};
+use crate::layout::month::Month;
+use crate::layout::name::{self, QualifiedName};
+use crate::layout::{Layout, Role};
+
+use super::budget;
+use super::step::{Action, NewPartition, Plan, Step};
+
+/// Plans what is missing for these months. `catalog` must hold the tables of the layout.
+pub fn plan(layout: &Layout, catalog: &Catalog, months: &[Month]) -> Result<Plan> {
+    let mut planner = Planner {
+        catalog,
+        batch: budget::partitions_per_transaction(&catalog.server)?,
+        names: catalog.other_names.clone(),
+        units: Vec::new(),
+        plan: Plan::default(),
+    };
+    for role in Role::ALL {
+        let table = catalog.table(role).ok_or_else(|| {
+            Error::refused(format!(
+                "the table {} is missing",
+                layout.table(&catalog.schema_name, role)
+            ))
+            .hint("make it: pupctl schema init")
+        })?;
+        planner.names.extend(table.root.walk().map(|relation| relation.name.name.clone()));
+    }
+    planner
+        .names
+        .extend(catalog.unfinished.iter().flat_map(|u| u.branch.walk()).map(|r| r.name.name.clone()));
+    for role in Role::ALL {
+        let Some(table) = catalog.table(role) else { continue };
+        let wanted = desired::partitions(layout, role, months);
+        let before = planner.new_leaves(role);
+        planner.grow(role, &Parent::of(&table.root, true), &table.root, &wanted);
+        budget::refuse_too_many(catalog, role, planner.new_leaves(role) - before)?;
+    }
+    planner.finish();
+    Ok(planner.plan)
+}
+
+/// Whether the plan should refresh statistics: partitions were added to a table that has rows.
+#[must_use]
+pub fn analyze(layout: &Layout, catalog: &Catalog, plan: &Plan) -> Option<Step> {
+    let added = plan.new_partitions().any(|partition| partition.role == Role::Events);
+    let has_rows = catalog
+        .events
+        .as_ref()
+        .is_some_and(|table| table.root.leaves().any(|leaf| leaf.rows.unwrap_or(0) > 0));
+    if !added || !has_rows {
+        return None;
+    }
+    let table = layout.table(&catalog.schema_name, Role::Events);
+    let mut step = Step::new(
+        format!("Analyze {}", table.name),
+        "autovacuum never analyzes a partitioned table, and the planner needs to know the new \
+         partitions",
+        vec![Action::Analyze(table)],
+    );
+    step.transaction = super::Transaction::Forbidden;
+    Some(step)
+}
+
+/// The table to which partitions are added, as the planner needs it: it may be in the catalog,
+/// or only in the plan.
+struct Parent<'a> {
+    name: QualifiedName,
+    relation: &'a Relation,
+    /// Whether it carries the aggregate key, which LIKE then copies.
+    has_key: bool,
+    /// Whether readers and writers can reach it, so that it must be locked with care.
+    live: bool,
+    default: Option<QualifiedName>,
+}
+
+impl<'a> Parent<'a> {
+    fn of(relation: &'a Relation, live: bool) -> Self {
+        Self {
+            name: relation.name.clone(),
+            relation,
+            live,
+            has_key: relation.indexes.iter().any(|index| index.primary && index.valid),
+            default: relation.default_partition().map(|default| default.name.clone()),
+        }
+    }
+}
+
+/// What must be in one transaction, and how many tables it makes.
+struct Unit {
+    parent: Option<QualifiedName>,
+    what: String,
+    role: Role,
+    tables: usize,
+    actions: Vec<Action>,
+}
+
+struct Planner<'a> {
+    catalog: &'a Catalog,
+    batch: usize,
+    names: BTreeSet<String>,
+    units: Vec<Unit>,
+    plan: Plan,
+}
+
+impl Planner<'_> {
+    fn new_leaves(&self, role: Role) -> usize {
+        let is_leaf = |action: &&Action| matches!(action, Action::CreatePartition(new) if new.role == role && new.level.is_none());
+        self.units.iter().flat_map(|unit| &unit.actions).filter(is_leaf).count()
+    }
+
+    /// Adds to `existing` what it lacks of `wanted`.
+    fn grow(
+        &mut self,
+        role: Role,
+        parent: &Parent<'_>,
+        existing: &Relation,
+        wanted: &[DesiredPartition],
+    ) {
+        for partition in wanted {
+            let same = existing.partitions.iter().find(|p| p.bound.as_ref() == Some(&partition.bound));
+            match same {
+                Some(same) => self.descend(role, same, partition),
+                None if self.is_taken(existing, partition) => {}
+                None => self.add(role, parent, partition),
+            }
+        }
+    }
+
+    fn descend(&mut self, role: Role, existing: &Relation, wanted: &DesiredPartition) {
+        if existing.detach_pending {
+            self.plan.problems.push(format!(
+                "{} is half detached: its rows are invisible and inserts to it fail",
+                existing.name
+            ));
+            return;
+        }
+        let Some(level) = &wanted.level else { return };
+        if existing.partition_key.as_deref() == Some(level.partition_key().as_str()) {
+            self.grow(role, &Parent::of(existing, true), existing, &wanted.partitions);
+        } else {
+            self.plan.problems.push(format!(
+                "{} holds {} but is not divided by {level}, as the layout says",
+                existing.name, wanted.bound
+            ));
+        }
+    }
+
+    /// Whether another partition covers the wanted one, or stands in its way.
+    fn is_taken(&mut self, existing: &Relation, wanted: &DesiredPartition) -> bool {
+        for other in &existing.partitions {
+            let Some(bound) = &other.bound else { continue };
+            if bound.covers(&wanted.bound) {
+                return true;
+            }
+            if bound.overlaps(&wanted.bound) {
+                self.plan.problems.push(format!(
+                    "{} cannot be made: {} ({bound}) lies across its bounds",
+                    wanted.bound, other.name
+                ));
+                return true;
+            }
+        }
+        false
+    }
+
+    fn add(&mut self, role: Role, parent: &Parent<'_>, wanted: &DesiredPartition) {
+        let mark = unfinished_mark(&parent.name, &wanted.bound);
+        if let Some(found) = self.catalog.unfinished.iter().find(|branch| branch.mark == mark) {
+            let branch = &found.branch;
+            self.grow(role, &Parent::of(branch, false), branch, &wanted.partitions);
+            self.attach_branch(role, parent, &branch.name, wanted);
+            return;
+        }
+        let Some(name) = self.choose_name(&parent.name, wanted) else { return };
+        if wanted.level.is_none() {
+            self.add_leaf(role, parent, name, wanted);
+        } else if wanted.leaves() < self.batch {
+            self.add_small_branch(role, parent, name, wanted);
+        } else {
+            self.add_large_branch(role, parent, name, wanted);
+        }
+    }
+
+    /// The name of a new partition; `None`, with a problem noted, when a table of that name is
+    /// there that is not a partition of ours: it may hold data that belongs here.
+    fn choose_name(&mut self, parent: &QualifiedName, wanted: &DesiredPartition) -> Option<QualifiedName> {
+        let plain = name::joined(&parent.name, &wanted.suffix);
+        if self.catalog.other_names.contains(&plain) {
+            self.plan.problems.push(format!(
+                "{} cannot be made: a table named {} is there and is not a partition of {}",
+                wanted.bound,
+                parent.sibling(plain.as_str()),
+                parent.name
+            ));
+            return None;
+        }
+        let chosen = if self.names.contains(&plain) {
+            name::hashed(&plain, &wanted.bound.to_string())
+        } else {
+            plain
+        };
+        self.names.insert(chosen.clone());
+        Some(parent.sibling(chosen))
+    }
+
+    fn add_leaf(
+        &mut self,
+        role: Role,
+        parent: &Parent<'_>,
+        name: QualifiedName,
+        wanted: &DesiredPartition,
+    ) {
+        let actions = vec![
+            Action::CreatePartition(self.new_partition(role, parent, &name, wanted)),
+            attach(parent, name, wanted),
+        ];
+        self.push(parent.live.then(|| parent.name.clone()), wanted, role, 1, actions);
+    }
+
+    /// A branch that fits into one transaction: it is made, filled and attached in it.
+    fn add_small_branch(
+        &mut self,
+        role: Role,
+        parent: &Parent<'_>,
+        name: QualifiedName,
+        wanted: &DesiredPartition,
+    ) {
+        let branch = self.new_partition(role, parent, &name, wanted);
+        let inner = Parent {
+            name: name.clone(),
+            relation: parent.relation,
+            has_key: wanted.key,
+            live: false,
+            default: None,
+        };
+        let mut actions = vec![Action::CreatePartition(branch)];
+        for leaf in &wanted.partitions {
+            let Some(leaf_name) = self.choose_name(&name, leaf) else { return };
+            actions.push(Action::CreatePartition(self.new_partition(role, &inner, &leaf_name, leaf)));
+            actions.push(attach(&inner, leaf_name, leaf));
+        }
+        actions.push(attach(parent, name, wanted));
+        let tables = 1 + wanted.leaves();
+        self.push(Some(parent.name.clone()), wanted, role, tables, actions);
+    }
+
+    /// A branch that takes several transactions: it carries a mark until it is attached, by
+    /// which a later run finds and finishes it.
+    fn add_large_branch(
+        &mut self,
+        role: Role,
+        parent: &Parent<'_>,
+        name: QualifiedName,
+        wanted: &DesiredPartition,
+    ) {
+        let actions = vec![
+            Action::CreatePartition(self.new_partition(role, parent, &name, wanted)),
+            Action::MarkUnfinished {
+                branch: name.clone(),
+                mark: unfinished_mark(&parent.name, &wanted.bound),
+            },
+        ];
+        self.push(None, wanted, role, 1, actions);
+        let inner = Parent {
+            name: name.clone(),
+            relation: parent.relation,
+            has_key: wanted.key,
+            live: false,
+            default: None,
+        };
+        for leaf in &wanted.partitions {
+            let Some(leaf_name) = self.choose_name(&name, leaf) else { return };
+            self.add_leaf(role, &inner, leaf_name, leaf);
+        }
+        self.attach_branch(role, parent, &name, wanted);
+    }
+
+    fn attach_branch(
+        &mut self,
+        role: Role,
+        parent: &Parent<'_>,
+        branch: &QualifiedName,
+        wanted: &DesiredPartition,
+    ) {
+        let actions = vec![
+            attach(parent, branch.clone(), wanted),
+            Action::ClearUnfinished(branch.clone()),
+        ];
+        // Attaching locks every leaf of the branch: a transaction of its own.
+        self.push(Some(parent.name.clone()), wanted, role, self.batch, actions);
+    }
+
+    fn new_partition(
+        &self,
+        role: Role,
+        parent: &Parent<'_>,
+        name: &QualifiedName,
+        wanted: &DesiredPartition,
+    ) -> NewPartition {
+        let primary = wanted.key && !parent.has_key;
+        let mut keys = Vec::new();
+        if primary {
+            keys.push(role.key_columns().to_vec());
+        }
+        if wanted.level.is_none() {
+            keys.extend(role.unique_columns().iter().map(|column| vec![*column]));
+        }
+        let relation = parent.relation;
+        NewPartition {
+            role,
+            parent: parent.name.clone(),
+            name: name.clone(),
+            bound: wanted.bound.clone(),
+            level: wanted.level.clone(),
+            keys,
+            primary,
+            owner: Some(relation.owner.clone())
+                .filter(|owner| *owner != self.catalog.server.role),
+            grants: relation.grants.clone(),
+            replica_identity: relation.replica_identity,
+        }
+    }
+
+    fn push(
+        &mut self,
+        parent: Option<QualifiedName>,
+        wanted: &DesiredPartition,
+        role: Role,
+        tables: usize,
+        actions: Vec<Action>,
+    ) {
+        self.units.push(Unit { parent, what: wanted.bound.to_string(), role, tables, actions });
+    }
+
+    /// Packs the units into steps, each a transaction of at most `batch` new tables.
+    fn finish(&mut self) {
+        let mut pending: Vec<Unit> = Vec::new();
+        let mut tables = 0;
+        for unit in std::mem::take(&mut self.units) {
+            let other_table = pending.first().is_some_and(|first| first.role != unit.role);
+            if !pending.is_empty() && (tables + unit.tables > self.batch || other_table) {
+                self.plan.steps.push(step(std::mem::take(&mut pending)));
+                tables = 0;
+            }
+            tables += unit.tables;
+            pending.push(unit);
+        }
+        if !pending.is_empty() {
+            self.plan.steps.push(step(pending));
+        }
+    }
+}
+
+fn attach(parent: &Parent<'_>, partition: QualifiedName, wanted: &DesiredPartition) -> Action {
+    Action::Attach {
+        parent: parent.name.clone(),
+        partition,
+        bound: wanted.bound.clone(),
+        default: parent.default.clone(),
+    }
+}
+
+/// One transaction: the parents are locked first, so that a wait happens before any work.
+fn step(units: Vec<Unit>) -> Step {
+    let (first, last) = (units[0].what.clone(), units[units.len() - 1].what.clone());
+    let table = match units[0].role {
+        Role::Events => "events",
+        Role::Heads => "aggregate heads",
+    };
+    let title = if units.len() == 1 {
+        format!("Make {first} of {table}")
+    } else {
+        format!("Make {first} to {last} of {table}")
+    };
+    let mut parents: Vec<_> = units.iter().filter_map(|unit| unit.parent.clone()).collect();
+    let mut seen = BTreeSet::new();
+    parents.retain(|parent| seen.insert(parent.clone()));
+    let mut actions: Vec<_> = parents.into_iter().map(Action::LockParent).collect();
+    actions.extend(units.into_iter().flat_map(|unit| unit.actions));
+    Step::new(title, "the layout names these partitions and the database lacks them", actions)
+}
+
+/// The comment that a branch carries while it is being built.
+#[must_use]
+pub fn unfinished_mark(parent: &QualifiedName, bound: &Bound) -> String {
+    format!("{UNFINISHED_PREFIX}{bound} of {}", parent.name)
+}
+
+/// How the comment on a branch that is being built begins.
+pub const UNFINISHED_PREFIX: &str = "pupctl: unfinished partition ";
+
+/// The earliest month that a table has a partition of, wherever in the tree.
+#[must_use]
+pub fn earliest_month(catalog: &Catalog) -> Option<Month> {
+    let root = &catalog.events.as_ref()?.root;
+    root.walk().filter_map(|relation| relation.bound.as_ref()).filter_map(Bound::as_month).min()
+}
+
+/// Refuses to work on a store with a detach that was interrupted: until it is finished, rows
+/// are invisible and inserts fail, and changes to the parent would leave the partition out.
+pub fn refuse_pending_detach(catalog: &Catalog) -> Result<()> {
+    for role in Role::ALL {
+        let Some(table) = catalog.table(role) else { continue };
+        for parent in table.root.walk() {
+            let Some(pending) = parent.partitions.iter().find(|p| p.detach_pending) else { continue };
+            return Err(Error::refused(format!(
+                "the detach of {} from {} was interrupted: its rows are invisible and inserts \
+                 to it fail",
+                pending.name, parent.name
+            ))
+            .hint(crate::render::finalize_detach(&parent.name, &pending.name)));
+        }
+    }
+    Ok(())
+}
+

@@ -1,0 +1,210 @@
+//! Plans a new store: pupctl's own tables, the stored layout, the three parents as migrations,
+//! then the partitions.
+
+use crate::catalog::index::Index;
+use crate::catalog::relation::{Relation, RelationKind, ReplicaIdentity};
+use crate::catalog::{Catalog, Table};
+use crate::error::{Error, Result};
+use crate::finding::table;
+use crate::layout::levels::Level;
+use crate::layout::month::Month;
+use crate::layout::name::QualifiedName;
+use crate::layout::{Layout, Role};
+
+use super::ensure;
+use super::step::{Action, Migration, MigrationSet, Plan, Step};
+
+/// The migrations of pupctl's own tables, by version.
+pub const OWN_MIGRATIONS: &[(i64, &str)] = &[(1, "own_tables")];
+
+/// The migrations of the store's tables, by version. Generated files have the same numbers.
+pub const STORE_MIGRATIONS: &[(i64, &str)] =
+    &[(1, "heads_and_checkpoints"), (2, "events"), (3, "indexes")];
+
+/// Plans what makes the store as `layout` says, or what an interrupted run left undone.
+pub fn plan(layout: &Layout, catalog: &Catalog, months: &[Month]) -> Result<Plan> {
+    refuse_another_layout(layout, catalog)?;
+    let mut plan = Plan::default();
+    if !catalog.schema.exists {
+        plan.steps.push(Step::new(
+            format!("Make the schema {}", catalog.schema_name),
+            "the store lives in it",
+            vec![Action::CreateSchema(catalog.schema_name.clone())],
+        ));
+    }
+    plan.steps.extend(own_tables(layout, catalog)?);
+    if catalog.layout.as_ref() != Some(layout) {
+        plan.steps.push(store_layout(layout, catalog));
+    }
+    plan.steps.extend(parents(layout, catalog)?);
+    let made = with_parents(layout, catalog);
+    let partitions = ensure::plan(layout, &made, months)?;
+    plan.steps.extend(partitions.steps);
+    plan.notes = partitions.notes;
+    plan.problems = partitions.problems;
+    note_contexts(layout, &mut plan);
+    Ok(plan)
+}
+
+/// The step that stores the layout.
+#[must_use]
+pub fn store_layout(layout: &Layout, catalog: &Catalog) -> Step {
+    Step::new(
+        "Store the layout",
+        "later commands read it: the catalog alone cannot tell an empty store's layout",
+        vec![Action::StoreLayout {
+            schema: catalog.schema_name.clone(),
+            layout: Box::new(layout.clone()),
+        }],
+    )
+}
+
+/// The steps that bring pupctl's own tables to this version.
+pub fn own_tables(layout: &Layout, catalog: &Catalog) -> Result<Vec<Step>> {
+    let newest = OWN_MIGRATIONS.last().map_or(0, |(version, _)| *version);
+    if let Some(later) = catalog.own_migrations.iter().find(|m| m.version > newest) {
+        return Err(Error::refused(format!(
+            "a newer pupctl has changed the store's own tables (to version {})",
+            later.version
+        ))
+        .hint("install that version of pupctl, or a later one"));
+    }
+    let missing = OWN_MIGRATIONS
+        .iter()
+        .filter(|(version, _)| !catalog.own_migrations.iter().any(|m| m.version == *version));
+    Ok(missing
+        .map(|&(version, name)| {
+            let migration = migration(MigrationSet::Own, version, name, layout, catalog);
+            Step::new(
+                "Make pupctl's own tables",
+                "they hold the layout and the journal of operations",
+                vec![Action::Migrate(migration)],
+            )
+        })
+        .collect())
+}
+
+fn migration(
+    set: MigrationSet,
+    version: i64,
+    name: &'static str,
+    layout: &Layout,
+    catalog: &Catalog,
+) -> Migration {
+    Migration {
+        set,
+        version,
+        name,
+        schema: catalog.schema_name.clone(),
+        layout: Box::new(layout.clone()),
+    }
+}
+
+/// A layout that is stored may be replaced only while none of the tables exists.
+fn refuse_another_layout(layout: &Layout, catalog: &Catalog) -> Result<()> {
+    let Some(stored) = &catalog.layout else { return Ok(()) };
+    let differences = stored.differences(layout);
+    let untouched = catalog.events.is_none() && catalog.heads.is_none();
+    if differences.is_empty() || untouched {
+        return Ok(());
+    }
+    Err(Error::refused(format!(
+        "the schema {} has a store with another layout",
+        catalog.schema_name
+    ))
+    .details(differences)
+    .hint("run it without layout options to keep the stored layout, or use another schema: --schema"))
+}
+
+/// The steps that make, or only record, the three tables and their indexes.
+fn parents(layout: &Layout, catalog: &Catalog) -> Result<Vec<Step>> {
+    let differences = table::differences(layout, catalog);
+    if !differences.is_empty() {
+        return Err(Error::refused(format!(
+            "tables are there already in schema {}, and differ from what the layout needs",
+            catalog.schema_name
+        ))
+        .details(differences)
+        .hint("choose another schema (--schema) or other table names ([tables] in pupctl.toml)"));
+    }
+    let is_there = |version| match version {
+        1 => catalog.heads.is_some() && catalog.checkpoints.is_some(),
+        2 => catalog.events.is_some(),
+        _ => table::has_indexes(catalog),
+    };
+    let pending = STORE_MIGRATIONS
+        .iter()
+        .filter(|(version, _)| !catalog.store_migrations.iter().any(|m| m.version == *version));
+    let mut steps = Vec::new();
+    for &(version, name) in pending {
+        let migration = migration(MigrationSet::Store, version, name, layout, catalog);
+        let title = name.replace('_', " ");
+        steps.push(if is_there(version) {
+            Step::new(
+                format!("Record migration {version}, {title}"),
+                "the tables are there already, as the layout needs them",
+                vec![Action::RecordMigration(migration)],
+            )
+        } else {
+            Step::new(
+                format!("Apply migration {version}, {title}"),
+                "parents are made by migrations, partitions by `pupctl partitions ensure`",
+                vec![Action::Migrate(migration)],
+            )
+        });
+    }
+    Ok(steps)
+}
+
+fn note_contexts(layout: &Layout, plan: &mut Plan) {
+    if !layout.has_context_level() && !layout.contexts.is_empty() {
+        plan.notes.push(format!(
+            "the layout {} has no context level: the contexts are kept for later",
+            layout.partition_by()
+        ));
+    }
+    if layout.has_context_level() && layout.contexts.is_empty() {
+        plan.notes.push(
+            "no context yet, so no event can be stored: pupctl contexts add Identity,Billing"
+                .to_owned(),
+        );
+    }
+}
+
+/// The catalog as it will be when the migrations are applied, so that the partitions below the
+/// parents can be planned in one go.
+fn with_parents(layout: &Layout, catalog: &Catalog) -> Catalog {
+    let mut made = catalog.clone();
+    let table = |role| Table { root: root(layout, role, catalog), columns: Vec::new() };
+    made.heads.get_or_insert_with(|| table(Role::Heads));
+    made.events.get_or_insert_with(|| table(Role::Events));
+    made
+}
+
+fn root(layout: &Layout, role: Role, catalog: &Catalog) -> Relation {
+    let key = Index {
+        unique: true,
+        primary: true,
+        valid: true,
+        method: "btree".to_owned(),
+        columns: role.key_columns().iter().map(|&column| column.to_owned()).collect(),
+        ..Index::default()
+    };
+    let name: QualifiedName = layout.table(&catalog.schema_name, role);
+    let level = layout.levels_of(role).first().map(Level::partition_key);
+    Relation {
+        oid: 0,
+        name,
+        kind: if level.is_some() { RelationKind::Partitioned } else { RelationKind::Table },
+        bound: None,
+        partition_key: level,
+        detach_pending: false,
+        owner: catalog.server.role.clone(),
+        grants: Vec::new(),
+        replica_identity: ReplicaIdentity::Default,
+        rows: None,
+        size: None,
+        indexes: if layout.root_has_key(role) { vec![key] } else { Vec::new() },
+        partitions: Vec::new(),
+    }
+}

@@ -1,0 +1,12 @@
+//! The difference between what the layout wants and what the catalog has, as steps.
+//!
+//! Planning is a pure function of a layout, a catalog and a request: no database, no clock, no
+//! environment. So `--dry-run` is simply not executing.
+
+pub mod budget;
+pub mod contexts;
+pub mod ensure;
+pub mod init;
+pub mod step;
+
+pub use step::{Action, Migration, MigrationSet, NewPartition, Plan, Step, Transaction};

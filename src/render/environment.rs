@@ -1,0 +1,165 @@
+//! The template environment. Its formatter refuses every value that did not come out of a
+//! quoting filter, and it has no other filters, so nothing unquoted can reach a statement.
+//!
+//! | filter | takes | gives |
+//! |---|---|---|
+//! | `ident` | a string | `"name"` |
+//! | `idents` | a list of strings | `"a", "b"` |
+//! | `table` | `{schema, name}` | `"schema"."name"` |
+//! | `literal` | a string | `'text'` |
+//! | `keyword` | upper-case words | themselves |
+
+use std::sync::LazyLock;
+
+use minijinja::{Environment, Error, ErrorKind, UndefinedBehavior, Value};
+
+use crate::layout::name::QualifiedName;
+
+use super::quote;
+
+/// Values for a template: `values! { name, keys => [columns] }`.
+macro_rules! values {
+    (@value $key:ident) => { $key };
+    (@value $key:ident $value:expr) => { $value };
+    ($($key:ident $(=> $value:expr)?),* $(,)?) => {
+        minijinja::Value::from_iter([$((
+            stringify!($key),
+            minijinja::Value::from(minijinja::value::Serde(&$crate::render::environment::values!(@value $key $($value)?))),
+        )),*])
+    };
+}
+pub(crate) use values;
+
+macro_rules! templates {
+    ($($name:literal),* $(,)?) => {
+        &[$(($name, include_str!(concat!("../../templates/", $name, ".sql.j2")))),*]
+    };
+}
+
+/// Every template; `tests/tidy.rs` compares the list with the folder.
+const TEMPLATES: &[(&str, &str)] = templates![
+    "layout/select",
+    "layout/store",
+    "migration/history",
+    "migration/own/V1__own_tables",
+    "migration/record",
+    "migration/select",
+    "migration/store/V1__heads_and_checkpoints",
+    "migration/store/V2__events",
+    "migration/store/V3__indexes",
+    "operation/end",
+    "operation/interrupted",
+    "operation/list",
+    "operation/start",
+    "partition/attach",
+    "partition/create",
+    "partition/create_brin",
+    "partition/finalize_detach",
+    "partition/grant",
+    "partition/has_rows",
+    "partition/keys",
+    "partition/owner",
+    "partition/reindex",
+    "partition/replica_identity",
+    "table/analyze",
+    "table/clear_comment",
+    "table/comment",
+    "table/lock_parent",
+    "table/partition_by",
+    "table/schema",
+];
+
+static ENVIRONMENT: LazyLock<Environment<'static>> = LazyLock::new(environment);
+
+fn environment() -> Environment<'static> {
+    let mut environment = Environment::empty();
+    environment.set_undefined_behavior(UndefinedBehavior::Strict);
+    environment.set_formatter(|out, _state, value| {
+        if value.is_safe() || value.is_integer() {
+            // Both are what a quoting filter, or a number, wrote.
+            return out.write_str(&value.to_string()).map_err(Error::from);
+        }
+        Err(refuse(format!("the value {value:?} is not quoted")))
+    });
+    environment.add_filter("ident", |name: String| safe(quote::ident(&name)));
+    environment.add_filter("idents", |names: Vec<String>| {
+        let quoted: Vec<_> = names.iter().map(|name| quote::ident(name)).collect();
+        safe(quoted.join(", "))
+    });
+    environment.add_filter("literal", |text: String| safe(quote::literal(&text)));
+    environment.add_filter("table", |name: Value| -> Result<Value, Error> {
+        let part = |key| name.get_attr(key).map(|part| part.as_str().map(str::to_owned));
+        match (part("schema")?, part("name")?) {
+            (Some(schema), Some(name)) => {
+                Ok(safe(quote::table(&QualifiedName::new(schema, name))))
+            }
+            _ => Err(refuse("not a qualified name".to_owned())),
+        }
+    });
+    environment.add_filter("keyword", |word: String| -> Result<Value, Error> {
+        if !word.is_empty() && word.chars().all(|c| c.is_ascii_uppercase() || c == ' ') {
+            return Ok(safe(word));
+        }
+        Err(refuse(format!("{word:?} is not a keyword")))
+    });
+    for (name, source) in TEMPLATES {
+        if let Err(error) = environment.add_template(name, source) {
+            // A template that does not parse is a bug of the build; the unit test below finds it.
+            unreachable!("{name}: {error}");
+        }
+    }
+    environment
+}
+
+fn safe(sql: String) -> Value {
+    Value::from_safe_string(sql)
+}
+
+fn refuse(message: String) -> Error {
+    Error::new(ErrorKind::InvalidOperation, message)
+}
+
+/// Marks SQL that [`quote`] has made.
+pub(super) fn quoted(sql: String) -> Value {
+    safe(sql)
+}
+
+/// Renders a template of this crate.
+///
+/// # Panics
+///
+/// When the template uses a value that it was not given or that is not quoted: a bug of this
+/// crate that its tests find, never a matter of input.
+pub(crate) fn render(name: &str, values: &Value) -> String {
+    let rendered = ENVIRONMENT.get_template(name).and_then(|template| template.render(values));
+    match rendered {
+        Ok(sql) => sql,
+        Err(error) => unreachable!("{name}: {error:#}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_template_parses() {
+        for (name, _) in TEMPLATES {
+            assert!(ENVIRONMENT.get_template(name).is_ok(), "{name}");
+        }
+    }
+
+    #[test]
+    fn an_unquoted_value_does_not_reach_a_statement() {
+        let refused = |source: &str| {
+            let value = values! { table => "x; DROP TABLE events" };
+            ENVIRONMENT.render_str(source, value).expect_err("must be refused").to_string()
+        };
+        assert!(refused("DROP TABLE {{ table }}").contains("not quoted"));
+        assert!(refused("DROP TABLE {{ table ~ 'y' }}").contains("not quoted"));
+        assert!(refused("DROP TABLE {{ table|keyword }}").contains("not a keyword"));
+        // The way round the quoting that other environments offer does not exist.
+        assert!(refused("DROP TABLE {{ table|safe }}").contains("safe"));
+        assert!(refused("DROP TABLE {{ missing }}").contains("undefined"));
+    }
+}

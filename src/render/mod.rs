@@ -1,0 +1,40 @@
+//! Plans become statements here, and nowhere else: every identifier and literal passes one
+//! quoting mechanism that a template cannot forget (see [`environment`]).
+
+pub mod environment;
+pub mod quote;
+pub mod script;
+
+pub use script::{Lock, LockMode, RenderedMigration, RenderedStep, Script, Statement};
+
+use crate::layout::name::QualifiedName;
+use environment::{render, values};
+
+/// `ALTER TABLE … DETACH PARTITION … FINALIZE`, which ends an interrupted detach.
+#[must_use]
+pub fn finalize_detach(parent: &QualifiedName, partition: &QualifiedName) -> String {
+    statement("partition/finalize_detach", &values! { parent, partition })
+}
+
+/// `ALTER TABLE … ADD PRIMARY KEY` or `ADD UNIQUE`, for a leaf that lost a key.
+#[must_use]
+pub fn add_key(table: &QualifiedName, columns: &[&str], primary: bool) -> String {
+    statement("partition/keys", &values! { name => table, keys => [columns], primary })
+}
+
+/// `REINDEX INDEX CONCURRENTLY`, for an index that the server does not use.
+#[must_use]
+pub fn reindex(index: &QualifiedName) -> String {
+    statement("partition/reindex", &values! { index })
+}
+
+/// `CREATE INDEX CONCURRENTLY … USING brin`, for a leaf without its index on time.
+#[must_use]
+pub fn create_brin(table: &QualifiedName) -> String {
+    statement("partition/create_brin", &values! { table })
+}
+
+/// A statement that is shown to people, with its semicolon.
+fn statement(template: &str, values: &minijinja::Value) -> String {
+    format!("{};", render(template, values))
+}

@@ -1,0 +1,95 @@
+//! Quoting of identifiers and literals, independent of the server's settings.
+
+use chrono::{DateTime, Utc};
+
+use crate::layout::bounds::{Bound, Edge};
+use crate::layout::name::QualifiedName;
+
+/// An identifier, always in double quotes.
+#[must_use]
+pub fn ident(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}
+
+/// A schema-qualified identifier.
+#[must_use]
+pub fn table(name: &QualifiedName) -> String {
+    format!("{}.{}", ident(&name.schema), ident(&name.name))
+}
+
+/// A string literal. With a backslash it is written as `E'…'`, which means the same whatever
+/// `standard_conforming_strings` says.
+#[must_use]
+pub fn literal(text: &str) -> String {
+    let doubled = text.replace('\'', "''");
+    if doubled.contains('\\') {
+        format!("E'{}'", doubled.replace('\\', "\\\\"))
+    } else {
+        format!("'{doubled}'")
+    }
+}
+
+/// An instant as a full `timestamptz` literal in UTC, so that the session's time zone and date
+/// style do not matter.
+#[must_use]
+pub fn instant(instant: DateTime<Utc>) -> String {
+    literal(&instant.format("%Y-%m-%d %H:%M:%S%.f+00").to_string())
+}
+
+/// The clause of `ATTACH PARTITION` for a bound.
+#[must_use]
+pub fn bound(bound: &Bound) -> String {
+    match bound {
+        Bound::List(values) => {
+            let literals: Vec<_> = values
+                .iter()
+                .map(|value| value.as_deref().map_or_else(|| "NULL".to_owned(), literal))
+                .collect();
+            format!("FOR VALUES IN ({})", literals.join(", "))
+        }
+        Bound::Range { from, to } => format!("FOR VALUES FROM ({}) TO ({})", edge(from), edge(to)),
+        Bound::Hash { modulus, remainder } => {
+            format!("FOR VALUES WITH (MODULUS {modulus}, REMAINDER {remainder})")
+        }
+        Bound::Default => "DEFAULT".to_owned(),
+        // Never planned: the planner leaves alone what it does not know.
+        Bound::Other(text) => text.clone(),
+    }
+}
+
+fn edge(edge: &Edge) -> String {
+    match edge {
+        Edge::Min => "MINVALUE".to_owned(),
+        Edge::At(at) => instant(*at),
+        Edge::Max => "MAXVALUE".to_owned(),
+    }
+}
+
+/// Text that may stand in a `--` comment: on one line, whatever a name holds.
+#[must_use]
+pub fn comment(text: &str) -> String {
+    text.split(char::is_control).collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quotes_and_backslashes_stay_inside() {
+        assert_eq!(ident("a\"; DROP TABLE events; --"), "\"a\"\"; DROP TABLE events; --\"");
+        assert_eq!(literal("it's"), "'it''s'");
+        assert_eq!(literal("back\\slash'"), "E'back\\\\slash'''");
+        assert_eq!(comment("a\n; DROP TABLE events"), "a ; DROP TABLE events");
+    }
+
+    #[test]
+    fn bounds_are_full_utc_literals() {
+        let month = Bound::month("2026-12".parse().expect("a month"));
+        assert_eq!(
+            bound(&month),
+            "FOR VALUES FROM ('2026-12-01 00:00:00+00') TO ('2027-01-01 00:00:00+00')"
+        );
+        assert_eq!(bound(&Bound::context("O'Neill")), "FOR VALUES IN ('O''Neill')");
+    }
+}

@@ -1,0 +1,347 @@
+//! A plan as statements: what `--dry-run` prints and what the executor runs is one value.
+
+use std::fmt;
+use std::fmt::Write as _;
+
+use minijinja::Value;
+use serde::Serialize;
+
+use crate::catalog::relation::ReplicaIdentity;
+use crate::layout::Layout;
+use crate::layout::Role;
+use crate::layout::name::QualifiedName;
+use crate::plan::{Action, Migration, MigrationSet, NewPartition, Plan, Step, Transaction};
+
+use super::environment::{quoted, render, values};
+use super::quote;
+
+/// The locks on tables that pupctl's statements take, weakest first (`explicit-locking` in the
+/// manual).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum LockMode {
+    /// What a SELECT takes.
+    AccessShare,
+    /// What an INSERT takes.
+    RowExclusive,
+    /// Against other DDL and VACUUM; readers and writers go on.
+    ShareUpdateExclusive,
+    /// Against writers; readers go on.
+    Share,
+    /// Against everybody.
+    AccessExclusive,
+}
+
+impl fmt::Display for LockMode {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::AccessShare => "ACCESS SHARE",
+            Self::RowExclusive => "ROW EXCLUSIVE",
+            Self::ShareUpdateExclusive => "SHARE UPDATE EXCLUSIVE",
+            Self::Share => "SHARE",
+            Self::AccessExclusive => "ACCESS EXCLUSIVE",
+        })
+    }
+}
+
+/// The strongest lock that a statement takes on tables that others use.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Lock {
+    /// Which.
+    pub mode: LockMode,
+    /// On what.
+    pub on: QualifiedName,
+}
+
+/// One statement, why it is there, and the locks that it takes on what others use.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Statement {
+    /// The SQL, without the final semicolon unless it is a whole migration.
+    pub sql: String,
+    /// Why it is there.
+    pub why: String,
+    /// The locks on tables that others can reach; a table that the step itself makes is not one.
+    pub locks: Vec<Lock>,
+}
+
+/// A migration ready for refinery.
+#[derive(Debug, Clone)]
+pub struct RenderedMigration {
+    /// The migration, with its checksum.
+    pub migration: refinery::Migration,
+    /// The table that records it.
+    pub history: QualifiedName,
+    /// Whether it is only recorded, because its tables are there.
+    pub record_only: bool,
+}
+
+/// A step with its statements.
+#[derive(Debug, Clone, Serialize)]
+pub struct RenderedStep {
+    /// What it does.
+    pub title: String,
+    /// Why.
+    pub why: String,
+    /// Whether the statements are one transaction.
+    pub transaction: Transaction,
+    /// Whether it destroys anything.
+    pub destroys: bool,
+    /// The statements.
+    pub statements: Vec<Statement>,
+    /// The migration, where the step is one: the runner applies it instead of the statements.
+    #[serde(skip)]
+    pub migration: Option<RenderedMigration>,
+    /// How many partitions it makes.
+    pub partitions: usize,
+}
+
+/// A plan as statements.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct Script {
+    /// The steps in order.
+    pub steps: Vec<RenderedStep>,
+}
+
+/// The table that records the migrations of a set.
+#[must_use]
+pub fn history_table(schema: &str, set: MigrationSet) -> QualifiedName {
+    QualifiedName::new(schema, match set {
+        MigrationSet::Own => "pupctl_history",
+        MigrationSet::Store => "pupctl_schema_history",
+    })
+}
+
+/// The table that holds the stored layout.
+#[must_use]
+pub fn layout_table(schema: &str) -> QualifiedName {
+    QualifiedName::new(schema, "pupctl_layout")
+}
+
+/// The table that holds the journal of operations.
+#[must_use]
+pub fn operations_table(schema: &str) -> QualifiedName {
+    QualifiedName::new(schema, "pupctl_operations")
+}
+
+impl Script {
+    /// Renders a plan.
+    #[must_use]
+    pub fn of(plan: &Plan) -> Self {
+        Self { steps: plan.steps.iter().map(step).collect() }
+    }
+
+    /// The script as text that psql runs as it is, each statement with its reason and locks.
+    #[must_use]
+    pub fn to_sql(&self, command: &str) -> String {
+        let mut text = format!("-- pupctl {}\n\\set ON_ERROR_STOP on\n", quote::comment(command));
+        let count = self.steps.len();
+        for (position, step) in self.steps.iter().enumerate() {
+            let title = quote::comment(&step.title);
+            let why = quote::comment(&step.why);
+            let _ = write!(text, "\n-- Step {} of {count}: {title}.\n", position + 1);
+            let _ = writeln!(text, "-- Why: {why}.");
+            step.write_sql(&mut text);
+        }
+        text
+    }
+}
+
+impl RenderedStep {
+    fn write_sql(&self, text: &mut String) {
+        let transaction = self.transaction == Transaction::Required;
+        if transaction {
+            text.push_str("BEGIN;\nSET LOCAL lock_timeout = '1s';\n");
+        }
+        for statement in &self.statements {
+            let _ = writeln!(text, "-- {}.", quote::comment(&statement.why));
+            for lock in &statement.locks {
+                let on = quote::comment(&lock.on.to_string());
+                let _ = writeln!(text, "-- Lock: {} on {on}.", lock.mode);
+            }
+            text.push_str(statement.sql.trim_end().trim_end_matches(';'));
+            text.push_str(";\n");
+        }
+        if transaction {
+            text.push_str("COMMIT;\n");
+        }
+    }
+}
+
+fn step(step: &Step) -> RenderedStep {
+    let mut migration = None;
+    let mut statements = Vec::new();
+    for action in &step.actions {
+        match action {
+            Action::Migrate(wanted) => migration = Some(rendered_migration(wanted, false)),
+            Action::RecordMigration(wanted) => migration = Some(rendered_migration(wanted, true)),
+            other => statements.extend(action_statements(other)),
+        }
+    }
+    if let Some(migration) = &migration {
+        statements.extend(migration.statements());
+    }
+    let made = |action: &&Action| matches!(action, Action::CreatePartition(_));
+    RenderedStep {
+        title: step.title.clone(),
+        why: step.why.clone(),
+        transaction: step.transaction,
+        destroys: step.destroys,
+        statements,
+        migration,
+        partitions: step.actions.iter().filter(made).count(),
+    }
+}
+
+fn plain(sql: String, why: impl Into<String>) -> Statement {
+    Statement { sql, why: why.into(), locks: Vec::new() }
+}
+
+fn action_statements(action: &Action) -> Vec<Statement> {
+    match action {
+        Action::CreateSchema(schema) => {
+            vec![plain(render("table/schema", &values! { schema }), "The store lives in it")]
+        }
+        Action::StoreLayout { schema, layout } => vec![store_layout(schema, layout)],
+        Action::LockParent(table) => vec![Statement {
+            sql: render("table/lock_parent", &values! { table }),
+            why: "Wait here, before any work; readers and writers go on".to_owned(),
+            locks: vec![Lock { mode: LockMode::ShareUpdateExclusive, on: table.clone() }],
+        }],
+        Action::CreatePartition(partition) => create_partition(partition),
+        Action::MarkUnfinished { branch: table, mark } => vec![plain(
+            render("table/comment", &values! { table, comment => mark }),
+            "If this run is interrupted, the next one finds the branch by this mark",
+        )],
+        Action::ClearUnfinished(table) => {
+            vec![plain(render("table/clear_comment", &values! { table }), "The branch is whole")]
+        }
+        Action::Attach { parent, partition, bound, default } => {
+            let mut locks =
+                vec![Lock { mode: LockMode::ShareUpdateExclusive, on: parent.clone() }];
+            locks.extend(default.iter().map(|default| Lock {
+                mode: LockMode::AccessExclusive,
+                on: default.clone(),
+            }));
+            let bounds = quoted(quote::bound(bound));
+            vec![Statement {
+                sql: render("partition/attach", &values! { parent, partition, bound => bounds }),
+                why: format!("Rows of {bound} go to it from here on"),
+                locks,
+            }]
+        }
+        Action::Analyze(table) => vec![Statement {
+            sql: render("table/analyze", &values! { table }),
+            why: "Autovacuum never does it on a partitioned table".to_owned(),
+            locks: vec![Lock { mode: LockMode::ShareUpdateExclusive, on: table.clone() }],
+        }],
+        // Rendered as a whole step, because refinery applies them.
+        Action::Migrate(_) | Action::RecordMigration(_) => Vec::new(),
+    }
+}
+
+fn store_layout(schema: &str, layout: &Layout) -> Statement {
+    let table = layout_table(schema);
+    let json = layout.to_json().to_string();
+    plain(
+        render("layout/store", &values! { table, layout => json }),
+        "Later commands read the layout from here",
+    )
+}
+
+fn create_partition(partition: &NewPartition) -> Vec<Statement> {
+    let NewPartition { parent, name, level, keys, primary, .. } = partition;
+    let kind = if level.is_some() { "branch" } else { "leaf" };
+    let mut statements = vec![Statement {
+        sql: render("partition/create", &values! { name, parent, level }),
+        why: format!("A {kind} for {}, made beside its parent", partition.bound),
+        locks: vec![Lock { mode: LockMode::AccessShare, on: parent.clone() }],
+    }];
+    if !keys.is_empty() {
+        statements.push(plain(
+            render("partition/keys", &values! { name, keys, primary }),
+            "Its own keys, which the parent cannot have",
+        ));
+    }
+    for grant in &partition.grants {
+        let values = values! {
+            name, privilege => grant.privilege, grantee => grant.grantee, grantable => grant.grantable,
+        };
+        statements.push(plain(render("partition/grant", &values), "As on its parent"));
+    }
+    if matches!(partition.replica_identity, ReplicaIdentity::Full | ReplicaIdentity::Nothing) {
+        let full = partition.replica_identity == ReplicaIdentity::Full;
+        statements.push(plain(
+            render("partition/replica_identity", &values! { name, full }),
+            "As on its parent",
+        ));
+    }
+    // Last, since after it only a member of the owning role may change the table.
+    if let Some(owner) = &partition.owner {
+        statements.push(plain(
+            render("partition/owner", &values! { name, owner }),
+            "As on its parent",
+        ));
+    }
+    statements
+}
+
+fn rendered_migration(wanted: &Migration, record_only: bool) -> RenderedMigration {
+    let sql = migration_sql(wanted);
+    let file = format!("V{}__{}", wanted.version, wanted.name);
+    match refinery::Migration::unapplied(&file, &sql) {
+        Ok(migration) => RenderedMigration {
+            migration,
+            history: history_table(&wanted.schema, wanted.set),
+            record_only,
+        },
+        // The names are constants of this crate.
+        Err(error) => unreachable!("{file}: {error}"),
+    }
+}
+
+/// The SQL of a migration of this version of pupctl.
+#[must_use]
+pub fn migration_sql(wanted: &Migration) -> String {
+    let schema = wanted.schema.as_str();
+    let layout = &wanted.layout;
+    let level = |role| layout.levels_of(role).into_iter().next();
+    let values: Value = values! {
+        layout => layout_table(schema),
+        operations => operations_table(schema),
+        events => layout.table(schema, Role::Events),
+        heads => layout.table(schema, Role::Heads),
+        checkpoints => layout.checkpoints(schema),
+        events_level => level(Role::Events),
+        heads_level => level(Role::Heads),
+        root_has_key => layout.root_has_key(Role::Events),
+    };
+    let folder = match wanted.set {
+        MigrationSet::Own => "own",
+        MigrationSet::Store => "store",
+    };
+    render(&format!("migration/{folder}/V{}__{}", wanted.version, wanted.name), &values)
+}
+
+impl RenderedMigration {
+    /// What refinery will do, as statements, for `--dry-run`.
+    fn statements(&self) -> Vec<Statement> {
+        let history = &self.history;
+        let values = values! {
+            history,
+            version => self.migration.version(),
+            name => self.migration.name(),
+            checksum => self.migration.checksum().to_string(),
+        };
+        let mut statements =
+            vec![plain(render("migration/history", &values), "Where migrations are recorded")];
+        if !self.record_only {
+            let sql = self.migration.sql().unwrap_or_default().to_owned();
+            statements.push(plain(sql, format!("Migration {}", self.migration)));
+        }
+        statements.push(plain(
+            render("migration/record", &values),
+            "Recorded in the transaction that applies it",
+        ));
+        statements
+    }
+}
