@@ -74,29 +74,29 @@ impl Error {
     ///
     /// `doing` completes the sentence "failed while …", for example `reading the catalog`.
     pub fn database(doing: &str, source: postgres::Error) -> Self {
+        Self::reported(doing, &source).because(source)
+    }
+
+    /// The same, for an error that another one owns.
+    pub(crate) fn reported(doing: &str, source: &postgres::Error) -> Self {
         let Some(reported) = source.as_db_error() else {
             // The display of `postgres::Error` hides its cause ("error communicating with the
             // server"), so the chain is told.
             let kind = if source.is_closed() { Kind::Connection } else { Kind::Database };
-            let mut error = Self::new(kind, format!("failed while {doing}: {}", chain(&source)));
-            error.0.source = Some(Box::new(source));
-            return error;
+            return Self::new(kind, format!("failed while {doing}: {}", chain(source)));
         };
-        let kind = match reported.code().code() {
+        let code = reported.code().code();
+        let kind = match code {
             // 57P01 to 57P03: the server shuts down, crashed, or does not accept sessions yet.
             "57P01" | "57P02" | "57P03" => Kind::Connection,
             _ => Kind::Database,
         };
-        let code = reported.code().code().to_owned();
-        let mut error = Self::new(
-            kind,
-            format!("failed while {doing}: {} (SQLSTATE {code})", reported.message()),
-        );
+        let message = format!("failed while {doing}: {} (SQLSTATE {code})", reported.message());
+        let mut error = Self::new(kind, message);
         error.0.details.extend(reported.detail().map(str::to_owned));
         error.0.details.extend(reported.where_().map(|place| format!("where: {place}")));
         error.0.hint = reported.hint().map(str::to_owned);
-        error.0.sqlstate = Some(code);
-        error.0.source = Some(Box::new(source));
+        error.0.sqlstate = Some(code.to_owned());
         error
     }
 

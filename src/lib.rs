@@ -5,6 +5,8 @@ pub mod error;
 pub mod failpoint;
 pub mod finding;
 pub mod layout;
+pub mod migration;
+pub mod operation;
 pub mod plan;
 pub mod render;
 pub mod server;

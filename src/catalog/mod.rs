@@ -113,6 +113,8 @@ pub struct AppliedMigration {
     pub name: String,
     /// refinery's checksum over version, name and SQL, in decimal digits.
     pub checksum: String,
+    /// When it was applied, as refinery writes it (RFC 3339).
+    pub applied_on: String,
 }
 
 /// Everything that commands read about a store, taken in one transaction.

@@ -1,0 +1,190 @@
+//! Runs a script: the only place that writes DDL.
+//!
+//! Every transaction runs under `lock_timeout`: many short tries instead of one long wait,
+//! because whoever waits for a lock makes everybody else wait behind it.
+
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::time::{Duration, Instant};
+
+use postgres::Client;
+
+use crate::error::{Error, Kind, Result};
+use crate::failpoint::reach;
+use crate::migration;
+use crate::plan::Transaction;
+use crate::render::{Lock, RenderedStep};
+
+use super::blockers::{self, Blocker};
+use super::{Interrupt, Locked};
+
+/// How long to try for locks. Never a last try without a timeout.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LockLimits {
+    /// `lock_timeout` of the first try; each further try doubles it.
+    pub first: Duration,
+    /// `lock_timeout` of the longest try.
+    pub longest: Duration,
+    /// How long to go on trying a step before giving up.
+    pub budget: Duration,
+}
+
+impl Default for LockLimits {
+    fn default() -> Self {
+        Self {
+            first: Duration::from_millis(100),
+            longest: Duration::from_secs(1),
+            budget: Duration::from_secs(30),
+        }
+    }
+}
+
+/// Told how a run goes on, for a progress bar.
+pub trait Progress {
+    /// A step begins.
+    fn begin(&mut self, step: &RenderedStep);
+    /// A step did not get its locks; these sessions hold them.
+    fn blocked(&mut self, step: &RenderedStep, blockers: &[Blocker]);
+    /// A step is done.
+    fn done(&mut self, step: &RenderedStep);
+}
+
+/// Says nothing.
+#[derive(Debug, Default)]
+pub struct Silent;
+
+impl Progress for Silent {
+    fn begin(&mut self, _step: &RenderedStep) {}
+    fn blocked(&mut self, _step: &RenderedStep, _blockers: &[Blocker]) {}
+    fn done(&mut self, _step: &RenderedStep) {}
+}
+
+/// Runs the steps in order, each until it succeeds or its budget is used up.
+pub fn execute(
+    locked: &mut Locked,
+    steps: &[RenderedStep],
+    limits: LockLimits,
+    interrupt: &Interrupt,
+    progress: &mut dyn Progress,
+) -> Result<()> {
+    for step in steps {
+        interrupt.check()?;
+        progress.begin(step);
+        reach("execute::before_step");
+        climb(locked.client(), step, limits, interrupt, progress)?;
+        reach("execute::after_step");
+        progress.done(step);
+    }
+    Ok(())
+}
+
+/// The ladder: short tries, each a little longer, with pauses of random length between them so
+/// that the queue behind the lock drains.
+fn climb(
+    client: &mut Client,
+    step: &RenderedStep,
+    limits: LockLimits,
+    interrupt: &Interrupt,
+    progress: &mut dyn Progress,
+) -> Result<()> {
+    let start = Instant::now();
+    let mut timeout = limits.first;
+    loop {
+        let error = match attempt(client, step, timeout) {
+            Ok(()) => return Ok(()),
+            Err(error) if is_transient(&error) => error,
+            Err(error) => return Err(error),
+        };
+        interrupt.check()?;
+        let blockers = blockers::find(client, &locks(step))?;
+        if start.elapsed() + timeout >= limits.budget {
+            return Err(exhausted(step, limits, &blockers, error));
+        }
+        progress.blocked(step, &blockers);
+        std::thread::sleep(jitter(timeout));
+        timeout = (timeout * 2).min(limits.longest);
+    }
+}
+
+fn attempt(client: &mut Client, step: &RenderedStep, timeout: Duration) -> Result<()> {
+    let milliseconds = timeout.as_millis().max(1);
+    if let Some(migration) = &step.migration {
+        // refinery opens the transaction, so the setting is the session's until it is done.
+        set(client, &format!("SET lock_timeout = {milliseconds}"))?;
+        let outcome = migration::apply(client, migration);
+        if !client.is_closed() {
+            set(client, "RESET lock_timeout")?;
+        }
+        return outcome;
+    }
+    match step.transaction {
+        Transaction::Required => transact(client, step, milliseconds),
+        Transaction::Forbidden => {
+            set(client, &format!("SET lock_timeout = {milliseconds}"))?;
+            let outcome = step.statements.iter().try_for_each(|statement| {
+                client.batch_execute(&statement.sql).map_err(|error| failed(step, error))
+            });
+            if !client.is_closed() {
+                set(client, "RESET lock_timeout")?;
+            }
+            outcome
+        }
+    }
+}
+
+fn transact(client: &mut Client, step: &RenderedStep, milliseconds: u128) -> Result<()> {
+    let mut transaction = client.transaction().map_err(|error| failed(step, error))?;
+    transaction
+        .batch_execute(&format!("SET LOCAL lock_timeout = {milliseconds}"))
+        .map_err(|error| failed(step, error))?;
+    for statement in &step.statements {
+        transaction.batch_execute(&statement.sql).map_err(|error| failed(step, error))?;
+    }
+    reach("execute::before_commit");
+    transaction.commit().map_err(|error| failed(step, error))
+}
+
+fn set(client: &mut Client, setting: &str) -> Result<()> {
+    client.batch_execute(setting).map_err(|error| Error::database("setting lock_timeout", error))
+}
+
+fn failed(step: &RenderedStep, error: postgres::Error) -> Error {
+    Error::database(&format!("running the step \"{}\"", step.title), error)
+}
+
+/// `lock_not_available` and `deadlock_detected`: another try may succeed. Connection errors are
+/// not: nobody knows what the server did.
+fn is_transient(error: &Error) -> bool {
+    matches!(error.sqlstate(), Some("55P03" | "40P01"))
+}
+
+fn locks(step: &RenderedStep) -> Vec<Lock> {
+    let mut locks: Vec<Lock> = Vec::new();
+    for lock in step.statements.iter().flat_map(|statement| &statement.locks) {
+        if !locks.contains(lock) {
+            locks.push(lock.clone());
+        }
+    }
+    locks
+}
+
+fn exhausted(step: &RenderedStep, limits: LockLimits, blockers: &[Blocker], cause: Error) -> Error {
+    let message = format!(
+        "the step \"{}\" did not get its locks within {}",
+        step.title,
+        humantime::format_duration(limits.budget)
+    );
+    Error::new(Kind::LockTimeout, message)
+        .details(blockers.iter().map(ToString::to_string))
+        .hint(
+            "nothing of this step was changed: run the command again when these sessions are \
+             done, or give it more time with --lock-budget",
+        )
+        .because(cause)
+}
+
+/// Between half of a duration and one and a half of it.
+fn jitter(around: Duration) -> Duration {
+    // The standard library's hasher is seeded at random: enough to keep two processes apart.
+    let random = RandomState::new().build_hasher().finish() % 1000;
+    around / 2 + around * u32::try_from(random).unwrap_or(0) / 1000
+}

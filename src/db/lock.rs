@@ -1,0 +1,114 @@
+//! One pupctl at a time per store: a session-level advisory lock, taken by polling.
+//!
+//! Never by waiting in `pg_advisory_lock`: the waiter's snapshot deadlocks with the holder's
+//! `CREATE INDEX CONCURRENTLY`.
+
+use std::time::{Duration, Instant};
+
+use postgres::Client;
+
+use crate::error::{Error, Kind, Result};
+use crate::layout::name::fnv1a;
+
+use super::Interrupt;
+
+/// The first half of the key, which tells pupctl's locks from those of others: "pupc" in ASCII.
+const CLASS: i32 = 0x7075_7063;
+
+/// How often the lock is tried while waiting.
+const POLL_INTERVAL: Duration = Duration::from_millis(100);
+
+/// A session that holds the lock of a store. Whatever writes to a store takes one.
+///
+/// When it is dropped without [`Locked::release`] the connection closes, and the server gives
+/// the lock back.
+#[allow(missing_debug_implementations)]
+pub struct Locked {
+    client: Client,
+    key: i32,
+    schema: String,
+}
+
+impl Locked {
+    /// Takes the lock of the store in `schema`, polling for at most `wait`.
+    pub fn acquire(
+        mut client: Client,
+        schema: &str,
+        wait: Duration,
+        interrupt: &Interrupt,
+    ) -> Result<Self> {
+        // The bits matter, not the number.
+        let key = i32::from_ne_bytes(fnv1a(schema).to_ne_bytes());
+        let start = Instant::now();
+        let mut told = false;
+        loop {
+            let row = client
+                .query_one(include_str!("../../sql/lock/try.sql"), &[&CLASS, &key])
+                .map_err(|error| Error::database("taking the lock of the store", error))?;
+            if row.get::<_, bool>("locked") {
+                crate::failpoint::reach("lock::taken");
+                return Ok(Self { client, key, schema: schema.to_owned() });
+            }
+            interrupt.check()?;
+            let left = wait.saturating_sub(start.elapsed());
+            if left.is_zero() {
+                return Err(busy(&mut client, key, schema, wait));
+            }
+            if !told {
+                tracing::info!("another pupctl works on the store, waiting for it");
+                told = true;
+            }
+            std::thread::sleep(POLL_INTERVAL.min(left));
+        }
+    }
+
+    /// The session.
+    pub fn client(&mut self) -> &mut Client {
+        &mut self.client
+    }
+
+    /// The schema of the store.
+    #[must_use]
+    pub fn schema(&self) -> &str {
+        &self.schema
+    }
+
+    /// Gives the lock back, and makes sure that it was held: a pooler that swapped sessions would
+    /// leave it stranded on another one.
+    pub fn release(mut self) -> Result<()> {
+        let row = self
+            .client
+            .query_one(include_str!("../../sql/lock/release.sql"), &[&CLASS, &self.key])
+            .map_err(|error| Error::database("giving back the lock of the store", error))?;
+        if row.get::<_, bool>("released") {
+            return Ok(());
+        }
+        Err(Error::refused("the lock of the store was not held by this session any more").hint(
+            "a pooler swapped the session: connect to the server itself with --database-url",
+        ))
+    }
+}
+
+fn busy(client: &mut Client, key: i32, schema: &str, wait: Duration) -> Error {
+    let message = format!("another pupctl works on the store in schema {schema}");
+    let mut error = Error::new(Kind::Busy, message);
+    // `pg_locks` shows both halves as unsigned numbers.
+    let unsigned = |half: i32| i64::from(u32::from_ne_bytes(half.to_ne_bytes()));
+    let holder = client
+        .query_opt(include_str!("../../sql/lock/holder.sql"), &[&unsigned(CLASS), &unsigned(key)]);
+    if let Ok(Some(row)) = holder {
+        let since: Option<chrono::DateTime<chrono::Utc>> = row.get("since");
+        error = error.detail(format!(
+            "held by process {} ({}, user {}, connected since {})",
+            row.get::<_, i32>("pid"),
+            row.get::<_, String>("application_name"),
+            row.get::<_, Option<String>>("user").unwrap_or_default(),
+            since.map_or_else(String::new, |since| since.format("%F %T UTC").to_string()),
+        ));
+    }
+    if wait.is_zero() {
+        error.hint("wait for it: --wait 60s")
+    } else {
+        error.hint("wait longer with --wait, or look for a run that hangs: pupctl schema status")
+    }
+}

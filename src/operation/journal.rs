@@ -1,0 +1,88 @@
+//! `pupctl_operations`: one row for every run that wrote something.
+
+use chrono::{DateTime, Utc};
+use postgres::Client;
+use serde::Serialize;
+
+use crate::db::Locked;
+use crate::error::{Error, Kind, Result};
+use crate::failpoint::reach;
+use crate::render::environment::{render, values};
+use crate::render::script::operations_table;
+
+/// A run, as the journal has it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Operation {
+    /// Its number.
+    pub id: i64,
+    /// The command.
+    pub command: String,
+    /// The version of pupctl.
+    pub pupctl_version: String,
+    /// The role as which it ran.
+    pub role: String,
+    /// When it began.
+    pub started_at: DateTime<Utc>,
+    /// When it ended.
+    pub ended_at: Option<DateTime<Utc>>,
+    /// `running`, `done`, `failed` or `interrupted`.
+    pub outcome: String,
+    /// The error, where there was one.
+    pub detail: Option<String>,
+}
+
+/// Begins a row. Rows that still say `running` belong to processes that died: whoever holds the
+/// lock of the store is the only one that runs.
+pub(super) fn start(locked: &mut Locked, command: &str) -> Result<i64> {
+    let table = operations_table(locked.schema());
+    let client = locked.client();
+    let fail = |error| Error::database("writing the journal", error);
+    client.execute(&render("operation/interrupted", &values! { table }), &[]).map_err(fail)?;
+    let version = env!("CARGO_PKG_VERSION");
+    let row = client
+        .query_one(&render("operation/start", &values! { table }), &[&command, &version])
+        .map_err(fail)?;
+    reach("operation::started");
+    Ok(row.get(0))
+}
+
+/// Ends a row with the outcome of the run.
+pub(super) fn end(locked: &mut Locked, id: i64, outcome: &Result<()>) -> Result<()> {
+    reach("operation::before_end");
+    let table = operations_table(locked.schema());
+    let (word, detail) = match outcome {
+        Ok(()) => ("done", None),
+        Err(error) if error.kind() == Kind::Interrupted => ("interrupted", None),
+        Err(error) => ("failed", Some(error.message().to_owned())),
+    };
+    locked
+        .client()
+        .execute(&render("operation/end", &values! { table }), &[&id, &word, &detail])
+        .map_err(|error| Error::database("writing the journal", error))?;
+    Ok(())
+}
+
+/// The latest rows, newest first; none where there is no journal yet.
+pub fn latest(client: &mut Client, schema: &str, count: i64) -> Result<Vec<Operation>> {
+    let table = operations_table(schema);
+    let rows = client.query(&render("operation/list", &values! { table }), &[&count]);
+    let rows = match rows {
+        Ok(rows) => rows,
+        // undefined_table: no run has written anything yet.
+        Err(error) if error.code().is_some_and(|code| code.code() == "42P01") => return Ok(vec![]),
+        Err(error) => return Err(Error::database("reading the journal", error)),
+    };
+    Ok(rows
+        .iter()
+        .map(|row| Operation {
+            id: row.get("id"),
+            command: row.get("command"),
+            pupctl_version: row.get("pupctl_version"),
+            role: row.get("role"),
+            started_at: row.get("started_at"),
+            ended_at: row.get("ended_at"),
+            outcome: row.get("outcome"),
+            detail: row.get("detail"),
+        })
+        .collect())
+}

@@ -1,0 +1,39 @@
+//! Runs of pupctl that write: the script is executed, and the journal says so.
+
+pub mod journal;
+
+use crate::db::execute::{self, LockLimits, Progress};
+use crate::db::{Interrupt, Locked};
+use crate::error::Result;
+use crate::plan::MigrationSet;
+use crate::render::{Script, script::history_table};
+
+/// Executes a script under the lock of the store, and keeps the journal: one row a run, with how
+/// it ended.
+pub fn run(
+    locked: &mut Locked,
+    command: &str,
+    script: &Script,
+    limits: LockLimits,
+    interrupt: &Interrupt,
+    progress: &mut dyn Progress,
+) -> Result<()> {
+    // The journal is one of pupctl's own tables, so the steps that make them come first.
+    let own_history = history_table(locked.schema(), MigrationSet::Own);
+    let makes_own_tables = |step: &crate::render::RenderedStep| {
+        step.migration.as_ref().is_some_and(|migration| migration.history == own_history)
+    };
+    let bootstrap =
+        script.steps.iter().rposition(makes_own_tables).map_or(0, |position| position + 1);
+    let (bootstrap, steps) = script.steps.split_at(bootstrap);
+    execute::execute(locked, bootstrap, limits, interrupt, progress)?;
+
+    let operation = journal::start(locked, command)?;
+    let outcome = execute::execute(locked, steps, limits, interrupt, progress);
+    if locked.client().is_closed() {
+        // Nobody is left to write to; the next run marks the row.
+        return outcome;
+    }
+    journal::end(locked, operation, &outcome)?;
+    outcome
+}
