@@ -169,8 +169,8 @@ mod tests {
 
     #[test]
     fn keeps_the_last_lines_of_a_log() {
-        let log: String = (0..40).map(|number| format!("line {number}\n")).collect();
-        let last = last_lines(&log);
+        let log: Vec<String> = (0..40).map(|number| format!("line {number}")).collect();
+        let last = last_lines(&log.join("\n"));
         assert_eq!(last.len(), LOG_LINES_MAX);
         assert_eq!(last.last().map(String::as_str), Some("line 39"));
         assert_eq!(last_lines("one\n"), ["one"]);
