@@ -67,7 +67,7 @@ impl Error {
 
     /// A failure of this machine: a file, a process, a folder.
     pub fn system(message: impl Into<String>, source: std::io::Error) -> Self {
-        Self::new(Kind::System, format!("{}: {source}", message.into()))
+        Self::new(Kind::System, format!("{}: {source}", message.into())).because(source)
     }
 
     /// What PostgreSQL said, in full: SQLSTATE, detail and hint instead of `db error`.

@@ -7,6 +7,11 @@
 /// Every point that the code names; `tests/tidy.rs` keeps the list true, and the crash tests
 /// kill pupctl at each of them.
 pub const NAMES: &[&str] = &[
+    "embedded::after_initdb",
+    "embedded::before_rename",
+    "embedded::after_rename",
+    "embedded::after_start",
+    "embedded::after_stop",
 ];
 
 /// Starts the points that `FAILPOINTS` names. Call once, first thing in `main`.
@@ -17,13 +22,13 @@ pub fn setup() {
 }
 
 /// Marks a phase boundary. Costs nothing without the feature `failpoints`.
-pub(crate) fn reach(_name: &str) {
+pub(crate) fn reach(name: &str) {
+    #[cfg(not(feature = "failpoints"))]
+    let _ = name;
     #[cfg(feature = "failpoints")]
-    fail::fail_point!(_name, |_| {
-        let _ = rustix::process::kill_process(
-            rustix::process::getpid(),
-            rustix::process::Signal::KILL,
-        );
+    fail::fail_point!(name, |_| {
+        let _ =
+            rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
         // The signal is asynchronous: nothing may run between it and the end.
         loop {
             std::thread::park();
