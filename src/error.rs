@@ -128,6 +128,13 @@ impl Error {
         self
     }
 
+    /// Notes PostgreSQL's error code, for errors that have a message of their own.
+    #[must_use]
+    pub(crate) fn with_sqlstate(mut self, code: &str) -> Self {
+        self.0.sqlstate = Some(code.to_owned());
+        self
+    }
+
     /// What sort of failure it is.
     #[must_use]
     pub fn kind(&self) -> Kind {

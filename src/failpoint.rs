@@ -12,6 +12,14 @@ pub const NAMES: &[&str] = &[
     "embedded::after_rename",
     "embedded::after_start",
     "embedded::after_stop",
+    "execute::after_step",
+    "execute::before_commit",
+    "execute::before_step",
+    "lock::taken",
+    "migration::after_apply",
+    "migration::before_apply",
+    "operation::before_end",
+    "operation::started",
 ];
 
 /// Starts the points that `FAILPOINTS` names. Call once, first thing in `main`.

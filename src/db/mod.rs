@@ -1,10 +1,13 @@
 //! The only module that talks to PostgreSQL.
 
 pub mod blockers;
+pub mod connect;
 pub mod execute;
 pub mod inspect;
 mod interrupt;
 pub mod lock;
+pub mod pooler;
+pub mod tls;
 
 pub use interrupt::Interrupt;
 pub use lock::Locked;
