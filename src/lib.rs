@@ -11,4 +11,9 @@ pub mod plan;
 pub mod render;
 pub mod server;
 
+#[cfg(feature = "cli")]
+pub mod cli;
+#[cfg(feature = "cli")]
+pub mod command;
+
 pub use error::{Error, Result};

@@ -22,6 +22,7 @@ SELECT tree.oid, tree.parent, tree.detach_pending, tree.mark,
     CASE WHEN tree.parent IS NOT NULL THEN pg_get_expr(class.relpartbound, class.oid) END AS bound,
     CASE WHEN class.relkind = 'p' THEN pg_get_partkeydef(class.oid) END AS partition_key,
     pg_get_userbyid(class.relowner)::text AS owner,
+    pg_has_role(class.relowner, 'USAGE') AS owned,
     class.relreplident::text AS replica_identity,
     class.reltuples AS rows,
     CASE WHEN class.relkind = 'p' AND class.relacl IS NOT NULL THEN (

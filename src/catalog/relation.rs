@@ -68,6 +68,8 @@ pub struct Relation {
     pub detach_pending: bool,
     /// Who owns it.
     pub owner: String,
+    /// Whether the role has the rights of the owner, and so may change it.
+    pub owned: bool,
     /// The privileges that were granted on it, apart from the owner's.
     pub grants: Vec<Grant>,
     /// How its updates and deletes are published.

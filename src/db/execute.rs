@@ -91,10 +91,15 @@ fn climb(
     loop {
         let error = match attempt(client, step, timeout) {
             Ok(()) => return Ok(()),
-            Err(error) if is_transient(&error) => error,
-            Err(error) => return Err(error),
+            Err(error) => {
+                // The signal cancelled the statement: that is the reason, not the cancellation.
+                interrupt.check()?;
+                error
+            }
         };
-        interrupt.check()?;
+        if !is_transient(&error) {
+            return Err(error);
+        }
         let blockers = blockers::find(client, &locks(step))?;
         if start.elapsed() + timeout >= limits.budget {
             return Err(exhausted(step, limits, &blockers, error));

@@ -340,6 +340,7 @@ fn relation(row: &Row) -> Relation {
         partition_key: row.get("partition_key"),
         detach_pending: row.get("detach_pending"),
         owner: row.get("owner"),
+        owned: row.get("owned"),
         grants: grants(row.get("grants")),
         replica_identity,
         rows: estimate(row.get("rows")),

@@ -1,24 +1,44 @@
 //! Asks a run to stop at the next safe place.
 
-use std::sync::Arc;
+use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 
 use crate::error::{Error, Kind, Result};
 
 /// A flag that a signal handler raises and that runs look at between two steps. Clones share it.
-#[derive(Debug, Clone, Default)]
-pub struct Interrupt(Arc<AtomicBool>);
+#[derive(Clone, Default)]
+pub struct Interrupt(Arc<Shared>);
+
+#[derive(Default)]
+struct Shared {
+    raised: AtomicBool,
+    /// What cancels the statement that runs at the moment.
+    cancel: Mutex<Option<Box<dyn Fn() + Send>>>,
+}
 
 impl Interrupt {
-    /// Asks the run to stop.
+    /// Asks the run to stop, and cancels the statement that it waits for.
     pub fn raise(&self) {
-        self.0.store(true, Ordering::SeqCst);
+        self.0.raised.store(true, Ordering::SeqCst);
+        if let Ok(cancel) = self.0.cancel.lock()
+            && let Some(cancel) = cancel.as_ref()
+        {
+            cancel();
+        }
+    }
+
+    /// What else to do when it is raised; replaces what was set before.
+    pub fn on_raise(&self, cancel: impl Fn() + Send + 'static) {
+        if let Ok(mut place) = self.0.cancel.lock() {
+            *place = Some(Box::new(cancel));
+        }
     }
 
     /// Whether it was asked to stop.
     #[must_use]
     pub fn is_raised(&self) -> bool {
-        self.0.load(Ordering::SeqCst)
+        self.0.raised.load(Ordering::SeqCst)
     }
 
     /// An error of the kind [`Kind::Interrupted`] when it was.
@@ -28,5 +48,11 @@ impl Interrupt {
                 .hint("what was done so far is complete: run the command again to go on"));
         }
         Ok(())
+    }
+}
+
+impl fmt::Debug for Interrupt {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_tuple("Interrupt").field(&self.is_raised()).finish()
     }
 }

@@ -200,6 +200,7 @@ fn root(layout: &Layout, role: Role, catalog: &Catalog) -> Relation {
         partition_key: level,
         detach_pending: false,
         owner: catalog.server.role.clone(),
+        owned: true,
         grants: Vec::new(),
         replica_identity: ReplicaIdentity::Default,
         rows: None,

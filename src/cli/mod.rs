@@ -1,0 +1,10 @@
+//! The terminal: what every command shares of arguments, configuration, output, questions,
+//! progress and exit codes.
+
+pub mod config;
+pub mod confirm;
+pub mod exit;
+pub mod global;
+pub mod output;
+pub mod progress;
+pub mod reference;

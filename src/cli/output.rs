@@ -1,0 +1,218 @@
+//! What goes where: results to standard output, talk to standard error.
+
+use std::fmt::Write as _;
+use std::io::{self, IsTerminal, Write};
+
+use anstyle::{AnsiColor, Style};
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+use tabled::builder::Builder;
+use tabled::settings::object::{Columns, Rows};
+use tabled::settings::{Alignment, Modify};
+
+use crate::error::{Error, Result};
+
+use super::global::{Color, Format, GlobalArgs};
+
+/// The form of the JSON that pupctl prints; it changes when a field changes its meaning.
+pub const JSON_VERSION: u32 = 1;
+
+const BOLD: Style = Style::new().bold();
+const RED: Style = AnsiColor::Red.on_default().bold();
+const YELLOW: Style = AnsiColor::Yellow.on_default().bold();
+const CYAN: Style = AnsiColor::Cyan.on_default();
+const GREEN: Style = AnsiColor::Green.on_default().bold();
+
+/// The two streams.
+#[derive(Debug, Clone)]
+pub struct Output {
+    format: Format,
+    quiet: bool,
+    choice: anstream::ColorChoice,
+}
+
+impl Output {
+    /// As the options say.
+    #[must_use]
+    pub fn new(global: &GlobalArgs) -> Self {
+        let choice = match global.color {
+            Color::Auto => anstream::ColorChoice::Auto,
+            Color::Always => anstream::ColorChoice::Always,
+            Color::Never => anstream::ColorChoice::Never,
+        };
+        Self { format: global.output, quiet: global.quiet, choice }
+    }
+
+    /// Whether results are printed as JSON.
+    #[must_use]
+    pub fn is_json(&self) -> bool {
+        self.format == Format::Json
+    }
+
+    /// Whether a progress bar may be drawn.
+    #[must_use]
+    pub fn shows_progress(&self) -> bool {
+        !self.quiet && io::stderr().is_terminal()
+    }
+
+    /// Prints a result: the text for people, or the object for machines.
+    pub fn result(&self, command: &str, value: &impl Serialize, text: &str) -> Result<()> {
+        if self.is_json() {
+            return self.json(command, value);
+        }
+        if self.quiet || text.is_empty() {
+            return Ok(());
+        }
+        self.data(text)
+    }
+
+    /// Prints one JSON object: the version, the command, then the fields of `value`.
+    pub fn json(&self, command: &str, value: &impl Serialize) -> Result<()> {
+        let mut object = Map::new();
+        object.insert("version".to_owned(), json!(JSON_VERSION));
+        object.insert("command".to_owned(), json!(command));
+        let fields = serde_json::to_value(value)
+            .map_err(|error| Error::refused(format!("the result has no JSON form: {error}")))?;
+        if let Value::Object(fields) = fields {
+            object.extend(fields);
+        }
+        let mut text = serde_json::to_string_pretty(&object).unwrap_or_default();
+        text.push('\n');
+        self.data(&text)
+    }
+
+    /// Writes text to standard output as it is.
+    pub fn data(&self, text: &str) -> Result<()> {
+        let mut stream = anstream::AutoStream::new(io::stdout().lock(), self.choice);
+        let written = stream.write_all(text.as_bytes()).and_then(|()| stream.flush());
+        match written {
+            // Whoever reads has seen enough (`pupctl … | head`).
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+            Err(error) => Err(Error::system("cannot write to standard output", error)),
+            Ok(()) => Ok(()),
+        }
+    }
+
+    /// Tells something on standard error, unless `--quiet`.
+    pub fn say(&self, message: impl AsRef<str>) {
+        if !self.quiet {
+            self.stderr(message.as_ref());
+        }
+    }
+
+    /// Tells something that needs attention.
+    pub fn warn(&self, message: impl AsRef<str>) {
+        self.stderr(&format!("{YELLOW}warning:{YELLOW:#} {}", message.as_ref()));
+    }
+
+    /// Tells a failure: the message, its details, the hint.
+    pub fn error(&self, error: &Error) {
+        let mut text = format!("{RED}error:{RED:#} {}", error.message());
+        for line in error.detail_lines() {
+            let _ = write!(text, "\n  {line}");
+        }
+        if let Some(hint) = error.hint_text() {
+            let _ = write!(text, "\n{CYAN}hint:{CYAN:#} {hint}");
+        }
+        self.stderr(&text);
+        if self.is_json() {
+            let kind = format!("{:?}", error.kind());
+            let object = json!({"error": {
+                "kind": kind, "message": error.message(), "details": error.detail_lines(),
+                "hint": error.hint_text(), "sqlstate": error.sqlstate(),
+            }});
+            // The failure itself decides the exit code, not that it could not be printed.
+            let _ = self.json("error", &object);
+        }
+    }
+
+    fn stderr(&self, text: &str) {
+        let mut stream = anstream::AutoStream::new(io::stderr().lock(), self.choice);
+        let _ = writeln!(stream, "{text}");
+    }
+}
+
+/// A heading.
+#[must_use]
+pub fn bold(text: &str) -> String {
+    format!("{BOLD}{text}{BOLD:#}")
+}
+
+/// A word that says that something is wrong.
+#[must_use]
+pub fn red(text: &str) -> String {
+    format!("{RED}{text}{RED:#}")
+}
+
+/// A word that asks for attention.
+#[must_use]
+pub fn yellow(text: &str) -> String {
+    format!("{YELLOW}{text}{YELLOW:#}")
+}
+
+/// A word that says that all is well.
+#[must_use]
+pub fn green(text: &str) -> String {
+    format!("{GREEN}{text}{GREEN:#}")
+}
+
+/// A command that the user may type.
+#[must_use]
+pub fn cyan(text: &str) -> String {
+    format!("{CYAN}{text}{CYAN:#}")
+}
+
+/// A table with a head; the columns from `numbers` on are aligned to the right.
+#[must_use]
+pub fn table(head: &[&str], rows: Vec<Vec<String>>, numbers: usize) -> String {
+    let mut builder = Builder::default();
+    builder.push_record(head.iter().copied());
+    for row in rows {
+        builder.push_record(row);
+    }
+    let mut table = builder.build();
+    table.with(tabled::settings::Style::psql());
+    table.with(Modify::new(Columns::new(numbers..)).with(Alignment::right()));
+    table.with(Modify::new(Rows::first()).with(Alignment::left()));
+    format!("{table}\n")
+}
+
+/// A number of bytes in the units that psql uses.
+#[must_use]
+pub fn bytes(count: u64) -> String {
+    const UNITS: [&str; 5] = ["kB", "MB", "GB", "TB", "PB"];
+    if count < 10 * 1024 {
+        return format!("{count} B");
+    }
+    let mut value = count / 1024;
+    let mut unit = 0;
+    while value >= 10 * 1024 && unit + 1 < UNITS.len() {
+        value /= 1024;
+        unit += 1;
+    }
+    format!("{value} {}", UNITS[unit])
+}
+
+/// `1 partition`, `2 partitions`.
+#[must_use]
+pub fn count(number: usize, noun: &str) -> String {
+    if number == 1 { format!("1 {noun}") } else { format!("{number} {noun}s") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_are_told_as_psql_does() {
+        assert_eq!(bytes(8192), "8192 B");
+        assert_eq!(bytes(16_384), "16 kB");
+        assert_eq!(bytes(20 * 1024 * 1024), "20 MB");
+    }
+
+    #[test]
+    fn one_is_singular() {
+        assert_eq!(count(1, "partition"), "1 partition");
+        assert_eq!(count(0, "partition"), "0 partitions");
+    }
+}

@@ -1,0 +1,73 @@
+//! The progress bar, on standard error, where there is a terminal.
+
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressStyle};
+
+use crate::db::blockers::Blocker;
+use crate::db::execute::Progress;
+use crate::render::RenderedStep;
+
+use super::output::Output;
+
+/// Tells how a script goes on.
+#[derive(Debug)]
+pub struct Bar<'a> {
+    output: &'a Output,
+    bar: ProgressBar,
+    told: bool,
+}
+
+impl<'a> Bar<'a> {
+    /// A bar over so many units of work.
+    #[must_use]
+    pub fn new(output: &'a Output, units: usize) -> Self {
+        let bar = if output.shows_progress() && units > 1 {
+            ProgressBar::new(units as u64)
+        } else {
+            ProgressBar::hidden()
+        };
+        let template = "{bar:24} {pos}/{len} [{elapsed_precise}] {msg}";
+        if let Ok(style) = ProgressStyle::with_template(template) {
+            bar.set_style(style);
+        }
+        bar.enable_steady_tick(Duration::from_millis(200));
+        Self { output, bar, told: false }
+    }
+}
+
+/// A step counts as many units as it makes partitions, at least one.
+pub fn units(step: &RenderedStep) -> usize {
+    step.partitions.max(1)
+}
+
+impl Progress for Bar<'_> {
+    fn begin(&mut self, step: &RenderedStep) {
+        tracing::info!("{}", step.title);
+        self.told = false;
+        self.bar.set_message(step.title.clone());
+    }
+
+    fn blocked(&mut self, step: &RenderedStep, blockers: &[Blocker]) {
+        if self.told {
+            return;
+        }
+        self.told = true;
+        self.bar.suspend(|| {
+            self.output.say(format!("Waiting for locks: {}", step.title));
+            for blocker in blockers {
+                self.output.say(format!("  {blocker}"));
+            }
+        });
+    }
+
+    fn done(&mut self, step: &RenderedStep) {
+        self.bar.inc(units(step) as u64);
+    }
+}
+
+impl Drop for Bar<'_> {
+    fn drop(&mut self) {
+        self.bar.finish_and_clear();
+    }
+}

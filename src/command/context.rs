@@ -1,0 +1,123 @@
+//! What a command needs to begin: options, configuration, the way to the server.
+
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use postgres::Client;
+
+use crate::catalog::Catalog;
+use crate::cli::config::Config;
+use crate::cli::global::GlobalArgs;
+use crate::cli::output::Output;
+use crate::db::connect::{Session, Sources, Target};
+use crate::db::inspect::{self, Depth};
+use crate::db::{Interrupt, Locked};
+use crate::error::{Error, Result};
+use crate::layout::Layout;
+use crate::layout::name::validate_identifier;
+use crate::server::Embedded;
+
+/// The folder of the embedded server, below the working folder.
+pub const EMBEDDED_FOLDER: &str = ".pupctl";
+
+/// What a command needs to begin.
+#[derive(Debug, Clone)]
+pub struct Context {
+    /// The command, as the journal and `application_name` have it.
+    pub name: &'static str,
+    /// The options of every command.
+    pub global: GlobalArgs,
+    /// The configuration file.
+    pub config: Config,
+    /// Where results and messages go.
+    pub output: Output,
+    /// Raised by Ctrl-C.
+    pub interrupt: Interrupt,
+}
+
+/// A session on the server, and the schema of the store.
+#[allow(missing_debug_implementations)]
+pub struct Store {
+    /// The session.
+    pub client: Client,
+    /// The schema.
+    pub schema: String,
+}
+
+impl Context {
+    /// Reads the configuration.
+    pub fn new(
+        name: &'static str,
+        global: GlobalArgs,
+        output: Output,
+        interrupt: Interrupt,
+    ) -> anyhow::Result<Self> {
+        let config = Config::load(global.config.as_deref())?;
+        Ok(Self { name, global, config, output, interrupt })
+    }
+
+    /// The embedded server of the working folder.
+    #[must_use]
+    pub fn embedded(&self) -> Embedded {
+        Embedded::in_folder(Path::new(EMBEDDED_FOLDER))
+    }
+
+    /// Connects, and finds the schema of the store.
+    pub fn open(&self) -> anyhow::Result<Store> {
+        let mut url = self.global.database_url.clone();
+        if self.global.embedded {
+            let running = self.embedded().start().context("starting the embedded server")?;
+            url = Some(running.server.url);
+        }
+        let sources = Sources::from_process(url, self.config.database_url.clone());
+        let target = Target::resolve(&sources)?;
+        tracing::debug!("connecting to {target} ({})", target.origin());
+        let role = self.global.role.clone().or_else(|| self.config.role.clone());
+        let session = Session { role, ..Session::of(self.name) };
+        let mut client = target.connect(&session)?;
+        let token = client.cancel_token();
+        self.interrupt.on_raise(move || {
+            // Whether it arrived shows in how the statement ends.
+            let _ = target.cancel(&token);
+        });
+        // An old server would fail on a query of the catalog, with a message that helps nobody.
+        inspect::server(&mut client)?;
+        let schema = self.schema(&mut client)?;
+        Ok(Store { client, schema })
+    }
+
+    fn schema(&self, client: &mut Client) -> Result<String> {
+        if let Some(schema) = self.global.schema.as_ref().or(self.config.schema.as_ref()) {
+            validate_identifier("schema", schema)?;
+            return Ok(schema.clone());
+        }
+        let stores = inspect::store_schemas(client)?;
+        match stores.as_slice() {
+            [] => Ok("public".to_owned()),
+            [only] => Ok(only.clone()),
+            several => Err(Error::invalid("the database has more than one store")
+                .detail(format!("in the schemas {}", several.join(", ")))
+                .hint("choose one with --schema")),
+        }
+    }
+
+    /// Takes the lock of the store, or says who has it.
+    pub fn lock(&self, store: Store) -> Result<Locked> {
+        let wait = self.global.wait.or(self.config.locks.wait).unwrap_or(Duration::ZERO);
+        Locked::acquire(store.client, &store.schema, wait, &self.interrupt)
+    }
+
+    /// Reads the catalog of the store.
+    pub fn inspect(&self, client: &mut Client, schema: &str, depth: Depth) -> Result<Catalog> {
+        inspect::catalog(client, schema, &self.config.tables(), depth)
+    }
+}
+
+/// The stored layout, or how to get one.
+pub fn layout_of(catalog: &Catalog) -> Result<&Layout> {
+    catalog.layout.as_ref().ok_or_else(|| {
+        Error::refused(format!("there is no store in schema {}", catalog.schema_name))
+            .hint("make one: pupctl schema init --partition-by context --contexts Identity,Billing")
+    })
+}

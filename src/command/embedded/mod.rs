@@ -1,0 +1,34 @@
+//! `pupctl embedded …`
+
+pub mod start;
+pub mod status;
+pub mod stop;
+pub mod url;
+
+use clap::Subcommand;
+
+use crate::cli::exit::Exit;
+
+use super::context::Context;
+
+/// The verbs of `embedded`.
+#[derive(Debug, Subcommand)]
+pub enum EmbeddedCommand {
+    /// Start the private server of this folder
+    Start(start::StartArgs),
+    /// Stop the private server of this folder
+    Stop(stop::StopArgs),
+    /// Say whether the private server of this folder runs
+    Status(status::StatusArgs),
+    /// Print the URL of the private server of this folder
+    Url(url::UrlArgs),
+}
+
+pub(super) fn run(command: &EmbeddedCommand, context: &Context) -> anyhow::Result<Exit> {
+    match command {
+        EmbeddedCommand::Start(args) => start::run(args, context),
+        EmbeddedCommand::Stop(args) => stop::run(args, context),
+        EmbeddedCommand::Status(args) => status::run(args, context),
+        EmbeddedCommand::Url(args) => url::run(args, context),
+    }
+}

@@ -1,0 +1,34 @@
+//! `pupctl embedded stop`
+
+use clap::Args;
+use serde_json::json;
+
+use crate::cli::confirm::confirm;
+use crate::cli::exit::Exit;
+use crate::command::context::Context;
+
+/// Stop the private server of this folder
+///
+/// The cluster stays and is used by the next start, unless --delete-data is given.
+#[derive(Debug, Args)]
+pub struct StopArgs {
+    /// Also delete the cluster with all its data; cannot be undone
+    #[arg(long)]
+    delete_data: bool,
+}
+
+pub(super) fn run(args: &StopArgs, context: &Context) -> anyhow::Result<Exit> {
+    let output = &context.output;
+    if args.delete_data {
+        let question = "This deletes the private server of this folder with all its data.";
+        confirm(output, context.global.yes, question)?;
+        context.embedded().remove()?;
+        output.result("embedded stop", &json!({"stopped": true, "deleted": true}), "")?;
+        output.say("Deleted");
+        return Ok(Exit::Done);
+    }
+    let stopped = context.embedded().stop()?;
+    output.result("embedded stop", &json!({"stopped": stopped, "deleted": false}), "")?;
+    output.say(if stopped { "Stopped" } else { "Nothing to do: it was not running" });
+    Ok(Exit::Done)
+}

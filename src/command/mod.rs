@@ -1,0 +1,72 @@
+//! The commands: a folder is a noun, a file is a verb. Each reads inspect → plan → show →
+//! confirm → execute, and knows neither SQL nor the catalog's tables.
+
+pub mod context;
+pub mod contexts;
+pub mod demo;
+pub mod embedded;
+pub mod partitions;
+pub mod schema;
+pub mod write;
+
+use clap::{Parser, Subcommand};
+
+use crate::cli::exit::Exit;
+use crate::cli::global::GlobalArgs;
+use crate::cli::output::Output;
+use crate::db::Interrupt;
+
+use context::Context;
+
+/// Schema, migrations and partitions of PostgreSQL event stores
+///
+/// pupctl makes the tables of an event store (events, aggregate_heads, projection_checkpoints),
+/// partitioned by context, hash or month, and keeps their partitions. Results go to standard
+/// output, everything else to standard error.
+///
+/// Exit codes: 0 done or nothing to do; 1 failed or refused; 2 usage or configuration, or a
+/// question without a terminal and without --yes; 3 problems found, with --exit-code; 4 another
+/// pupctl works on the store; 5 locks on tables not obtained in time; 130 interrupted.
+#[derive(Debug, Parser)]
+#[command(name = "pupctl", version, max_term_width = 100, propagate_version = true)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+
+    /// The options that every command takes.
+    #[command(flatten)]
+    pub global: GlobalArgs,
+}
+
+/// The nouns, and the commands that need none.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Make the tables of the store, and look at them
+    #[command(subcommand)]
+    Schema(schema::SchemaCommand),
+    /// Add bounded contexts, and list them
+    #[command(subcommand)]
+    Contexts(contexts::ContextsCommand),
+    /// Make, list and check partitions
+    #[command(subcommand)]
+    Partitions(partitions::PartitionsCommand),
+    /// Run a private PostgreSQL server in the folder .pupctl
+    #[command(subcommand)]
+    Embedded(embedded::EmbeddedCommand),
+    /// Show what pupctl does, on a private server
+    Demo(demo::DemoArgs),
+}
+
+/// Runs a command.
+pub fn run(cli: Cli, output: &Output, interrupt: &Interrupt) -> anyhow::Result<Exit> {
+    let Cli { command, global } = cli;
+    let context = |name| Context::new(name, global.clone(), output.clone(), interrupt.clone());
+    match command {
+        Command::Schema(command) => schema::run(&command, context),
+        Command::Contexts(command) => contexts::run(&command, context),
+        Command::Partitions(command) => partitions::run(&command, context),
+        Command::Embedded(command) => embedded::run(&command, &context("embedded")?),
+        Command::Demo(args) => demo::run(&args, &context("demo")?),
+    }
+}

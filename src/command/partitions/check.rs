@@ -1,0 +1,63 @@
+//! `pupctl partitions check`
+
+use std::fmt::Write as _;
+
+use clap::Args;
+use serde::Serialize;
+
+use crate::cli::exit::Exit;
+use crate::cli::output::{count, cyan, red, yellow};
+use crate::command::context::{Context, layout_of};
+use crate::db::inspect::Depth;
+use crate::finding::{self, Finding, Severity};
+
+/// Look for missing months, gaps, lost keys and other problems
+///
+/// Missing months and gaps, missing contexts and hash partitions, interrupted detaches, rows in
+/// DEFAULT partitions, partitions off the layout's grid, leaves without their keys, invalid or
+/// missing indexes, and how full one statement makes the server's lock table. Reads only.
+#[derive(Debug, Args)]
+pub struct CheckArgs {
+    /// Exit with 3 when anything is found
+    #[arg(long)]
+    exit_code: bool,
+}
+
+#[derive(Serialize)]
+struct Check {
+    findings: Vec<Finding>,
+}
+
+pub(super) fn run(args: &CheckArgs, context: &Context) -> anyhow::Result<Exit> {
+    let mut store = context.open()?;
+    let depth = Depth { default_rows: true, ..Depth::default() };
+    let catalog = context.inspect(&mut store.client, &store.schema, depth)?;
+    let layout = layout_of(&catalog)?;
+    let check = Check { findings: finding::check(layout, &catalog)? };
+    let found = !check.findings.is_empty();
+    context.output.result(context.name, &check, &text(&check.findings))?;
+    if found {
+        context.output.say(format!("{} found", count(check.findings.len(), "problem")));
+    } else {
+        let leaves = catalog.events.as_ref().map_or(0, |table| table.root.leaves().count());
+        let leaves = count(leaves, "leaf").replace("leafs", "leaves");
+        context.output.say(format!("No problem found in {leaves} of events"));
+    }
+    Ok(if found && args.exit_code { Exit::Found } else { Exit::Done })
+}
+
+fn text(findings: &[Finding]) -> String {
+    let mut text = String::new();
+    for finding in findings {
+        let severity = match finding.severity {
+            Severity::Error => red("error"),
+            Severity::Warning => yellow("warning"),
+        };
+        let _ = writeln!(text, "{severity} [{}] {}", finding.check, finding.object);
+        let _ = writeln!(text, "  {}", finding.message);
+        if let Some(remedy) = &finding.remedy {
+            let _ = writeln!(text, "  mend it: {}", cyan(remedy));
+        }
+    }
+    text
+}

@@ -1,0 +1,132 @@
+//! `pupctl schema init`
+
+use clap::Args;
+
+use crate::catalog::Catalog;
+use crate::cli::config::{Config, HASH_PARTITIONS};
+use crate::cli::exit::Exit;
+use crate::command::context::Context;
+use crate::command::write::{made, report, write};
+use crate::error::{Error, Result};
+use crate::layout::levels::PartitionBy;
+use crate::layout::{self, Layout, MONTHS_AHEAD};
+use crate::plan;
+use crate::plan::ensure::earliest_month;
+
+/// Make the tables of the store and their first partitions
+///
+/// Makes events, aggregate_heads and projection_checkpoints, with keys on every leaf and a BRIN
+/// index on created_at, then the partitions that the layout names. The parents are migrations
+/// with a history; the layout is stored, and later commands read it. A second run says that
+/// there is nothing to do; an interrupted one is finished by running it again.
+///
+/// Examples:
+///   pupctl schema init --partition-by context --contexts Identity,Billing,Analytics
+///   pupctl schema init --partition-by context,month --months 6 --dry-run
+#[derive(Debug, Args)]
+#[command(verbatim_doc_comment)]
+pub struct InitArgs {
+    /// none | context | hash | month | context,hash | context,month | hash,month
+    ///
+    /// [default: what the store has, or the configuration file says]
+    #[arg(long, value_name = "LAYOUT")]
+    partition_by: Option<PartitionBy>,
+
+    /// The bounded contexts, separated by commas
+    ///
+    /// Names with a comma go into the configuration file.
+    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    contexts: Option<Vec<String>>,
+
+    /// How many months after the current one are made and kept ready [default: 3]
+    #[arg(long, value_name = "COUNT")]
+    months: Option<u32>,
+
+    /// How many partitions a hash level has [default: 16]
+    #[arg(long, value_name = "COUNT")]
+    hash_partitions: Option<u32>,
+
+    /// The columns of a hash level, separated by commas
+    ///
+    /// [default: bounded_context,aggregate_type,aggregate_id; below a context the last two]
+    #[arg(long, value_name = "COLUMNS", value_delimiter = ',')]
+    hash_columns: Option<Vec<String>>,
+}
+
+pub(super) fn run(args: &InitArgs, context: &Context) -> anyhow::Result<Exit> {
+    // Wrong arguments are told before a server is asked for anything.
+    if args.partition_by.is_some() {
+        args.layout(&context.config, None)?;
+    }
+    let (_, changes) = write(context, |catalog| {
+        plan::ensure::refuse_pending_detach(catalog)?;
+        let layout = args.layout(&context.config, Some(catalog))?;
+        let months = layout::wanted_months(
+            catalog.server.month(),
+            layout.months_ahead,
+            None,
+            earliest_month(catalog),
+        )?;
+        plan::init::plan(&layout, catalog, &months)
+    })?;
+    let done = format!("the store is ready; {}", made(&changes));
+    report(context, &changes, &done, "Nothing to do: the store is as the layout says")?;
+    Ok(Exit::Done)
+}
+
+impl InitArgs {
+    /// The layout that is wanted: the stored one where there is one and nothing else is asked
+    /// for, with the contexts that come new.
+    fn layout(&self, config: &Config, catalog: Option<&Catalog>) -> Result<Layout> {
+        let stored = catalog.and_then(|catalog| catalog.layout.as_ref());
+        let levels = match (self.choice(config)?, stored) {
+            (None, Some(stored)) => stored.levels.clone(),
+            (None, None) => {
+                return Err(Error::invalid("no layout was chosen")
+                    .hint("say how to partition, for example --partition-by context"));
+            }
+            (Some(choice), _) => {
+                self.refuse_useless_hash_options(choice)?;
+                let columns = self.hash_columns.clone().or(config.layout.hash_columns.clone());
+                choice.levels(columns, self.partitions(config))?
+            }
+        };
+        let mut contexts = stored.map(|stored| stored.contexts.clone()).unwrap_or_default();
+        let asked = self.contexts.iter().flatten().map(crate::layout::Context::new);
+        for context in config.contexts()?.into_iter().chain(asked) {
+            match contexts.iter_mut().find(|known| known.name == context.name) {
+                None => contexts.push(context),
+                // What the configuration says of a context holds for `--contexts` too.
+                Some(known) if context.levels.is_some() => *known = context,
+                Some(_) => {}
+            }
+        }
+        let months = self
+            .months
+            .or(config.layout.months)
+            .or(stored.map(|stored| stored.months_ahead))
+            .unwrap_or(MONTHS_AHEAD);
+        let tables = stored.map_or_else(|| config.tables(), |stored| stored.tables.clone());
+        Layout::new(tables, levels, contexts, months)
+    }
+
+    fn choice(&self, config: &Config) -> Result<Option<PartitionBy>> {
+        Ok(self.partition_by.or(config.layout.partition_by()?))
+    }
+
+    fn partitions(&self, config: &Config) -> u32 {
+        self.hash_partitions.or(config.layout.hash_partitions).unwrap_or(HASH_PARTITIONS)
+    }
+
+    fn refuse_useless_hash_options(&self, choice: PartitionBy) -> Result<()> {
+        let has_hash = matches!(
+            choice,
+            PartitionBy::Hash | PartitionBy::ContextHash | PartitionBy::HashMonth
+        );
+        if has_hash || (self.hash_columns.is_none() && self.hash_partitions.is_none()) {
+            return Ok(());
+        }
+        Err(Error::invalid(format!("the layout {choice} has no hash level"))
+            .hint("leave out --hash-partitions and --hash-columns, or choose a layout with hash"))
+    }
+}

@@ -1,0 +1,228 @@
+//! What every writing command does with its plan: show it, ask, execute it, report it.
+
+use serde::Serialize;
+
+use crate::catalog::Catalog;
+use crate::cli::confirm::confirm;
+use crate::cli::output::{self, count};
+use crate::cli::progress::{Bar, units};
+use crate::db::Locked;
+use crate::db::inspect::Depth;
+use crate::error::{Error, Result};
+use crate::layout::Role;
+use crate::layout::bounds::Bound;
+use crate::operation;
+use crate::plan::{MigrationSet, Plan};
+use crate::render::{RenderedStep, Script};
+
+use super::context::{Context, Store};
+
+/// More partitions than this are told as a number instead of a list.
+const LISTED_MAX: usize = 30;
+
+/// What a writing command did, or with `--dry-run` would do.
+#[derive(Debug, Serialize)]
+pub struct Changes {
+    /// Whether nothing was written because of `--dry-run`.
+    pub dry_run: bool,
+    /// Whether there was anything to do.
+    pub changed: bool,
+    /// The migrations that were applied or recorded.
+    pub migrations: Vec<MigrationChange>,
+    /// The partitions that were made.
+    pub partitions: Vec<PartitionChange>,
+    /// The statements, with `--dry-run`.
+    pub steps: Vec<RenderedStep>,
+    /// What the user should know.
+    pub notes: Vec<String>,
+    /// What was left undone.
+    pub problems: Vec<String>,
+}
+
+/// A migration that was applied or recorded.
+#[derive(Debug, Serialize)]
+pub struct MigrationChange {
+    /// Whose tables it makes.
+    pub set: MigrationSet,
+    /// Its version.
+    pub version: i64,
+    /// Its name.
+    pub name: &'static str,
+}
+
+/// A partition that was made.
+#[derive(Debug, Serialize)]
+pub struct PartitionChange {
+    /// Of which table.
+    pub table: Role,
+    /// Its name, with the schema.
+    pub name: String,
+    /// Its parent.
+    pub parent: String,
+    /// What it holds.
+    pub bound: Bound,
+    /// Whether it holds rows itself.
+    pub leaf: bool,
+}
+
+/// Plans under the lock of the store and executes the plan; with `--dry-run` only plans, and
+/// takes no lock. Gives back the catalog from before and what was changed.
+pub fn write(
+    context: &Context,
+    plan: impl FnOnce(&Catalog) -> Result<Plan>,
+) -> anyhow::Result<(Catalog, Changes)> {
+    let mut store = context.open()?;
+    if context.global.dry_run {
+        let catalog = context.inspect(&mut store.client, &store.schema, Depth::default())?;
+        let plan = plan(&catalog)?;
+        let changes = changes(&plan, Some(Script::of(&plan)));
+        return Ok((catalog, changes));
+    }
+    // Before the lock, which a standby could not give.
+    let server = crate::db::inspect::server(&mut store.client)?;
+    if server.read_only {
+        return Err(read_only(server.standby).into());
+    }
+    let Store { client, schema } = store;
+    let mut locked = context.lock(Store { client, schema: schema.clone() })?;
+    let catalog = context.inspect(locked.client(), &schema, Depth::default())?;
+    let plan = plan(&catalog)?;
+    if !plan.is_empty() {
+        refuse_without_rights(&catalog)?;
+        if plan.destroys() {
+            confirm(&context.output, context.global.yes, "This destroys data. Go on?")?;
+        }
+        execute(context, &mut locked, &plan)?;
+    }
+    locked.release()?;
+    Ok((catalog, changes(&plan, None)))
+}
+
+fn execute(context: &Context, locked: &mut Locked, plan: &Plan) -> Result<()> {
+    let script = Script::of(plan);
+    let limits = context.config.lock_limits(context.global.lock_budget)?;
+    let total = script.steps.iter().map(units).sum();
+    let mut bar = Bar::new(&context.output, total);
+    operation::run(locked, context.name, &script, limits, &context.interrupt, &mut bar)
+}
+
+fn read_only(standby: bool) -> Error {
+    if standby {
+        Error::refused("the server is a standby: it replays another server and takes no writes")
+            .hint("connect to the primary server")
+    } else {
+        Error::refused("sessions of this role or database are read-only")
+            .hint("connect with another role, or ALTER ROLE … SET default_transaction_read_only = off")
+    }
+}
+
+/// What the role lacks, told before the first statement instead of by it.
+fn refuse_without_rights(catalog: &Catalog) -> Result<()> {
+    let role = &catalog.server.role;
+    let schema = &catalog.schema_name;
+    if !catalog.schema.may_create {
+        let (what, mend) = if catalog.schema.exists {
+            (format!("tables in the schema {schema}"), format!("SCHEMA {schema}"))
+        } else {
+            (format!("the schema {schema}"), format!("DATABASE {}", catalog.server.database))
+        };
+        return Err(Error::refused(format!("the role {role} may not create {what}"))
+            .hint(format!("as its owner, run: GRANT CREATE ON {mend} TO {role}")));
+    }
+    for table in [&catalog.events, &catalog.heads, &catalog.checkpoints].into_iter().flatten() {
+        if !table.root.owned {
+            return Err(Error::refused(format!(
+                "the role {role} does not own {}, which {} owns",
+                table.root.name, table.root.owner
+            ))
+            .hint(format!("work as the owner: --role {}", table.root.owner)));
+        }
+    }
+    Ok(())
+}
+
+fn changes(plan: &Plan, script: Option<Script>) -> Changes {
+    Changes {
+        dry_run: script.is_some(),
+        changed: !plan.is_empty(),
+        migrations: plan
+            .migrations()
+            .map(|migration| MigrationChange {
+                set: migration.set,
+                version: migration.version,
+                name: migration.name,
+            })
+            .collect(),
+        partitions: plan
+            .new_partitions()
+            .map(|partition| PartitionChange {
+                table: partition.role,
+                name: partition.name.to_string(),
+                parent: partition.parent.to_string(),
+                bound: partition.bound.clone(),
+                leaf: partition.level.is_none(),
+            })
+            .collect(),
+        steps: script.map(|script| script.steps).unwrap_or_default(),
+        notes: plan.notes.clone(),
+        problems: plan.problems.clone(),
+    }
+}
+
+/// Prints what was done, or the SQL; then fails if anything was left undone.
+pub fn report(context: &Context, changes: &Changes, done: &str, nothing: &str) -> Result<()> {
+    let output = &context.output;
+    if changes.dry_run && !output.is_json() {
+        let script = Script { steps: changes.steps.clone() };
+        if changes.changed {
+            output.data(&script.to_sql(context.name))?;
+        }
+    } else {
+        output.result(context.name, changes, &listed(&changes.partitions))?;
+    }
+    for note in &changes.notes {
+        output.say(format!("note: {note}"));
+    }
+    match (changes.dry_run, changes.changed) {
+        (true, true) => {
+            let steps = count(changes.steps.len(), "step");
+            output.say(format!("Dry run: {steps}, nothing was changed"));
+        }
+        (_, false) => output.say(nothing),
+        (false, true) => output.say(format!("{} {done}", output::green("Done:"))),
+    }
+    if changes.problems.is_empty() {
+        return Ok(());
+    }
+    Err(Error::refused(format!("{} left undone", count(changes.problems.len(), "partition")))
+        .details(changes.problems.clone())
+        .hint("pupctl partitions check says more"))
+}
+
+fn listed(partitions: &[PartitionChange]) -> String {
+    if partitions.is_empty() || partitions.len() > LISTED_MAX {
+        return String::new();
+    }
+    let rows = partitions
+        .iter()
+        .map(|made| {
+            let kind = if made.leaf { "leaf" } else { "branch" };
+            vec![made.name.clone(), kind.to_owned(), made.bound.to_string()]
+        })
+        .collect();
+    output::table(&["partition", "kind", "holds"], rows, 3)
+}
+
+/// `7 partitions of events and 2 of aggregate heads`, for the closing line.
+#[must_use]
+pub fn made(changes: &Changes) -> String {
+    let of = |role| changes.partitions.iter().filter(|made| made.table == role).count();
+    match (of(Role::Events), of(Role::Heads)) {
+        (0, 0) => "no partition was needed".to_owned(),
+        (events, 0) => format!("{} of events made", count(events, "partition")),
+        (0, heads) => format!("{} of aggregate heads made", count(heads, "partition")),
+        (events, heads) => {
+            format!("{} of events and {heads} of aggregate heads made", count(events, "partition"))
+        }
+    }
+}
