@@ -82,7 +82,9 @@ impl Programs {
 
     /// The programs in one folder, whatever their version.
     pub fn in_folder(bin: impl AsRef<Path>) -> Result<Self> {
-        let bin = bin.as_ref();
+        let given = bin.as_ref();
+        // The programs run in other folders than the caller's.
+        let bin = std::path::absolute(given).unwrap_or_else(|_| given.to_owned());
         if let Some(missing) = NEEDED.iter().find(|name| !bin.join(name).is_file()) {
             return Err(Error::invalid(format!("{} has no program {missing}", bin.display())));
         }
@@ -98,7 +100,7 @@ impl Programs {
             return Err(Error::invalid(format!("{} does not run", postgres.display()))
                 .details(said.lines().map(str::to_owned)));
         };
-        Ok(Self { bin: bin.to_owned(), major, version })
+        Ok(Self { bin, major, version })
     }
 
     /// The path of one of the programs.

@@ -141,7 +141,10 @@ pub(super) fn lock(folder: &Path) -> Result<File> {
         write_new(&folder.join(".gitignore"), b"*\n")?;
     }
     let path = folder.join("lock");
-    let system = |error| Error::system(format!("cannot lock {}", path.display()), error);
+    let system = |error| {
+        Error::system(format!("cannot lock {}", path.display()), error)
+            .hint("run pupctl as the owner of that folder")
+    };
     let mut options = OpenOptions::new();
     let file = options.create(true).truncate(false).write(true).open(&path).map_err(system)?;
     if file.try_lock().is_err() {
