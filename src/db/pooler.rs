@@ -13,7 +13,7 @@ use std::time::Duration;
 use postgres::{CancelToken, Client, SimpleQueryMessage};
 
 use super::connect::{Session, Target};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, chain};
 
 const BACKEND: &str = include_str!("../../sql/connect/backend.sql");
 
@@ -31,6 +31,18 @@ const HOLD_LIMIT: Duration = Duration::from_secs(2);
 /// One server process: its id and when its session began.
 type Backend = (String, String);
 
+/// What the two connections showed.
+enum Seen {
+    /// The first connection has a server process for itself.
+    Own,
+    /// It shares server processes with others.
+    Shared,
+    /// The second connection ended when it began a transaction.
+    Ended,
+    /// The question stays open.
+    Unknown,
+}
+
 /// Refuses to go on when `client` is served through a pooler in transaction or statement mode.
 ///
 /// It opens a second connection to the same target. When the server has none left, the question
@@ -42,39 +54,44 @@ pub fn refuse_transaction_pooler(
     target: &Target,
     session: &Session,
 ) -> Result<()> {
+    // A pooler in statement mode ends a connection that begins a transaction. An administrator
+    // may end one too, but not twice in a row.
+    for _ in 0..2 {
+        match observe(client, target, session)? {
+            Seen::Own | Seen::Unknown => return Ok(()),
+            Seen::Shared => return Err(refusal(target)),
+            Seen::Ended => {}
+        }
+    }
+    Err(refusal(target))
+}
+
+fn observe(client: &mut Client, target: &Target, session: &Session) -> Result<Seen> {
     let second = match target.open(session) {
         Ok(second) => second,
         Err(error) => {
             tracing::debug!("no second connection to look for a pooler with: {error}");
-            return Ok(());
+            return Ok(Seen::Unknown);
         }
     };
-    let Some(mut served_by) = backend(client).map_err(failed)? else { return Ok(()) };
-    let Some(holder) = Holder::start(second, target) else { return Ok(()) };
+    let Some(mut served_by) = backend(client).map_err(failed)? else { return Ok(Seen::Unknown) };
+    let Some(holder) = Holder::start(second, target) else { return Ok(Seen::Unknown) };
     for _ in 0..ROUNDS {
         let held = match holder.hold() {
-            Ok(Some(held)) => held,
-            Ok(None) => return Ok(()),
-            // PgBouncer: "transaction blocks not allowed in statement pooling mode".
-            Err(error) if error.to_string().contains("statement pooling") => {
-                return Err(refusal(target));
-            }
-            Err(error) => {
-                tracing::debug!("the search for a pooler ended early: {error}");
-                return Ok(());
-            }
+            Ok(held) => held,
+            Err(seen) => return Ok(seen),
         };
         if held == served_by {
-            return Err(refusal(target));
+            return Ok(Seen::Shared);
         }
         let now = backend(client).map_err(failed)?;
         holder.release();
-        if now.as_ref() != Some(&served_by) {
-            return Err(refusal(target));
+        match now {
+            Some(now) if now == served_by => served_by = now,
+            _ => return Ok(Seen::Shared),
         }
-        served_by = now.unwrap_or(served_by);
     }
-    Ok(())
+    Ok(Seen::Own)
 }
 
 fn refusal(target: &Target) -> Error {
@@ -112,10 +129,12 @@ enum Order {
 /// The second connection, on a thread of its own so that waiting for it has a limit.
 struct Holder<'a> {
     orders: Sender<Order>,
-    answers: Receiver<Result<Option<Backend>, Error>>,
+    answers: Receiver<Answer>,
     cancel: CancelToken,
     target: &'a Target,
 }
+
+type Answer = Result<Option<Backend>, postgres::Error>;
 
 impl<'a> Holder<'a> {
     /// None when there is no thread to be had.
@@ -131,20 +150,21 @@ impl<'a> Holder<'a> {
         Some(Self { orders, answers, cancel, target })
     }
 
-    /// Begins a transaction; the process that serves it, or `None` when that cannot be known.
-    fn hold(&self) -> Result<Option<Backend>, Error> {
-        // A thread that is gone does not answer either, which the next line notices.
+    /// Begins a transaction, and tells which process serves it.
+    fn hold(&self) -> Result<Backend, Seen> {
+        // A thread that is gone does not answer either, which the next lines notice.
         let _ = self.orders.send(Order::Hold);
-        match self.answers.recv_timeout(BEGIN_LIMIT) {
+        let answer = match self.answers.recv_timeout(BEGIN_LIMIT) {
             Ok(answer) => answer,
-            Err(RecvTimeoutError::Disconnected) => Ok(None),
+            Err(RecvTimeoutError::Disconnected) => return Err(Seen::Ended),
             Err(RecvTimeoutError::Timeout) => {
                 tracing::debug!("the second connection waits too long to look for a pooler");
                 // Takes it out of the queue of the pooler. There is nothing to do if that fails.
                 let _ = self.target.cancel(&self.cancel);
-                Ok(None)
+                return Err(Seen::Unknown);
             }
-        }
+        };
+        answer.map_err(|error| ended_by(&error))?.ok_or(Seen::Unknown)
     }
 
     fn release(&self) {
@@ -152,12 +172,20 @@ impl<'a> Holder<'a> {
     }
 }
 
+/// What it means that a transaction could not begin.
+fn ended_by(error: &postgres::Error) -> Seen {
+    tracing::debug!("the second connection could not begin: {}", chain(error));
+    match error.as_db_error() {
+        // PgBouncer says "transaction blocks not allowed in statement pooling mode", but closes
+        // the connection so fast that the driver often sees only that.
+        Some(reported) if reported.message().contains("statement pooling") => Seen::Shared,
+        Some(_) => Seen::Unknown,
+        None => Seen::Ended,
+    }
+}
+
 /// The thread: one transaction for each order to hold.
-fn follow(
-    mut client: Client,
-    orders: &Receiver<Order>,
-    answers: &Sender<Result<Option<Backend>, Error>>,
-) {
+fn follow(mut client: Client, orders: &Receiver<Order>, answers: &Sender<Answer>) {
     while let Ok(order) = orders.recv() {
         if matches!(order, Order::Release) {
             // It comes late: the limit has released the transaction already.
@@ -165,8 +193,7 @@ fn follow(
         }
         let begun = client.simple_query(&format!("BEGIN; {BACKEND}"));
         let ended = begun.is_err();
-        let answer = begun.map(|messages| read_backend(&messages)).map_err(failed);
-        if answers.send(answer).is_err() || ended {
+        if answers.send(begun.map(|messages| read_backend(&messages))).is_err() || ended {
             return;
         }
         let _ = orders.recv_timeout(HOLD_LIMIT);

@@ -12,6 +12,7 @@ use rustls::{AlertDescription, CertificateError};
 use super::Target;
 use super::endpoint::{Address, Endpoint, Role};
 use super::open::Failure;
+use crate::db::tls::SslMode;
 use crate::error::{Error, Kind, chain};
 
 /// The error of one attempt.
@@ -157,7 +158,7 @@ impl Place<'_> {
             error.hint(format!("create the role (createuser \"{user}\"), or set another user"))
         } else if said.contains("certificate") {
             error.hint("set sslcert and sslkey to a certificate for this user and its key")
-        } else if said.contains("no encryption") || said.contains("SSL off") {
+        } else if said.contains("pg_hba.conf") && self.target.ssl_mode == SslMode::Disable {
             error.hint("it may accept TLS: set sslmode=require, or verify-full")
         } else if said.contains("pg_hba.conf") {
             error.hint("add a line for this client to the server's pg_hba.conf and reload it")

@@ -9,6 +9,7 @@ use postgres::config::{ChannelBinding, TargetSessionAttrs};
 use super::endpoint::{Address, Endpoint, Password, Role};
 use super::parameters::{Parameter, Parameters, wrong};
 use super::passfile::{self, Login};
+use super::uri;
 use crate::db::tls::{Negotiation, Roots, SslMode, TlsSettings, Version};
 use crate::error::{Error, Result};
 
@@ -50,7 +51,7 @@ impl Settings {
                 )
                 .hint("write it into the URL, or set PGUSER")
             })?;
-        let dbname = parameters.value("dbname").unwrap_or(&user).to_owned();
+        let dbname = read_dbname(parameters)?.unwrap_or(&user).to_owned();
         if parameters.value("gssencmode") == Some("require") {
             return Err(Error::invalid(
                 "gssencmode=require is not supported: pupctl has no GSSAPI",
@@ -89,6 +90,16 @@ impl Settings {
             )?,
         })
     }
+}
+
+fn read_dbname(parameters: &Parameters) -> Result<Option<&str>> {
+    let Some(parameter) = parameters.get("dbname") else { return Ok(None) };
+    // Names are shown in errors, and a URL may have a password in it.
+    if uri::is_uri(&parameter.value) {
+        return Err(Error::invalid(format!("dbname (from {}) is a URL", parameter.origin))
+            .hint("write the name of the database there, and the URL into DATABASE_URL"));
+    }
+    Ok(Some(&parameter.value))
 }
 
 /// The value of a parameter that is one of some words; the first is the default.

@@ -158,6 +158,7 @@ fn values_that_cannot_be_are_named_with_their_place() {
         ("PGSSLMODE", "full", "sslmode is \"full\" (from PGSSLMODE), which is not one of prefer"),
         ("PGTARGETSESSIONATTRS", "prefer-standby", "prefer-standby is not supported"),
         ("PGGSSENCMODE", "require", "gssencmode=require is not supported"),
+        ("PGDATABASE", "postgres://a:secret@b", "dbname (from PGDATABASE) is a URL"),
         ("PGSSLCRL", "/a", "sslcrl (from PGSSLCRL) is not supported"),
         ("PGSSLNEGOTIATION", "direct", "sslnegotiation=direct works with sslmode=require"),
         ("PGSSLMAXPROTOCOLVERSION", "TLSv1", "ssl_max_protocol_version is \"TLSv1\""),
