@@ -22,10 +22,10 @@ macro_rules! values {
     (@value $key:ident) => { $key };
     (@value $key:ident $value:expr) => { $value };
     ($($key:ident $(=> $value:expr)?),* $(,)?) => {
-        minijinja::Value::from_iter([$((
+        minijinja::Value::from(std::collections::BTreeMap::from([$((
             stringify!($key),
             minijinja::Value::from(minijinja::value::Serde(&$crate::render::environment::values!(@value $key $($value)?))),
-        )),*])
+        )),*]))
     };
 }
 pub(crate) use values;
