@@ -44,6 +44,7 @@ struct Inner {
 
 impl Error {
     /// An error of the given kind; `message` says what is wrong and where.
+    #[must_use]
     pub fn new(kind: Kind, message: impl Into<String>) -> Self {
         Self(Box::new(Inner {
             kind,
@@ -73,6 +74,7 @@ impl Error {
     /// What PostgreSQL said, in full: SQLSTATE, detail and hint instead of `db error`.
     ///
     /// `doing` completes the sentence "failed while …", for example `reading the catalog`.
+    #[must_use]
     pub fn database(doing: &str, source: postgres::Error) -> Self {
         Self::reported(doing, &source).because(source)
     }

@@ -90,13 +90,11 @@ fn unquote(text: &str) -> Option<(Item, &str)> {
     loop {
         let (before, after) = rest.split_once('\'')?;
         value.push_str(before);
-        match after.strip_prefix('\'') {
-            Some(next) => {
-                value.push('\'');
-                rest = next;
-            }
-            None => return Some((Item::Quoted(value), after)),
-        }
+        let Some(next) = after.strip_prefix('\'') else {
+            return Some((Item::Quoted(value), after));
+        };
+        value.push('\'');
+        rest = next;
     }
 }
 

@@ -2,6 +2,8 @@
 
 /// An index of a table or partition.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
+// As `pg_index` has them.
+#[expect(clippy::struct_excessive_bools)]
 pub struct Index {
     /// Its OID.
     pub oid: u32,

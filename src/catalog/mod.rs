@@ -160,9 +160,8 @@ impl Catalog {
     /// tree and every index.
     #[must_use]
     pub fn locks_of(&self, role: Role) -> usize {
-        self.table(role).map_or(0, |table| {
-            table.root.walk().map(|relation| 1 + relation.indexes.len()).sum()
-        })
+        self.table(role)
+            .map_or(0, |table| table.root.walk().map(|relation| 1 + relation.indexes.len()).sum())
     }
 }
 

@@ -121,9 +121,7 @@ impl Config {
             Err(error) if named.is_none() && error.kind() == std::io::ErrorKind::NotFound => {
                 Ok(Self::default())
             }
-            Err(error) => {
-                Err(Error::invalid(format!("cannot read {}: {error}", path.display())))
-            }
+            Err(error) => Err(Error::invalid(format!("cannot read {}: {error}", path.display()))),
         }
     }
 
@@ -164,7 +162,9 @@ impl Config {
         };
         // Zero would switch lock_timeout off.
         if limits.first.is_zero() || limits.longest < limits.first {
-            return Err(Error::invalid("[locks] first_timeout must lie above 0 and not above longest_timeout"));
+            return Err(Error::invalid(
+                "[locks] first_timeout must lie above 0 and not above longest_timeout",
+            ));
         }
         Ok(limits)
     }
@@ -177,8 +177,7 @@ impl Config {
 
 impl ContextConfig {
     fn resolve(&self, layout: &LayoutConfig) -> Result<Context> {
-        let partitions =
-            self.hash_partitions.or(layout.hash_partitions).unwrap_or(HASH_PARTITIONS);
+        let partitions = self.hash_partitions.or(layout.hash_partitions).unwrap_or(HASH_PARTITIONS);
         let Some(choice) = &self.partition_by else {
             if self.hash_columns.is_some() || self.hash_partitions.is_some() {
                 return Err(Error::invalid(format!(
@@ -190,7 +189,7 @@ impl ContextConfig {
             return Ok(Context::new(&self.name));
         };
         let level: SecondLevel = choice.parse()?;
-        let levels = level.levels(self.hash_columns.clone(), partitions)?;
+        let levels = level.levels(self.hash_columns.as_deref(), partitions)?;
         Ok(Context { name: self.name.clone(), levels: Some(levels) })
     }
 }
@@ -239,7 +238,7 @@ mod tests {
     #[test]
     fn times_have_units() {
         let config = parse("[locks]\nbudget = \"2m\"\n").expect("a budget");
-        assert_eq!(config.lock_limits(None).expect("limits").budget, Duration::from_secs(120));
+        assert_eq!(config.lock_limits(None).expect("limits").budget, Duration::from_mins(2));
         assert!(parse("[locks]\nbudget = \"2\"\n").is_err());
         let zero = parse("[locks]\nfirst_timeout = \"0s\"\n").expect("parses");
         assert!(zero.lock_limits(None).is_err());

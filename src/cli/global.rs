@@ -29,6 +29,8 @@ pub enum Color {
 
 /// The options that every command takes.
 #[derive(Debug, Clone, Default, Args)]
+// Switches are independent of each other.
+#[expect(clippy::struct_excessive_bools)]
 #[command(next_help_heading = "Global options")]
 pub struct GlobalArgs {
     /// Where to connect: a URL or a list of key=value pairs, as libpq takes them

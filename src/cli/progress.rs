@@ -14,7 +14,7 @@ use super::output::Output;
 #[derive(Debug)]
 pub struct Bar<'a> {
     output: &'a Output,
-    bar: ProgressBar,
+    drawn: ProgressBar,
     told: bool,
 }
 
@@ -32,11 +32,12 @@ impl<'a> Bar<'a> {
             bar.set_style(style);
         }
         bar.enable_steady_tick(Duration::from_millis(200));
-        Self { output, bar, told: false }
+        Self { output, drawn: bar, told: false }
     }
 }
 
 /// A step counts as many units as it makes partitions, at least one.
+#[must_use]
 pub fn units(step: &RenderedStep) -> usize {
     step.partitions.max(1)
 }
@@ -45,7 +46,7 @@ impl Progress for Bar<'_> {
     fn begin(&mut self, step: &RenderedStep) {
         tracing::info!("{}", step.title);
         self.told = false;
-        self.bar.set_message(step.title.clone());
+        self.drawn.set_message(step.title.clone());
     }
 
     fn blocked(&mut self, step: &RenderedStep, blockers: &[Blocker]) {
@@ -53,7 +54,7 @@ impl Progress for Bar<'_> {
             return;
         }
         self.told = true;
-        self.bar.suspend(|| {
+        self.drawn.suspend(|| {
             self.output.say(format!("Waiting for locks: {}", step.title));
             for blocker in blockers {
                 self.output.say(format!("  {blocker}"));
@@ -62,12 +63,12 @@ impl Progress for Bar<'_> {
     }
 
     fn done(&mut self, step: &RenderedStep) {
-        self.bar.inc(units(step) as u64);
+        self.drawn.inc(units(step) as u64);
     }
 }
 
 impl Drop for Bar<'_> {
     fn drop(&mut self) {
-        self.bar.finish_and_clear();
+        self.drawn.finish_and_clear();
     }
 }

@@ -5,9 +5,7 @@ use std::fmt::Write as _;
 use schemars::{JsonSchema, schema_for};
 use serde_json::Value;
 
-use super::config::{
-    Config, ContextConfig, LayoutConfig, LocksConfig, TablesConfig,
-};
+use super::config::{Config, ContextConfig, LayoutConfig, LocksConfig, TablesConfig};
 
 /// `docs/reference/cli.md`: the help of every command.
 #[must_use]

@@ -111,8 +111,9 @@ fn read_only(standby: bool) -> Error {
         Error::refused("the server is a standby: it replays another server and takes no writes")
             .hint("connect to the primary server")
     } else {
-        Error::refused("sessions of this role or database are read-only")
-            .hint("connect with another role, or ALTER ROLE … SET default_transaction_read_only = off")
+        Error::refused("sessions of this role or database are read-only").hint(
+            "connect with another role, or ALTER ROLE … SET default_transaction_read_only = off",
+        )
     }
 }
 

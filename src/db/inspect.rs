@@ -8,9 +8,7 @@ use postgres::{Client, IsolationLevel, Row, Transaction};
 
 use crate::catalog::index::Index;
 use crate::catalog::relation::{Grant, Relation, RelationKind, ReplicaIdentity, Size};
-use crate::catalog::{
-    AppliedMigration, Catalog, Column, Schema, Server, Table, Unfinished, bound,
-};
+use crate::catalog::{AppliedMigration, Catalog, Column, Schema, Server, Table, Unfinished, bound};
 use crate::error::{Error, Result};
 use crate::layout::Layout;
 use crate::layout::bounds::Bound;
@@ -124,8 +122,11 @@ impl Reader<'_> {
         let heads = table(&names.aggregate_heads);
         let checkpoints = table(&names.projection_checkpoints);
         let other_names = self.other_names(&names, &oids)?;
-        let default_with_rows =
-            if depth.default_rows { self.defaults_with_rows(&events, &heads)? } else { vec![] };
+        let default_with_rows = if depth.default_rows {
+            self.defaults_with_rows(events.as_ref(), heads.as_ref())?
+        } else {
+            vec![]
+        };
         Ok(Catalog {
             server,
             schema_name: self.schema.to_owned(),
@@ -162,8 +163,8 @@ impl Reader<'_> {
         names: &Tables,
         depth: Depth,
     ) -> Result<(HashMap<String, Relation>, Vec<Unfinished>, Vec<Oid>)> {
-        let wanted =
-            [&names.events, &names.aggregate_heads, &names.projection_checkpoints].map(String::as_str);
+        let wanted = [&names.events, &names.aggregate_heads, &names.projection_checkpoints]
+            .map(String::as_str);
         let schema = self.schema;
         let rows = self.all(
             include_str!("../../sql/catalog/relations.sql"),
@@ -258,8 +259,8 @@ impl Reader<'_> {
 
     fn defaults_with_rows(
         &mut self,
-        events: &Option<Table>,
-        heads: &Option<Table>,
+        events: Option<&Table>,
+        heads: Option<&Table>,
     ) -> Result<Vec<QualifiedName>> {
         let mut found = Vec::new();
         for table in [events, heads].into_iter().flatten() {

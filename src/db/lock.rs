@@ -83,9 +83,8 @@ impl Locked {
         if row.get::<_, bool>("released") {
             return Ok(());
         }
-        Err(Error::refused("the lock of the store was not held by this session any more").hint(
-            "a pooler swapped the session: connect to the server itself with --database-url",
-        ))
+        Err(Error::refused("the lock of the store was not held by this session any more")
+            .hint("a pooler swapped the session: connect to the server itself with --database-url"))
     }
 }
 

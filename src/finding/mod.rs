@@ -46,7 +46,7 @@ pub struct Finding {
 impl Finding {
     pub(crate) fn error(
         check: &'static str,
-        object: impl ToString,
+        object: &impl ToString,
         message: impl Into<String>,
     ) -> Self {
         let object = object.to_string();
@@ -55,7 +55,7 @@ impl Finding {
 
     pub(crate) fn warning(
         check: &'static str,
-        object: impl ToString,
+        object: &impl ToString,
         message: impl Into<String>,
     ) -> Self {
         Self { severity: Severity::Warning, ..Self::error(check, object, message) }

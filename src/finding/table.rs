@@ -91,12 +91,7 @@ pub fn has_indexes(catalog: &Catalog) -> bool {
     })
 }
 
-fn columns(
-    table: &QualifiedName,
-    have: &[Column],
-    expected: &[Expected],
-    lines: &mut Vec<String>,
-) {
+fn columns(table: &QualifiedName, have: &[Column], expected: &[Expected], lines: &mut Vec<String>) {
     for &(name, data_type, not_null, default) in expected {
         let Some(column) = have.iter().find(|column| column.name == name) else {
             lines.push(format!("{table}: column {name} is missing"));

@@ -40,22 +40,23 @@ pub struct HashLevel {
 impl HashLevel {
     /// Checks columns and number. `below_context` leaves out `bounded_context`, which has one
     /// value there.
-    pub fn new(columns: Option<Vec<String>>, partitions: u32, below_context: bool) -> Result<Self> {
+    pub fn new(columns: Option<&[String]>, partitions: u32, below_context: bool) -> Result<Self> {
         let allowed = &AGGREGATE_COLUMNS[usize::from(below_context)..];
-        let columns =
-            columns.unwrap_or_else(|| allowed.iter().map(|&column| column.to_owned()).collect());
+        let columns: Vec<String> = match columns {
+            Some(columns) => columns.to_vec(),
+            None => allowed.iter().map(|&column| column.to_owned()).collect(),
+        };
         if columns.is_empty() {
             return Err(Error::invalid("a hash level without columns")
                 .hint(format!("name one or more of {}", allowed.join(", "))));
         }
         for (position, column) in columns.iter().enumerate() {
             if !allowed.contains(&column.as_str()) {
-                return Err(Error::invalid(format!("`{column}` cannot be a hash column here")).hint(
-                    format!(
+                return Err(Error::invalid(format!("`{column}` cannot be a hash column here"))
+                    .hint(format!(
                         "name one or more of {}: the key of an event must contain them",
                         allowed.join(", ")
-                    ),
-                ));
+                    )));
             }
             if columns[..position].contains(column) {
                 return Err(Error::invalid(format!("the hash column `{column}` is named twice")));
@@ -139,10 +140,9 @@ impl PartitionBy {
     }
 
     /// The levels, with these settings for the hash level if there is one.
-    pub fn levels(self, columns: Option<Vec<String>>, partitions: u32) -> Result<Vec<Level>> {
-        let hash = |below_context| {
-            HashLevel::new(columns.clone(), partitions, below_context).map(Level::Hash)
-        };
+    pub fn levels(self, columns: Option<&[String]>, partitions: u32) -> Result<Vec<Level>> {
+        let hash =
+            |below_context| HashLevel::new(columns, partitions, below_context).map(Level::Hash);
         Ok(match self {
             Self::None => vec![],
             Self::Context => vec![Level::Context],
@@ -188,7 +188,7 @@ pub enum SecondLevel {
 
 impl SecondLevel {
     /// The levels below the context.
-    pub fn levels(self, columns: Option<Vec<String>>, partitions: u32) -> Result<Vec<Level>> {
+    pub fn levels(self, columns: Option<&[String]>, partitions: u32) -> Result<Vec<Level>> {
         Ok(match self {
             Self::None => vec![],
             Self::Hash => vec![Level::Hash(HashLevel::new(columns, partitions, true)?)],
@@ -220,19 +220,25 @@ mod tests {
         for choice in PartitionBy::ALL {
             assert_eq!(choice.as_str().parse::<PartitionBy>().ok(), Some(choice));
         }
-        assert_eq!(" context , month ".parse::<PartitionBy>().ok(), Some(PartitionBy::ContextMonth));
+        assert_eq!(
+            " context , month ".parse::<PartitionBy>().ok(),
+            Some(PartitionBy::ContextMonth)
+        );
         let weekly = "weekly".parse::<PartitionBy>().expect_err("not a layout");
         assert_eq!(weekly.message(), "`weekly` is not a way to partition");
     }
 
     #[test]
     fn hash_columns_stay_within_the_aggregate() {
-        let names = |list: &[&str]| Some(list.iter().map(|&name| name.to_owned()).collect());
-        assert!(HashLevel::new(names(&["aggregate_type"]), 16, false).is_ok());
-        assert!(HashLevel::new(names(&["event_id"]), 16, false).is_err());
-        assert!(HashLevel::new(names(&["bounded_context"]), 16, true).is_err());
-        assert!(HashLevel::new(names(&["aggregate_id", "aggregate_id"]), 16, false).is_err());
-        assert!(HashLevel::new(names(&[]), 16, false).is_err());
+        let new = |list: &[&str], below_context| {
+            let names: Vec<String> = list.iter().map(|&name| name.to_owned()).collect();
+            HashLevel::new(Some(&names), 16, below_context)
+        };
+        assert!(new(&["aggregate_type"], false).is_ok());
+        assert!(new(&["event_id"], false).is_err());
+        assert!(new(&["bounded_context"], true).is_err());
+        assert!(new(&["aggregate_id", "aggregate_id"], false).is_err());
+        assert!(new(&[], false).is_err());
         assert!(HashLevel::new(None, 1, false).is_err());
         assert!(HashLevel::new(None, HASH_PARTITIONS_MAX + 1, false).is_err());
     }

@@ -182,7 +182,8 @@ impl Layout {
     /// The levels of a table below a context.
     #[must_use]
     pub fn levels_below(&self, role: Role, context: &Context) -> Vec<Level> {
-        let levels = context.levels.as_deref().unwrap_or_else(|| self.levels.get(1..).unwrap_or(&[]));
+        let levels =
+            context.levels.as_deref().unwrap_or_else(|| self.levels.get(1..).unwrap_or(&[]));
         keep_for(role, levels)
     }
 
@@ -196,10 +197,13 @@ impl Layout {
     /// The name of a table in the store's schema.
     #[must_use]
     pub fn table(&self, schema: &str, role: Role) -> QualifiedName {
-        QualifiedName::new(schema, match role {
-            Role::Events => self.tables.events.clone(),
-            Role::Heads => self.tables.aggregate_heads.clone(),
-        })
+        QualifiedName::new(
+            schema,
+            match role {
+                Role::Events => self.tables.events.clone(),
+                Role::Heads => self.tables.aggregate_heads.clone(),
+            },
+        )
     }
 
     /// The name of the checkpoints table.
@@ -255,12 +259,9 @@ impl Layout {
         );
         for context in &wanted.contexts {
             let Some(stored) = self.context(&context.name) else { continue };
-            let own = |layout: &Self, context| describe(&layout.levels_below(Role::Events, context));
-            compare(
-                &format!("context {}", context.name),
-                own(self, stored),
-                own(wanted, context),
-            );
+            let own =
+                |layout: &Self, context| describe(&layout.levels_below(Role::Events, context));
+            compare(&format!("context {}", context.name), own(self, stored), own(wanted, context));
         }
         lines
     }

@@ -50,7 +50,10 @@ pub fn refuse_too_many(catalog: &Catalog, role: Role, new_leaves: usize) -> Resu
         "{leaves} leaves of the {table} table would need {locks} locks in a statement that opens \
          all of them; the server's lock table holds {capacity}"
     ))
-    .hint(format!("{}; or choose fewer months, contexts or hash partitions", raise(&catalog.server, locks))))
+    .hint(format!(
+        "{}; or choose fewer months, contexts or hash partitions",
+        raise(&catalog.server, locks)
+    )))
 }
 
 /// The setting that the server would need for so many locks, in words.

@@ -6,9 +6,9 @@ use crate::layout::levels::Level;
 use crate::layout::month::Month;
 use crate::layout::{Context, Layout, Role, describe};
 
+use super::ensure;
 use super::init::{own_tables, store_layout};
 use super::step::Plan;
-use super::ensure;
 
 /// Plans the contexts that the store does not know yet, and whatever partitions they lack.
 pub fn add(layout: &Layout, catalog: &Catalog, new: &[Context], months: &[Month]) -> Result<Plan> {
@@ -20,8 +20,7 @@ pub fn add(layout: &Layout, catalog: &Catalog, new: &[Context], months: &[Month]
         }
     }
     // Checks names, doubles, and levels of one's own on a layout that has none.
-    let wanted =
-        Layout::new(wanted.tables, wanted.levels, wanted.contexts, wanted.months_ahead)?;
+    let wanted = Layout::new(wanted.tables, wanted.levels, wanted.contexts, wanted.months_ahead)?;
     refuse_months_below_a_key(&wanted, catalog)?;
 
     let mut plan = Plan::default();
@@ -52,7 +51,11 @@ fn refuse_other_levels(layout: &Layout, known: &Context, asked: &Context) -> Res
         "the context {} is there already, and divided otherwise",
         known.name
     ))
-    .detail(format!("the store has {}, the request says {}", describe(&have), describe(&want))))
+    .detail(format!(
+        "the store has {}, the request says {}",
+        describe(&have),
+        describe(&want)
+    )))
 }
 
 /// A month branch below a root with the aggregate key cannot be attached: PostgreSQL wants

@@ -6,8 +6,8 @@
 
 use std::collections::BTreeSet;
 
-use crate::catalog::relation::Relation;
 use crate::catalog::Catalog;
+use crate::catalog::relation::Relation;
 use crate::error::{Error, Result};
 use crate::layout::bounds::Bound;
 use crate::layout::desired::{self, DesiredPartition};
@@ -37,9 +37,9 @@ pub fn plan(layout: &Layout, catalog: &Catalog, months: &[Month]) -> Result<Plan
         })?;
         planner.names.extend(table.root.walk().map(|relation| relation.name.name.clone()));
     }
-    planner
-        .names
-        .extend(catalog.unfinished.iter().flat_map(|u| u.branch.walk()).map(|r| r.name.name.clone()));
+    planner.names.extend(
+        catalog.unfinished.iter().flat_map(|u| u.branch.walk()).map(|r| r.name.name.clone()),
+    );
     for role in Role::ALL {
         let Some(table) = catalog.table(role) else { continue };
         let wanted = desired::partitions(layout, role, months);
@@ -129,7 +129,8 @@ impl Planner<'_> {
         wanted: &[DesiredPartition],
     ) {
         for partition in wanted {
-            let same = existing.partitions.iter().find(|p| p.bound.as_ref() == Some(&partition.bound));
+            let same =
+                existing.partitions.iter().find(|p| p.bound.as_ref() == Some(&partition.bound));
             match same {
                 Some(same) => self.descend(role, same, partition),
                 None if self.is_taken(existing, partition) => {}
@@ -189,13 +190,17 @@ impl Planner<'_> {
         } else if wanted.leaves() < self.batch {
             self.add_small_branch(role, parent, name, wanted);
         } else {
-            self.add_large_branch(role, parent, name, wanted);
+            self.add_large_branch(role, parent, &name, wanted);
         }
     }
 
     /// The name of a new partition; `None`, with a problem noted, when a table of that name is
     /// there that is not a partition of ours: it may hold data that belongs here.
-    fn choose_name(&mut self, parent: &QualifiedName, wanted: &DesiredPartition) -> Option<QualifiedName> {
+    fn choose_name(
+        &mut self,
+        parent: &QualifiedName,
+        wanted: &DesiredPartition,
+    ) -> Option<QualifiedName> {
         let plain = name::joined(&parent.name, &wanted.suffix);
         if self.catalog.other_names.contains(&plain) {
             self.plan.problems.push(format!(
@@ -248,7 +253,8 @@ impl Planner<'_> {
         let mut actions = vec![Action::CreatePartition(branch)];
         for leaf in &wanted.partitions {
             let Some(leaf_name) = self.choose_name(&name, leaf) else { return };
-            actions.push(Action::CreatePartition(self.new_partition(role, &inner, &leaf_name, leaf)));
+            actions
+                .push(Action::CreatePartition(self.new_partition(role, &inner, &leaf_name, leaf)));
             actions.push(attach(&inner, leaf_name, leaf));
         }
         actions.push(attach(parent, name, wanted));
@@ -262,11 +268,11 @@ impl Planner<'_> {
         &mut self,
         role: Role,
         parent: &Parent<'_>,
-        name: QualifiedName,
+        name: &QualifiedName,
         wanted: &DesiredPartition,
     ) {
         let actions = vec![
-            Action::CreatePartition(self.new_partition(role, parent, &name, wanted)),
+            Action::CreatePartition(self.new_partition(role, parent, name, wanted)),
             Action::MarkUnfinished {
                 branch: name.clone(),
                 mark: unfinished_mark(&parent.name, &wanted.bound),
@@ -281,10 +287,10 @@ impl Planner<'_> {
             default: None,
         };
         for leaf in &wanted.partitions {
-            let Some(leaf_name) = self.choose_name(&name, leaf) else { return };
+            let Some(leaf_name) = self.choose_name(name, leaf) else { return };
             self.add_leaf(role, &inner, leaf_name, leaf);
         }
-        self.attach_branch(role, parent, &name, wanted);
+        self.attach_branch(role, parent, name, wanted);
     }
 
     fn attach_branch(
@@ -294,10 +300,8 @@ impl Planner<'_> {
         branch: &QualifiedName,
         wanted: &DesiredPartition,
     ) {
-        let actions = vec![
-            attach(parent, branch.clone(), wanted),
-            Action::ClearUnfinished(branch.clone()),
-        ];
+        let actions =
+            vec![attach(parent, branch.clone(), wanted), Action::ClearUnfinished(branch.clone())];
         // Attaching locks every leaf of the branch: a transaction of its own.
         self.push(Some(parent.name.clone()), wanted, role, self.batch, actions);
     }
@@ -326,8 +330,7 @@ impl Planner<'_> {
             level: wanted.level.clone(),
             keys,
             primary,
-            owner: Some(relation.owner.clone())
-                .filter(|owner| *owner != self.catalog.server.role),
+            owner: Some(relation.owner.clone()).filter(|owner| *owner != self.catalog.server.role),
             grants: relation.grants.clone(),
             replica_identity: relation.replica_identity,
         }
@@ -414,7 +417,9 @@ pub fn refuse_pending_detach(catalog: &Catalog) -> Result<()> {
     for role in Role::ALL {
         let Some(table) = catalog.table(role) else { continue };
         for parent in table.root.walk() {
-            let Some(pending) = parent.partitions.iter().find(|p| p.detach_pending) else { continue };
+            let Some(pending) = parent.partitions.iter().find(|p| p.detach_pending) else {
+                continue;
+            };
             return Err(Error::refused(format!(
                 "the detach of {} from {} was interrupted: its rows are invisible and inserts \
                  to it fail",
@@ -425,4 +430,3 @@ pub fn refuse_pending_detach(catalog: &Catalog) -> Result<()> {
     }
     Ok(())
 }
-

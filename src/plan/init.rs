@@ -113,7 +113,9 @@ fn refuse_another_layout(layout: &Layout, catalog: &Catalog) -> Result<()> {
         catalog.schema_name
     ))
     .details(differences)
-    .hint("run it without layout options to keep the stored layout, or use another schema: --schema"))
+    .hint(
+        "run it without layout options to keep the stored layout, or use another schema: --schema",
+    ))
 }
 
 /// The steps that make, or only record, the three tables and their indexes.

@@ -90,9 +90,7 @@ fn environment() -> Environment<'static> {
     environment.add_filter("table", |name: Value| -> Result<Value, Error> {
         let part = |key| name.get_attr(key).map(|part| part.as_str().map(str::to_owned));
         match (part("schema")?, part("name")?) {
-            (Some(schema), Some(name)) => {
-                Ok(safe(quote::table(&QualifiedName::new(schema, name))))
-            }
+            (Some(schema), Some(name)) => Ok(safe(quote::table(&QualifiedName::new(schema, name)))),
             _ => Err(refuse("not a qualified name".to_owned())),
         }
     });

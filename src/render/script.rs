@@ -105,10 +105,13 @@ pub struct Script {
 /// The table that records the migrations of a set.
 #[must_use]
 pub fn history_table(schema: &str, set: MigrationSet) -> QualifiedName {
-    QualifiedName::new(schema, match set {
-        MigrationSet::Own => "pupctl_history",
-        MigrationSet::Store => "pupctl_schema_history",
-    })
+    QualifiedName::new(
+        schema,
+        match set {
+            MigrationSet::Own => "pupctl_history",
+            MigrationSet::Store => "pupctl_schema_history",
+        },
+    )
 }
 
 /// The table that holds the stored layout.
@@ -216,12 +219,12 @@ fn action_statements(action: &Action) -> Vec<Statement> {
             vec![plain(render("table/clear_comment", &values! { table }), "The branch is whole")]
         }
         Action::Attach { parent, partition, bound, default } => {
-            let mut locks =
-                vec![Lock { mode: LockMode::ShareUpdateExclusive, on: parent.clone() }];
-            locks.extend(default.iter().map(|default| Lock {
-                mode: LockMode::AccessExclusive,
-                on: default.clone(),
-            }));
+            let mut locks = vec![Lock { mode: LockMode::ShareUpdateExclusive, on: parent.clone() }];
+            locks.extend(
+                default
+                    .iter()
+                    .map(|default| Lock { mode: LockMode::AccessExclusive, on: default.clone() }),
+            );
             let bounds = quoted(quote::bound(bound));
             vec![Statement {
                 sql: render("partition/attach", &values! { parent, partition, bound => bounds }),
@@ -277,10 +280,8 @@ fn create_partition(partition: &NewPartition) -> Vec<Statement> {
     }
     // Last, since after it only a member of the owning role may change the table.
     if let Some(owner) = &partition.owner {
-        statements.push(plain(
-            render("partition/owner", &values! { name, owner }),
-            "As on its parent",
-        ));
+        statements
+            .push(plain(render("partition/owner", &values! { name, owner }), "As on its parent"));
     }
     statements
 }

@@ -7,9 +7,9 @@ use crate::cli::exit::Exit;
 use crate::command::context::{Context, layout_of};
 use crate::command::write::{made, report, write};
 use crate::error::{Error, Result};
+use crate::layout;
 use crate::layout::levels::SecondLevel;
 use crate::layout::name::validate_context;
-use crate::layout::{self};
 use crate::plan;
 use crate::plan::ensure::earliest_month;
 
@@ -72,7 +72,7 @@ impl AddArgs {
             .map(|name| {
                 validate_context(name)?;
                 if let Some(level) = self.partition_by {
-                    let levels = level.levels(self.hash_columns.clone(), partitions)?;
+                    let levels = level.levels(self.hash_columns.as_deref(), partitions)?;
                     return Ok(layout::Context { name: name.clone(), levels: Some(levels) });
                 }
                 let known = configured.iter().find(|context| context.name == *name);

@@ -87,8 +87,8 @@ impl InitArgs {
             }
             (Some(choice), _) => {
                 self.refuse_useless_hash_options(choice)?;
-                let columns = self.hash_columns.clone().or(config.layout.hash_columns.clone());
-                choice.levels(columns, self.partitions(config))?
+                let columns = self.hash_columns.as_ref().or(config.layout.hash_columns.as_ref());
+                choice.levels(columns.map(Vec::as_slice), self.partitions(config))?
             }
         };
         let mut contexts = stored.map(|stored| stored.contexts.clone()).unwrap_or_default();
@@ -119,10 +119,8 @@ impl InitArgs {
     }
 
     fn refuse_useless_hash_options(&self, choice: PartitionBy) -> Result<()> {
-        let has_hash = matches!(
-            choice,
-            PartitionBy::Hash | PartitionBy::ContextHash | PartitionBy::HashMonth
-        );
+        let has_hash =
+            matches!(choice, PartitionBy::Hash | PartitionBy::ContextHash | PartitionBy::HashMonth);
         if has_hash || (self.hash_columns.is_none() && self.hash_partitions.is_none()) {
             return Ok(());
         }

@@ -58,7 +58,8 @@ pub(super) fn run(_args: &StatusArgs, context: &Context) -> anyhow::Result<Exit>
 }
 
 fn status(context: &Context, catalog: &Catalog, operations: Vec<Operation>) -> Status {
-    let tables = catalog.layout.as_ref().map_or_else(|| context.config.tables(), |l| l.tables.clone());
+    let tables =
+        catalog.layout.as_ref().map_or_else(|| context.config.tables(), |l| l.tables.clone());
     let name = |name: &str| format!("{}.{name}", catalog.schema_name);
     let table = |label: String, table: Option<&crate::catalog::Table>| TableStatus {
         name: label,
@@ -141,7 +142,9 @@ fn migrations(status: &Status, text: &mut String) {
     let _ = writeln!(text, "{}", bold("Migrations"));
     let applied = |set: &str, list: &[AppliedMigration]| -> Vec<Vec<String>> {
         list.iter()
-            .map(|m| vec![set.to_owned(), format!("V{}__{}", m.version, m.name), m.applied_on.clone()])
+            .map(|m| {
+                vec![set.to_owned(), format!("V{}__{}", m.version, m.name), m.applied_on.clone()]
+            })
             .collect()
     };
     let mut rows = applied("pupctl", &status.own_migrations);
