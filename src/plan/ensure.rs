@@ -201,7 +201,10 @@ impl Planner<'_> {
         parent: &QualifiedName,
         wanted: &DesiredPartition,
     ) -> Option<QualifiedName> {
-        let plain = name::joined(&parent.name, &wanted.suffix);
+        let mut plain = name::joined(&parent.name, &wanted.suffix);
+        if name::is_like_an_index(&plain) {
+            plain = name::hashed(&plain, &wanted.bound.to_string());
+        }
         if self.catalog.other_names.contains(&plain) {
             self.plan.problems.push(format!(
                 "{} cannot be made: a table named {} is there and is not a partition of {}",
