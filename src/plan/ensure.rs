@@ -100,7 +100,6 @@ impl<'a> Parent<'a> {
 /// What must be in one transaction, and how many tables it makes.
 struct Unit {
     parent: Option<QualifiedName>,
-    what: String,
     role: Role,
     tables: usize,
     actions: Vec<Action>,
@@ -231,7 +230,8 @@ impl Planner<'_> {
             Action::CreatePartition(self.new_partition(role, parent, &name, wanted)),
             attach(parent, name, wanted),
         ];
-        self.push(parent.live.then(|| parent.name.clone()), wanted, role, 1, actions);
+        let lock = parent.live.then(|| parent.name.clone());
+        self.units.push(Unit { parent: lock, role, tables: 1, actions });
     }
 
     /// A branch that fits into one transaction: it is made, filled and attached in it.
@@ -259,7 +259,7 @@ impl Planner<'_> {
         }
         actions.push(attach(parent, name, wanted));
         let tables = 1 + wanted.leaves();
-        self.push(Some(parent.name.clone()), wanted, role, tables, actions);
+        self.units.push(Unit { parent: Some(parent.name.clone()), role, tables, actions });
     }
 
     /// A branch that takes several transactions: it carries a mark until it is attached, by
@@ -278,7 +278,7 @@ impl Planner<'_> {
                 mark: unfinished_mark(&parent.name, &wanted.bound),
             },
         ];
-        self.push(None, wanted, role, 1, actions);
+        self.units.push(Unit { parent: None, role, tables: 1, actions });
         let inner = Parent {
             name: name.clone(),
             relation: parent.relation,
@@ -303,7 +303,8 @@ impl Planner<'_> {
         let actions =
             vec![attach(parent, branch.clone(), wanted), Action::ClearUnfinished(branch.clone())];
         // Attaching locks every leaf of the branch: a transaction of its own.
-        self.push(Some(parent.name.clone()), wanted, role, self.batch, actions);
+        let parent = Some(parent.name.clone());
+        self.units.push(Unit { parent, role, tables: self.batch, actions });
     }
 
     fn new_partition(
@@ -336,17 +337,6 @@ impl Planner<'_> {
         }
     }
 
-    fn push(
-        &mut self,
-        parent: Option<QualifiedName>,
-        wanted: &DesiredPartition,
-        role: Role,
-        tables: usize,
-        actions: Vec<Action>,
-    ) {
-        self.units.push(Unit { parent, what: wanted.bound.to_string(), role, tables, actions });
-    }
-
     /// Packs the units into steps, each a transaction of at most `batch` new tables.
     fn finish(&mut self) {
         let mut pending: Vec<Unit> = Vec::new();
@@ -377,22 +367,35 @@ fn attach(parent: &Parent<'_>, partition: QualifiedName, wanted: &DesiredPartiti
 
 /// One transaction: the parents are locked first, so that a wait happens before any work.
 fn step(units: Vec<Unit>) -> Step {
-    let (first, last) = (units[0].what.clone(), units[units.len() - 1].what.clone());
-    let table = match units[0].role {
-        Role::Events => "events",
-        Role::Heads => "aggregate heads",
-    };
-    let title = if units.len() == 1 {
-        format!("Make {first} of {table}")
-    } else {
-        format!("Make {first} to {last} of {table}")
-    };
+    let title = title(&units);
     let mut parents: Vec<_> = units.iter().filter_map(|unit| unit.parent.clone()).collect();
     let mut seen = BTreeSet::new();
     parents.retain(|parent| seen.insert(parent.clone()));
     let mut actions: Vec<_> = parents.into_iter().map(Action::LockParent).collect();
     actions.extend(units.into_iter().flat_map(|unit| unit.actions));
     Step::new(title, "the layout names these partitions and the database lacks them", actions)
+}
+
+fn title(units: &[Unit]) -> String {
+    let actions = || units.iter().flat_map(|unit| &unit.actions);
+    let mut made = actions().filter_map(|action| match action {
+        Action::CreatePartition(new) => Some(&new.name.name),
+        _ => None,
+    });
+    match (made.next(), made.next_back()) {
+        (Some(first), Some(last)) => {
+            format!("Make {} partitions, {first} to {last}", made.count() + 2)
+        }
+        (Some(only), None) => format!("Make {only}"),
+        // All of its leaves were made before: what is left is to attach the branch.
+        (None, _) => {
+            let branch = actions().find_map(|action| match action {
+                Action::Attach { partition, .. } => Some(partition.name.as_str()),
+                _ => None,
+            });
+            format!("Attach {}", branch.unwrap_or("the branch"))
+        }
+    }
 }
 
 /// The comment that a branch carries while it is being built.
