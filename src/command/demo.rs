@@ -131,7 +131,7 @@ impl Demo<'_> {
         let mut cli =
             Cli::try_parse_from(std::iter::once("pupctl").chain(arguments.iter().copied()))?;
         cli.global.database_url = Some(self.url.clone());
-        cli.global.config = self.context.global.config.clone();
+        cli.global.config.clone_from(&self.context.global.config);
         let mut output = self.context.output.clone();
         if output.is_json() {
             output = output.silenced();
