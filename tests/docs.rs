@@ -80,22 +80,24 @@ fn commands_in_the_documents_are_accepted_by_the_program() {
     let mut count = 0;
     for page in pages() {
         let text = fs::read_to_string(&page).expect("a page");
-        let mut fenced = false;
+        let mut fence = String::new();
         for line in text.lines() {
-            fenced ^= line.starts_with("```");
-            let line = line.trim().trim_start_matches("$ ");
-            if !fenced {
-                continue;
+            if let Some(kind) = line.strip_prefix("```") {
+                kind.clone_into(&mut fence);
             }
-            let Some(arguments) = line.strip_prefix("pupctl ") else { continue };
-            // Lines of usage in the generated help are not commands.
-            if arguments.contains(['[', '<', '…', '=']) || arguments.contains("Usage") {
-                continue;
-            }
+            // A console shows what people type; in the help, examples are indented by two.
+            let command = match fence.as_str() {
+                "console" => line.trim_start_matches("$ ").strip_prefix("pupctl "),
+                "text" => line.strip_prefix("  pupctl "),
+                _ => None,
+            };
+            let Some(arguments) = command else { continue };
             let words = arguments.split('#').next().unwrap_or_default().split_whitespace();
             let parsed =
                 Cli::command().try_get_matches_from(std::iter::once("pupctl").chain(words));
-            assert!(parsed.is_ok(), "{}: `{line}`: {}", page.display(), parsed.unwrap_err());
+            if let Err(error) = parsed {
+                panic!("{}: `{line}`: {error}", page.display());
+            }
             count += 1;
         }
     }
