@@ -410,23 +410,3 @@ pub fn earliest_month(catalog: &Catalog) -> Option<Month> {
     let root = &catalog.events.as_ref()?.root;
     root.walk().filter_map(|relation| relation.bound.as_ref()).filter_map(Bound::as_month).min()
 }
-
-/// Refuses to work on a store with a detach that was interrupted: until it is finished, rows
-/// are invisible and inserts fail, and changes to the parent would leave the partition out.
-pub fn refuse_pending_detach(catalog: &Catalog) -> Result<()> {
-    for role in Role::ALL {
-        let Some(table) = catalog.table(role) else { continue };
-        for parent in table.root.walk() {
-            let Some(pending) = parent.partitions.iter().find(|p| p.detach_pending) else {
-                continue;
-            };
-            return Err(Error::refused(format!(
-                "the detach of {} from {} was interrupted: its rows are invisible and inserts \
-                 to it fail",
-                pending.name, parent.name
-            ))
-            .hint(crate::render::finalize_detach(&parent.name, &pending.name)));
-        }
-    }
-    Ok(())
-}
