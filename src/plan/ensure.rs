@@ -116,7 +116,10 @@ struct Planner<'a> {
 
 impl Planner<'_> {
     fn new_leaves(&self, role: Role) -> usize {
-        let is_leaf = |action: &&Action| matches!(action, Action::CreatePartition(new) if new.role == role && new.level.is_none());
+        let is_leaf = |action: &&Action| match action {
+            Action::CreatePartition(new) => new.role == role && new.level.is_none(),
+            _ => false,
+        };
         self.units.iter().flat_map(|unit| &unit.actions).filter(is_leaf).count()
     }
 
