@@ -115,7 +115,10 @@ struct Planner<'a> {
 
 impl Planner<'_> {
     fn new_leaves(&self, role: Role) -> usize {
-        let is_leaf = |action: &&Action| matches!(action, Action::CreatePartition(new) if new.role == role && new.level.is_none());
+        let is_leaf = |action: &&Action| match action {
+            Action::CreatePartition(new) => new.role == role && new.level.is_none(),
+            _ => false,
+        };
         self.units.iter().flat_map(|unit| &unit.actions).filter(is_leaf).count()
     }
 
@@ -412,24 +415,4 @@ pub const UNFINISHED_PREFIX: &str = "pupctl: unfinished partition ";
 pub fn earliest_month(catalog: &Catalog) -> Option<Month> {
     let root = &catalog.events.as_ref()?.root;
     root.walk().filter_map(|relation| relation.bound.as_ref()).filter_map(Bound::as_month).min()
-}
-
-/// Refuses to work on a store with a detach that was interrupted: until it is finished, rows
-/// are invisible and inserts fail, and changes to the parent would leave the partition out.
-pub fn refuse_pending_detach(catalog: &Catalog) -> Result<()> {
-    for role in Role::ALL {
-        let Some(table) = catalog.table(role) else { continue };
-        for parent in table.root.walk() {
-            let Some(pending) = parent.partitions.iter().find(|p| p.detach_pending) else {
-                continue;
-            };
-            return Err(Error::refused(format!(
-                "the detach of {} from {} was interrupted: its rows are invisible and inserts \
-                 to it fail",
-                pending.name, parent.name
-            ))
-            .hint(crate::render::finalize_detach(&parent.name, &pending.name)));
-        }
-    }
-    Ok(())
 }

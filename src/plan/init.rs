@@ -5,7 +5,6 @@ use crate::catalog::index::Index;
 use crate::catalog::relation::{Relation, RelationKind, ReplicaIdentity};
 use crate::catalog::{Catalog, Table};
 use crate::error::{Error, Result};
-use crate::finding::table;
 use crate::layout::levels::Level;
 use crate::layout::month::Month;
 use crate::layout::name::QualifiedName;
@@ -13,6 +12,7 @@ use crate::layout::{Layout, Role};
 
 use super::ensure;
 use super::step::{Action, Migration, MigrationSet, Plan, Step};
+use super::tables;
 
 /// The migrations of pupctl's own tables, by version.
 pub const OWN_MIGRATIONS: &[(i64, &str)] = &[(1, "own_tables")];
@@ -120,7 +120,7 @@ fn refuse_another_layout(layout: &Layout, catalog: &Catalog) -> Result<()> {
 
 /// The steps that make, or only record, the three tables and their indexes.
 fn parents(layout: &Layout, catalog: &Catalog) -> Result<Vec<Step>> {
-    let differences = table::differences(layout, catalog);
+    let differences = tables::differences(layout, catalog);
     if !differences.is_empty() {
         return Err(Error::refused(format!(
             "tables are there already in schema {}, and differ from what the layout needs",
@@ -132,7 +132,7 @@ fn parents(layout: &Layout, catalog: &Catalog) -> Result<Vec<Step>> {
     let is_there = |version| match version {
         1 => catalog.heads.is_some() && catalog.checkpoints.is_some(),
         2 => catalog.events.is_some(),
-        _ => table::has_indexes(catalog),
+        _ => tables::has_indexes(catalog),
     };
     let pending = STORE_MIGRATIONS
         .iter()

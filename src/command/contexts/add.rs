@@ -7,6 +7,7 @@ use crate::cli::exit::Exit;
 use crate::command::context::{Context, layout_of};
 use crate::command::write::{made, report, write};
 use crate::error::{Error, Result};
+use crate::finding;
 use crate::layout;
 use crate::layout::levels::SecondLevel;
 use crate::layout::name::validate_context;
@@ -45,7 +46,7 @@ pub(super) fn run(args: &AddArgs, context: &Context) -> anyhow::Result<Exit> {
     let new = args.contexts(&context.config)?;
     let (_, changes) = write(context, |catalog| {
         let layout = layout_of(catalog)?;
-        plan::ensure::refuse_pending_detach(catalog)?;
+        finding::detach::refuse_pending(catalog)?;
         let months = layout::wanted_months(
             catalog.server.month(),
             layout.months_ahead,

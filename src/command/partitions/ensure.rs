@@ -7,9 +7,10 @@ use crate::cli::exit::Exit;
 use crate::command::context::{Context, layout_of};
 use crate::command::write::{made, report, write};
 use crate::error::Result;
+use crate::finding;
 use crate::layout;
 use crate::layout::month::Month;
-use crate::plan::ensure::{analyze, earliest_month, refuse_pending_detach};
+use crate::plan::ensure::{analyze, earliest_month};
 use crate::plan::{self, Plan};
 
 /// Make the partitions that the layout names and the database lacks
@@ -49,7 +50,7 @@ pub(super) fn run(args: &EnsureArgs, context: &Context) -> anyhow::Result<Exit> 
 impl EnsureArgs {
     fn plan(&self, catalog: &Catalog) -> Result<Plan> {
         let layout = layout_of(catalog)?;
-        refuse_pending_detach(catalog)?;
+        finding::detach::refuse_pending(catalog)?;
         let months = layout::wanted_months(
             catalog.server.month(),
             self.months.unwrap_or(layout.months_ahead),

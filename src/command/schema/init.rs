@@ -8,6 +8,7 @@ use crate::cli::exit::Exit;
 use crate::command::context::Context;
 use crate::command::write::{made, report, write};
 use crate::error::{Error, Result};
+use crate::finding;
 use crate::layout::levels::PartitionBy;
 use crate::layout::{self, Layout, MONTHS_AHEAD};
 use crate::plan;
@@ -59,7 +60,7 @@ pub(super) fn run(args: &InitArgs, context: &Context) -> anyhow::Result<Exit> {
         args.layout(&context.config, None)?;
     }
     let (_, changes) = write(context, |catalog| {
-        plan::ensure::refuse_pending_detach(catalog)?;
+        finding::detach::refuse_pending(catalog)?;
         let layout = args.layout(&context.config, Some(catalog))?;
         let months = layout::wanted_months(
             catalog.server.month(),
