@@ -33,9 +33,10 @@
 //! use pupctl::db::execute::{LockLimits, Silent};
 //! use pupctl::db::inspect::{self, Depth};
 //! use pupctl::db::{Interrupt, Locked};
+//! use pupctl::layout::Months;
 //! use pupctl::layout::name::Tables;
 //! use pupctl::render::Script;
-//! use pupctl::{layout, operation, plan};
+//! use pupctl::{operation, plan};
 //!
 //! # fn main() -> pupctl::Result<()> {
 //! let interrupt = Interrupt::default();
@@ -45,7 +46,7 @@
 //!
 //! let catalog = inspect::catalog(locked.client(), "public", &Tables::default(), Depth::default())?;
 //! if let Some(wanted) = &catalog.layout {
-//!     let months = layout::wanted_months(catalog.server.month(), 3, None, None)?;
+//!     let months = Months::new(catalog.server.month(), 3, None, None)?;
 //!     let plan = plan::ensure::plan(wanted, &catalog, &months)?;
 //!     let script = Script::of(&plan);
 //!     operation::run(

@@ -13,15 +13,16 @@ use crate::layout::bounds::Bound;
 use crate::layout::desired::{self, DesiredPartition};
 use crate::layout::month::Month;
 use crate::layout::name::{self, QualifiedName};
-use crate::layout::{Layout, Role};
+use crate::layout::{Layout, Months, Role};
 
 use super::budget;
 use super::step::{Action, NewPartition, Plan, Step};
 
 /// Plans what is missing for these months. `catalog` must hold the tables of the layout.
-pub fn plan(layout: &Layout, catalog: &Catalog, months: &[Month]) -> Result<Plan> {
+pub fn plan(layout: &Layout, catalog: &Catalog, months: &Months) -> Result<Plan> {
     let mut planner = Planner {
         catalog,
+        months,
         batch: budget::partitions_per_transaction(&catalog.server)?,
         names: catalog.other_names.clone(),
         units: Vec::new(),
@@ -42,7 +43,7 @@ pub fn plan(layout: &Layout, catalog: &Catalog, months: &[Month]) -> Result<Plan
     );
     for role in Role::ALL {
         let Some(table) = catalog.table(role) else { continue };
-        let wanted = desired::partitions(layout, role, months);
+        let wanted = desired::partitions(layout, role, months.all());
         let before = planner.new_leaves(role);
         planner.grow(role, &Parent::of(&table.root, true), &table.root, &wanted);
         budget::refuse_too_many(catalog, role, planner.new_leaves(role) - before)?;
@@ -107,6 +108,7 @@ struct Unit {
 
 struct Planner<'a> {
     catalog: &'a Catalog,
+    months: &'a Months,
     batch: usize,
     names: BTreeSet<String>,
     units: Vec<Unit>,
@@ -130,7 +132,11 @@ impl Planner<'_> {
         existing: &Relation,
         wanted: &[DesiredPartition],
     ) {
+        let earliest = existing.earliest_month();
         for partition in wanted {
+            if !self.months.include(&partition.bound, earliest) {
+                continue;
+            }
             let same =
                 existing.partitions.iter().find(|p| p.bound.as_ref() == Some(&partition.bound));
             match same {
@@ -186,6 +192,9 @@ impl Planner<'_> {
             self.attach_branch(role, parent, &branch.name, wanted);
             return;
         }
+        let mut wanted = wanted.clone();
+        wanted.partitions.retain(|leaf| self.months.include(&leaf.bound, None));
+        let wanted = &wanted;
         let Some(name) = self.choose_name(&parent.name, wanted) else { return };
         if wanted.level.is_none() {
             self.add_leaf(role, parent, name, wanted);

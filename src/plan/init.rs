@@ -6,9 +6,8 @@ use crate::catalog::relation::{Relation, RelationKind, ReplicaIdentity};
 use crate::catalog::{Catalog, Table};
 use crate::error::{Error, Result};
 use crate::layout::levels::Level;
-use crate::layout::month::Month;
 use crate::layout::name::QualifiedName;
-use crate::layout::{Layout, Role};
+use crate::layout::{Layout, Months, Role};
 
 use super::ensure;
 use super::step::{Action, Migration, MigrationSet, Plan, Step};
@@ -22,7 +21,7 @@ pub const STORE_MIGRATIONS: &[(i64, &str)] =
     &[(1, "heads_and_checkpoints"), (2, "events"), (3, "indexes")];
 
 /// Plans what makes the store as `layout` says, or what an interrupted run left undone.
-pub fn plan(layout: &Layout, catalog: &Catalog, months: &[Month]) -> Result<Plan> {
+pub fn plan(layout: &Layout, catalog: &Catalog, months: &Months) -> Result<Plan> {
     refuse_another_layout(layout, catalog)?;
     let mut plan = Plan::default();
     if !catalog.schema.exists {

@@ -2,6 +2,7 @@
 //! layout says, and with the key where it belongs. Tables that are like it are taken over.
 
 use crate::catalog::{Catalog, Column, Table};
+use crate::error::{Error, Result};
 use crate::layout::levels::Level;
 use crate::layout::name::QualifiedName;
 use crate::layout::{Layout, Role};
@@ -60,6 +61,17 @@ pub fn differences(layout: &Layout, catalog: &Catalog) -> Vec<String> {
         }
     }
     lines
+}
+
+/// Refuses to work on tables that are not as the stored layout says.
+pub fn refuse_differences(layout: &Layout, catalog: &Catalog) -> Result<()> {
+    let differences = differences(layout, catalog);
+    if differences.is_empty() {
+        return Ok(());
+    }
+    Err(Error::refused("the tables differ from the layout that is stored for them")
+        .details(differences)
+        .hint("somebody changed them by hand: undo that, pupctl partitions check tells the rest"))
 }
 
 /// Whether the parent of the events has the index on time that migration 3 makes.
