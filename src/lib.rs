@@ -44,7 +44,8 @@
 //! let client = target.connect(&Session::of("my service"))?;
 //! let mut locked = Locked::acquire(client, "public", Duration::from_secs(60), &interrupt)?;
 //!
-//! let catalog = inspect::catalog(locked.client(), "public", &Tables::default(), Depth::default())?;
+//! let tables = Tables::default();
+//! let catalog = inspect::catalog(locked.client(), "public", &tables, Depth::default())?;
 //! if let Some(wanted) = &catalog.layout {
 //!     let months = Months::new(catalog.server.month(), 3, None, None)?;
 //!     let plan = plan::ensure::plan(wanted, &catalog, &months)?;
