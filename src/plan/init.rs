@@ -119,7 +119,25 @@ fn refuse_another_layout(layout: &Layout, catalog: &Catalog) -> Result<()> {
 
 /// The steps that make, or only record, the three tables and their indexes.
 fn parents(layout: &Layout, catalog: &Catalog) -> Result<Vec<Step>> {
-    let differences = tables::differences(layout, catalog);
+    let recorded = |version| catalog.store_migrations.iter().any(|m| m.version == version);
+    let there = [
+        (1, layout.table(&catalog.schema_name, Role::Heads), catalog.heads.is_some()),
+        (1, layout.checkpoints(&catalog.schema_name), catalog.checkpoints.is_some()),
+        (2, layout.table(&catalog.schema_name, Role::Events), catalog.events.is_some()),
+    ];
+    if let Some((version, name, _)) = there.iter().find(|(v, _, is)| recorded(*v) && !is) {
+        return Err(Error::refused(format!(
+            "migration {version} was applied, but the table {name} is missing"
+        ))
+        .hint("somebody dropped it: bring it back from a backup"));
+    }
+    let adopts = |version| there.iter().any(|(v, _, is)| *v == version && *is);
+    let mut differences = tables::differences(layout, catalog);
+    if (adopts(1) && !recorded(1)) || (adopts(2) && !recorded(2)) {
+        let missing = there.iter().filter(|(version, _, is)| !is && adopts(*version));
+        differences.extend(missing.map(|(_, name, _)| format!("{name}: is missing")));
+        differences.extend(tables::missing_indexes(catalog));
+    }
     if !differences.is_empty() {
         return Err(Error::refused(format!(
             "tables are there already in schema {}, and differ from what the layout needs",
@@ -129,32 +147,34 @@ fn parents(layout: &Layout, catalog: &Catalog) -> Result<Vec<Step>> {
         .hint("choose another schema (--schema) or other table names ([tables] in pupctl.toml)"));
     }
     let is_there = |version| match version {
-        1 => catalog.heads.is_some() && catalog.checkpoints.is_some(),
-        2 => catalog.events.is_some(),
-        _ => tables::has_indexes(catalog),
+        1 | 2 => adopts(version),
+        _ => catalog.events.is_some() && tables::missing_indexes(catalog).is_empty(),
     };
-    let pending = STORE_MIGRATIONS
-        .iter()
-        .filter(|(version, _)| !catalog.store_migrations.iter().any(|m| m.version == *version));
-    let mut steps = Vec::new();
-    for &(version, name) in pending {
-        let migration = migration(MigrationSet::Store, version, name, layout, catalog);
-        let title = name.replace('_', " ");
-        steps.push(if is_there(version) {
-            Step::new(
-                format!("Record migration {version}, {title}"),
-                "the tables are there already, as the layout needs them",
-                vec![Action::RecordMigration(migration)],
-            )
-        } else {
-            Step::new(
-                format!("Apply migration {version}, {title}"),
-                "parents are made by migrations, partitions by `pupctl partitions ensure`",
-                vec![Action::Migrate(migration)],
-            )
-        });
+    let pending = STORE_MIGRATIONS.iter().filter(|(version, _)| !recorded(*version));
+    Ok(pending
+        .map(|&(version, name)| {
+            let migration = migration(MigrationSet::Store, version, name, layout, catalog);
+            migration_step(migration, is_there(version))
+        })
+        .collect())
+}
+
+fn migration_step(migration: Migration, is_there: bool) -> Step {
+    let Migration { version, name, .. } = &migration;
+    let title = format!("migration {version}, {}", name.replace('_', " "));
+    if is_there {
+        Step::new(
+            format!("Record {title}"),
+            "the tables are there already, as the layout needs them",
+            vec![Action::RecordMigration(migration)],
+        )
+    } else {
+        Step::new(
+            format!("Apply {title}"),
+            "parents are made by migrations, partitions by `pupctl partitions ensure`",
+            vec![Action::Migrate(migration)],
+        )
     }
-    Ok(steps)
 }
 
 fn note_contexts(layout: &Layout, plan: &mut Plan) {

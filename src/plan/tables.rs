@@ -74,12 +74,23 @@ pub fn refuse_differences(layout: &Layout, catalog: &Catalog) -> Result<()> {
         .hint("somebody changed them by hand: undo that, pupctl partitions check tells the rest"))
 }
 
-/// Whether the parent of the events has the index on time that migration 3 makes.
+/// The indexes of migration 3 that are missing on tables which are there. On tables full of rows
+/// they are not made in passing: the build would keep writers waiting.
 #[must_use]
-pub fn has_indexes(catalog: &Catalog) -> bool {
-    catalog.events.as_ref().is_some_and(|table| {
-        table.root.indexes.iter().any(|index| index.is_on("brin", &["created_at"]))
-    })
+pub fn missing_indexes(catalog: &Catalog) -> Vec<String> {
+    let wanted = [
+        (catalog.events.as_ref(), "brin", "created_at"),
+        (catalog.heads.as_ref(), "btree", "updated_at"),
+        (catalog.checkpoints.as_ref(), "btree", "updated_at"),
+    ];
+    wanted
+        .into_iter()
+        .filter_map(|(table, method, column)| {
+            let root = &table?.root;
+            let there = root.indexes.iter().any(|index| index.is_on(method, &[column]));
+            (!there).then(|| format!("{}: no {method} index on ({column})", root.name))
+        })
+        .collect()
 }
 
 fn columns(table: &QualifiedName, have: &[Column], expected: &[Expected], lines: &mut Vec<String>) {
