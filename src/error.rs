@@ -98,28 +98,19 @@ impl Error {
         error.0.details.extend(reported.detail().map(str::to_owned));
         error.0.details.extend(reported.where_().map(|place| format!("where: {place}")));
         error.0.hint = reported.hint().map(str::to_owned);
+        if code == "42501" && error.0.hint.is_none() {
+            let hint = "work as the owner of the tables (--role), or ask the owner for the right";
+            error.0.hint = Some(hint.to_owned());
+        }
         error.0.sqlstate = Some(code.to_owned());
         error
     }
 
-    /// The error inside an [`anyhow::Error`], with the contexts that were added to it in front.
-    #[cfg(feature = "cli")]
+    /// Says in front of the message what was going on.
     #[must_use]
-    pub fn from_any(error: anyhow::Error) -> Self {
-        let contexts: Vec<String> = error
-            .chain()
-            .take_while(|cause| !cause.is::<Self>())
-            .map(ToString::to_string)
-            .collect();
-        match error.downcast::<Self>() {
-            Ok(mut inner) => {
-                for context in contexts.into_iter().rev() {
-                    inner.0.message = format!("{context}: {}", inner.0.message);
-                }
-                inner
-            }
-            Err(other) => Self::new(Kind::System, format!("{other:#}")),
-        }
+    pub fn context(mut self, doing: impl fmt::Display) -> Self {
+        self.0.message = format!("{doing}: {}", self.0.message);
+        self
     }
 
     /// Adds the command or the setting that mends it. A later hint replaces an earlier one.

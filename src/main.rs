@@ -22,7 +22,7 @@ fn main() -> ExitCode {
     match command::run(cli, &output, &interrupt) {
         Ok(exit) => exit.into(),
         Err(error) => {
-            let error = pupctl::Error::from_any(error);
+            let error = command::failure(error);
             output.error(&error);
             Exit::from(error.kind()).into()
         }

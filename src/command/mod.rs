@@ -15,6 +15,7 @@ use crate::cli::exit::Exit;
 use crate::cli::global::GlobalArgs;
 use crate::cli::output::Output;
 use crate::db::Interrupt;
+use crate::error::{Error, Kind};
 
 use context::Context;
 
@@ -62,11 +63,28 @@ pub enum Command {
 pub fn run(cli: Cli, output: &Output, interrupt: &Interrupt) -> anyhow::Result<Exit> {
     let Cli { command, global } = cli;
     let context = |name| Context::new(name, global.clone(), output.clone(), interrupt.clone());
+    if global.dry_run && matches!(command, Command::Embedded(_) | Command::Demo(_)) {
+        return Err(Error::invalid("this command has no SQL to show")
+            .hint("leave out --dry-run")
+            .into());
+    }
     match command {
         Command::Schema(command) => schema::run(&command, context),
         Command::Contexts(command) => contexts::run(&command, context),
         Command::Partitions(command) => partitions::run(&command, context),
         Command::Embedded(command) => embedded::run(&command, &context("embedded")?),
         Command::Demo(args) => demo::run(&args, &context("demo")?),
+    }
+}
+
+/// The error of the library inside the one of a command, with the contexts that were added to it
+/// in front.
+#[must_use]
+pub fn failure(error: anyhow::Error) -> Error {
+    let is_ours = |cause: &&(dyn std::error::Error + 'static)| !cause.is::<Error>();
+    let contexts: Vec<_> = error.chain().take_while(is_ours).map(ToString::to_string).collect();
+    match error.downcast::<Error>() {
+        Ok(ours) => contexts.into_iter().rev().fold(ours, Error::context),
+        Err(other) => Error::new(Kind::System, format!("{other:#}")),
     }
 }

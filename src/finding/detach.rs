@@ -1,6 +1,7 @@
 //! Detaches that were interrupted between their two phases.
 
 use crate::catalog::Catalog;
+use crate::error::{Error, Result};
 use crate::layout::Role;
 use crate::render;
 
@@ -24,4 +25,24 @@ pub fn check(catalog: &Catalog) -> Vec<Finding> {
         }
     }
     findings
+}
+
+/// Refuses to work on a store with a detach that was interrupted: until it is finished, rows
+/// are invisible and inserts fail, and changes to the parent would leave the partition out.
+pub fn refuse_pending(catalog: &Catalog) -> Result<()> {
+    for role in Role::ALL {
+        let Some(table) = catalog.table(role) else { continue };
+        for parent in table.root.walk() {
+            let Some(pending) = parent.partitions.iter().find(|p| p.detach_pending) else {
+                continue;
+            };
+            return Err(Error::refused(format!(
+                "the detach of {} from {} was interrupted: its rows are invisible and inserts \
+                 to it fail",
+                pending.name, parent.name
+            ))
+            .hint(render::finalize_detach(&parent.name, &pending.name)));
+        }
+    }
+    Ok(())
 }

@@ -1,46 +1,10 @@
-//! The three tables themselves: there, with the columns that writers expect, divided as the
-//! layout says, and with the key where it belongs.
+//! The three tables themselves: there, and as the layout needs them.
 
-use crate::catalog::{Catalog, Column, Table};
-use crate::layout::levels::Level;
-use crate::layout::name::QualifiedName;
+use crate::catalog::Catalog;
 use crate::layout::{Layout, Role};
+use crate::plan::tables::differences;
 
 use super::Finding;
-
-/// A column: name, type, whether it refuses NULL, whether it has a default.
-type Expected = (&'static str, &'static str, bool, bool);
-
-const EVENTS: &[Expected] = &[
-    ("global_position", "bigint", true, true),
-    ("bounded_context", "text", true, false),
-    ("aggregate_type", "text", true, false),
-    ("aggregate_id", "text", true, false),
-    ("aggregate_version", "bigint", true, false),
-    ("event_id", "uuid", true, false),
-    ("event_type", "text", true, false),
-    ("event_version", "integer", true, true),
-    ("payload", "bytea", true, false),
-    ("trace_id", "text", false, false),
-    ("correlation_id", "text", false, false),
-    ("causation_id", "text", false, false),
-    ("metadata", "jsonb", false, false),
-    ("created_at", "timestamp with time zone", true, true),
-];
-
-const HEADS: &[Expected] = &[
-    ("bounded_context", "text", true, false),
-    ("aggregate_type", "text", true, false),
-    ("aggregate_id", "text", true, false),
-    ("aggregate_version", "bigint", true, false),
-    ("updated_at", "timestamp with time zone", true, true),
-];
-
-const CHECKPOINTS: &[Expected] = &[
-    ("projection_name", "text", true, false),
-    ("last_global_position", "bigint", true, true),
-    ("updated_at", "timestamp with time zone", true, true),
-];
 
 /// Tables that are missing, or differ from what the layout needs.
 #[must_use]
@@ -59,88 +23,4 @@ pub fn check(layout: &Layout, catalog: &Catalog) -> Vec<Finding> {
         Finding::error("table_differs", &layout.table(schema, Role::Events), difference)
     });
     missing.chain(differing).collect()
-}
-
-/// The lines in which existing tables differ from what the layout needs; a table that is
-/// missing is no difference.
-#[must_use]
-pub fn differences(layout: &Layout, catalog: &Catalog) -> Vec<String> {
-    let mut lines = Vec::new();
-    for (role, expected) in [(Role::Heads, HEADS), (Role::Events, EVENTS)] {
-        let Some(table) = catalog.table(role) else { continue };
-        columns(&table.root.name, &table.columns, expected, &mut lines);
-        shape(layout, role, table, &mut lines);
-    }
-    if let Some(table) = &catalog.checkpoints {
-        columns(&table.root.name, &table.columns, CHECKPOINTS, &mut lines);
-        if table.root.partition_key.is_some() {
-            lines.push(format!("{}: is partitioned, must not be", table.root.name));
-        }
-        if !table.root.indexes.iter().any(|index| index.is_key_on(&["projection_name"])) {
-            lines.push(format!("{}: no key on (projection_name)", table.root.name));
-        }
-    }
-    lines
-}
-
-/// Whether the parent of the events has the index on time that migration 3 makes.
-#[must_use]
-pub fn has_indexes(catalog: &Catalog) -> bool {
-    catalog.events.as_ref().is_some_and(|table| {
-        table.root.indexes.iter().any(|index| index.is_on("brin", &["created_at"]))
-    })
-}
-
-fn columns(table: &QualifiedName, have: &[Column], expected: &[Expected], lines: &mut Vec<String>) {
-    for &(name, data_type, not_null, default) in expected {
-        let Some(column) = have.iter().find(|column| column.name == name) else {
-            lines.push(format!("{table}: column {name} is missing"));
-            continue;
-        };
-        if column.data_type != data_type {
-            lines.push(format!(
-                "{table}: column {name} is {}, must be {data_type}",
-                column.data_type
-            ));
-        }
-        if column.not_null != not_null {
-            let (have, want) = if not_null { ("allows", "must not") } else { ("refuses", "must") };
-            lines.push(format!("{table}: column {name} {have} NULL, {want} allow it"));
-        }
-        if default && column.default.is_none() {
-            lines.push(format!("{table}: column {name} has no default"));
-        }
-    }
-    for column in have {
-        if !expected.iter().any(|(name, ..)| *name == column.name) {
-            lines.push(format!("{table}: column {} is not one of the store's", column.name));
-        }
-    }
-}
-
-fn shape(layout: &Layout, role: Role, table: &Table, lines: &mut Vec<String>) {
-    let name = &table.root.name;
-    let wanted = layout.levels_of(role).first().map(Level::partition_key);
-    if table.root.partition_key != wanted {
-        let words = |key: &Option<String>| {
-            key.as_ref().map_or("not partitioned".to_owned(), |key| format!("partitioned by {key}"))
-        };
-        lines.push(format!(
-            "{name}: is {}, must be {}",
-            words(&table.root.partition_key),
-            words(&wanted)
-        ));
-    }
-    let key = role.key_columns();
-    let has_key = table.root.indexes.iter().any(|index| index.primary && index.is_key_on(key));
-    if layout.root_has_key(role) && !has_key {
-        lines.push(format!("{name}: no primary key on ({})", key.join(", ")));
-    }
-    if wanted.is_none() {
-        for column in role.unique_columns() {
-            if !table.root.indexes.iter().any(|index| index.is_key_on(&[column])) {
-                lines.push(format!("{name}: no unique key on ({column})"));
-            }
-        }
-    }
 }

@@ -8,5 +8,6 @@ pub mod contexts;
 pub mod ensure;
 pub mod init;
 pub mod step;
+pub mod tables;
 
 pub use step::{Action, Migration, MigrationSet, NewPartition, Plan, Step, Transaction};

@@ -24,7 +24,9 @@ macro_rules! values {
     ($($key:ident $(=> $value:expr)?),* $(,)?) => {
         minijinja::Value::from(std::collections::BTreeMap::from([$((
             stringify!($key),
-            minijinja::Value::from(minijinja::value::Serde(&$crate::render::environment::values!(@value $key $($value)?))),
+            minijinja::Value::from(minijinja::value::Serde(
+                &$crate::render::environment::values!(@value $key $($value)?)
+            )),
         )),*]))
     };
 }

@@ -267,7 +267,10 @@ fn create_partition(partition: &NewPartition) -> Vec<Statement> {
     }
     for grant in &partition.grants {
         let values = values! {
-            name, privilege => grant.privilege, grantee => grant.grantee, grantable => grant.grantable,
+            name,
+            privilege => grant.privilege,
+            grantee => grant.grantee,
+            grantable => grant.grantable,
         };
         statements.push(plain(render("partition/grant", &values), "As on its parent"));
     }

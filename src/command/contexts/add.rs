@@ -7,9 +7,10 @@ use crate::cli::exit::Exit;
 use crate::command::context::{Context, layout_of};
 use crate::command::write::{made, report, write};
 use crate::error::{Error, Result};
-use crate::layout;
+use crate::finding;
 use crate::layout::levels::SecondLevel;
 use crate::layout::name::validate_context;
+use crate::layout::{self, Months};
 use crate::plan;
 use crate::plan::ensure::earliest_month;
 
@@ -45,8 +46,8 @@ pub(super) fn run(args: &AddArgs, context: &Context) -> anyhow::Result<Exit> {
     let new = args.contexts(&context.config)?;
     let (_, changes) = write(context, |catalog| {
         let layout = layout_of(catalog)?;
-        plan::ensure::refuse_pending_detach(catalog)?;
-        let months = layout::wanted_months(
+        finding::detach::refuse_pending(catalog)?;
+        let months = Months::new(
             catalog.server.month(),
             layout.months_ahead,
             None,

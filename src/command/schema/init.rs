@@ -8,8 +8,9 @@ use crate::cli::exit::Exit;
 use crate::command::context::Context;
 use crate::command::write::{made, report, write};
 use crate::error::{Error, Result};
+use crate::finding;
 use crate::layout::levels::PartitionBy;
-use crate::layout::{self, Layout, MONTHS_AHEAD};
+use crate::layout::{Layout, MONTHS_AHEAD, Months};
 use crate::plan;
 use crate::plan::ensure::earliest_month;
 
@@ -59,9 +60,9 @@ pub(super) fn run(args: &InitArgs, context: &Context) -> anyhow::Result<Exit> {
         args.layout(&context.config, None)?;
     }
     let (_, changes) = write(context, |catalog| {
-        plan::ensure::refuse_pending_detach(catalog)?;
+        finding::detach::refuse_pending(catalog)?;
         let layout = args.layout(&context.config, Some(catalog))?;
-        let months = layout::wanted_months(
+        let months = Months::new(
             catalog.server.month(),
             layout.months_ahead,
             None,
@@ -78,8 +79,13 @@ impl InitArgs {
     /// The layout that is wanted: the stored one where there is one and nothing else is asked
     /// for, with the contexts that come new.
     fn layout(&self, config: &Config, catalog: Option<&Catalog>) -> Result<Layout> {
-        let stored = catalog.and_then(|catalog| catalog.layout.as_ref());
-        let levels = match (self.choice(config)?, stored) {
+        let choice = self.choice(config)?;
+        // As long as no table was made of it, a stored layout binds nobody.
+        let bound = |catalog: &&Catalog| catalog.events.is_some() || catalog.heads.is_some();
+        let stored = catalog
+            .filter(|catalog| choice.is_none() || bound(catalog))
+            .and_then(|catalog| catalog.layout.as_ref());
+        let levels = match (choice, stored) {
             (None, Some(stored)) => stored.levels.clone(),
             (None, None) => {
                 return Err(Error::invalid("no layout was chosen")
