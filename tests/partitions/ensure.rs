@@ -103,26 +103,43 @@ fn dropped_contexts_and_hash_shares_are_made_again() {
     assert!(ensure(&db, &[]).success().stderr.contains(note));
 }
 
+/// The bounds of a branch, sorted.
+fn below(db: &TestDatabase, branch: &str) -> Vec<String> {
+    db.texts(&format!(
+        "SELECT pg_get_expr(relpartbound, oid) FROM pg_catalog.pg_class
+         JOIN pg_catalog.pg_inherits ON inhrelid = oid
+         WHERE inhparent = 'public.{branch}'::regclass ORDER BY 1"
+    ))
+}
+
 #[test]
 fn a_context_with_many_months_gets_them_all() {
     let db = TestDatabase::new();
-    let init = ["schema", "init", "--partition-by", "context,month", "--months", "0"];
+    let init = ["schema", "init", "--partition-by", "context,month", "--months", "60"];
     db.pupctl(init.iter().chain(&["--contexts", "Identity"])).success();
-    let from = db.month(-60);
-    ensure(&db, &["--from", &from]).success();
     db.pupctl(["contexts", "add", "Billing"]).success();
-    let of = |context: &str| -> Vec<String> {
-        db.texts(&format!(
-            "SELECT pg_get_expr(relpartbound, oid) FROM pg_catalog.pg_class
-             JOIN pg_catalog.pg_inherits ON inhrelid = oid
-             WHERE inhparent = 'public.events_{context}'::regclass ORDER BY 1"
-        ))
-    };
-    assert_eq!(of("billing").len(), 61);
-    assert_eq!(of("billing"), of("identity"));
-    let marks = "SELECT count(*) FROM pg_description WHERE objoid = 'events_billing'::regclass";
+    assert_eq!(below(&db, "events_billing").len(), 61);
+    assert_eq!(below(&db, "events_billing"), below(&db, "events_identity"));
+    let marks = "SELECT count(*) FROM pg_description WHERE classoid = 'pg_class'::regclass
+        AND objoid = 'events_billing'::regclass";
     assert_eq!(db.one::<i64>(marks), 0, "a finished branch carries no mark");
     assert_eq!(findings(&db), Vec::<String>::new());
+}
+
+#[test]
+fn a_new_context_needs_no_past_until_it_is_asked_for() {
+    let db = TestDatabase::new();
+    let init = ["schema", "init", "--partition-by", "context,month", "--months", "0"];
+    db.pupctl(init.iter().chain(&["--contexts", "Identity"])).success();
+    let from = db.month(-3);
+    ensure(&db, &["--from", &from]).success();
+    db.pupctl(["contexts", "add", "Billing"]).success();
+    assert_eq!(below(&db, "events_identity").len(), 4);
+    assert_eq!(below(&db, "events_billing").len(), 1);
+    assert!(ensure(&db, &[]).success().stderr.contains("Nothing to do"));
+    assert_eq!(findings(&db), Vec::<String>::new());
+    ensure(&db, &["--from", &from]).success();
+    assert_eq!(below(&db, "events_billing"), below(&db, "events_identity"));
 }
 
 #[test]

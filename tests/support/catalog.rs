@@ -17,7 +17,8 @@ WITH relations AS (
     WHERE namespace.nspname !~ '^pg_' AND namespace.nspname <> 'information_schema'
 ), tables AS (SELECT * FROM relations WHERE relkind IN ('r', 'p'))
 SELECT line FROM (
-    SELECT format('%s: kind %s, owner %s, grants %s, identity %s, options %s, comment %s, of %s %s %s, %s',
+    SELECT format(
+        '%s: kind %s, owner %s, grants %s, identity %s, options %s, comment %s, of %s %s %s, %s',
         oid::regclass, relkind, pg_get_userbyid(relowner), relacl, relreplident, reloptions,
         obj_description(oid, 'pg_class'), inhparent::regclass, inhdetachpending,
         CASE WHEN relispartition AND relkind IN ('r', 'p') THEN pg_get_expr(relpartbound, oid) END,
@@ -41,7 +42,8 @@ SELECT line FROM (
     UNION ALL
     SELECT format('sequence %s: cache %s, increment %s, cycle %s, owned by %s', seqrelid::regclass,
         seqcache, seqincrement, seqcycle, (SELECT refobjid::regclass FROM pg_catalog.pg_depend
-            WHERE classid = 'pg_catalog.pg_class'::regclass AND objid = seqrelid AND deptype IN ('a', 'i')))
+            WHERE classid = 'pg_catalog.pg_class'::regclass AND objid = seqrelid
+                AND deptype IN ('a', 'i')))
     FROM pg_catalog.pg_sequence
     UNION ALL
     SELECT format('%s, enabled %s', pg_get_triggerdef(trigger.oid), tgenabled)
@@ -96,7 +98,8 @@ impl TestDatabase {
     pub fn tree(&self, table: &str) -> String {
         let lines = self.texts(&format!(
             "WITH RECURSIVE tree AS (
-                SELECT '{table}'::regclass::oid AS oid, 0 AS depth, '{{}}'::text[] COLLATE \"C\" AS path
+                SELECT '{table}'::regclass::oid AS oid, 0 AS depth,
+                    '{{}}'::text[] COLLATE \"C\" AS path
                 UNION ALL
                 SELECT inhrelid, depth + 1, path || pg_get_expr(relpartbound, inhrelid)
                 FROM tree JOIN pg_catalog.pg_inherits ON inhparent = tree.oid
