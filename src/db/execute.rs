@@ -89,6 +89,7 @@ fn climb(
     let start = Instant::now();
     let mut timeout = limits.first;
     loop {
+        interrupt.check()?;
         let error = match attempt(client, step, timeout) {
             Ok(()) => return Ok(()),
             Err(error) => {
