@@ -72,6 +72,7 @@ impl Pupctl {
     }
 
     /// Runs it to its end.
+    #[must_use = "call success() or failure(code)"]
     pub fn run(self) -> Output {
         self.spawn().wait()
     }
@@ -115,6 +116,7 @@ impl Background {
     }
 
     /// Kills it as `kill -9` does, and waits for its end.
+    #[must_use = "call success() or failure(code)"]
     pub fn kill(mut self) -> Output {
         // One that ended already cannot be killed, which is as good.
         let _ = self.child.as_mut().expect("it was not awaited").kill();
@@ -122,6 +124,7 @@ impl Background {
     }
 
     /// Waits for its end.
+    #[must_use = "call success() or failure(code)"]
     pub fn wait(mut self) -> Output {
         let child = self.child.take().expect("it was not awaited");
         let output = child.wait_with_output().expect("its output");
@@ -140,7 +143,6 @@ impl Drop for Background {
 
 /// What a program wrote and how it ended.
 #[derive(Debug, Clone)]
-#[must_use = "call success() or failure(code)"]
 pub struct Output {
     line: String,
     /// The data that it wrote.
@@ -155,6 +157,7 @@ pub struct Output {
 
 impl Output {
     /// Runs another program to its end.
+    #[must_use = "call success() or failure(code)"]
     pub fn of(command: &mut Command) -> Self {
         let line = line(command);
         let output = command.output().unwrap_or_else(|error| panic!("{line}: {error}"));

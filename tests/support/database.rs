@@ -79,6 +79,7 @@ impl TestDatabase {
     }
 
     /// Runs the binary on this database and waits for its end.
+    #[must_use = "call success() or failure(code)"]
     pub fn pupctl<I: IntoIterator<Item = S>, S: AsRef<OsStr>>(&self, arguments: I) -> Output {
         self.command(arguments).run()
     }
@@ -89,6 +90,7 @@ impl TestDatabase {
     }
 
     /// Runs psql with the given arguments, as `["-f", "file.sql"]`, stopping at the first error.
+    #[must_use = "call success() or failure(code)"]
     pub fn psql<I: IntoIterator<Item = S>, S: AsRef<OsStr>>(&self, arguments: I) -> Output {
         let mut command = Command::new(psql().expect("psql; run scripts/setup"));
         command.args(["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-d", &self.url]);

@@ -20,8 +20,10 @@
 
 mod command;
 mod database;
+mod fingerprint;
 mod server;
 
 pub use command::{Background, Output, Pupctl, eventually};
 pub use database::TestDatabase;
+pub use fingerprint::fingerprint;
 pub use server::{SETTINGS, TestServer, folder, open_folder};

@@ -11,7 +11,7 @@ use crate::command::write::{made, report, write};
 use crate::error::{Error, Result};
 use crate::finding;
 use crate::layout::levels::PartitionBy;
-use crate::layout::{self, Layout, MONTHS_AHEAD};
+use crate::layout::{self, Layout, MONTHS_AHEAD, validate_contexts};
 use crate::plan;
 use crate::plan::ensure::earliest_month;
 
@@ -97,9 +97,14 @@ impl InitArgs {
                 choice.levels(columns.map(Vec::as_slice), self.partitions(config))?
             }
         };
+        let configured = config.contexts()?;
+        let asked: Vec<_> =
+            self.contexts.iter().flatten().map(crate::layout::Context::new).collect();
+        // The same name in both is one context; twice in one of them is a slip.
+        validate_contexts(&configured)?;
+        validate_contexts(&asked)?;
         let mut contexts = stored.map(|stored| stored.contexts.clone()).unwrap_or_default();
-        let asked = self.contexts.iter().flatten().map(crate::layout::Context::new);
-        for context in config.contexts()?.into_iter().chain(asked) {
+        for context in configured.into_iter().chain(asked) {
             match contexts.iter_mut().find(|known| known.name == context.name) {
                 None => contexts.push(context),
                 // What the configuration says of a context holds for `--contexts` too.
