@@ -98,6 +98,10 @@ impl Error {
         error.0.details.extend(reported.detail().map(str::to_owned));
         error.0.details.extend(reported.where_().map(|place| format!("where: {place}")));
         error.0.hint = reported.hint().map(str::to_owned);
+        if code == "42501" && error.0.hint.is_none() {
+            let hint = "work as the owner of the tables (--role), or ask the owner for the right";
+            error.0.hint = Some(hint.to_owned());
+        }
         error.0.sqlstate = Some(code.to_owned());
         error
     }

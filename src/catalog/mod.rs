@@ -53,7 +53,7 @@ impl Server {
     pub fn month(&self) -> Month {
         // A clock beyond the limits of `Month` is a broken one; the epoch makes that visible
         // and never makes anything look expired.
-        Month::of(self.now).or_else(|| Month::new(1970, 1)).unwrap_or_else(|| unreachable!())
+        Month::of(self.now).unwrap_or(Month::EPOCH)
     }
 
     /// How many locks on tables and indexes the server holds for sure, for all sessions

@@ -1,6 +1,7 @@
 //! Tables and partitions as a tree.
 
 use crate::layout::bounds::Bound;
+use crate::layout::month::Month;
 use crate::layout::name::QualifiedName;
 
 use super::index::Index;
@@ -104,6 +105,12 @@ impl Relation {
     /// The leaves of the tree; the relation itself where it is not partitioned.
     pub fn leaves(&self) -> impl Iterator<Item = &Relation> {
         self.walk().filter(|relation| relation.is_leaf())
+    }
+
+    /// The earliest month of its own partitions.
+    #[must_use]
+    pub fn earliest_month(&self) -> Option<Month> {
+        self.partitions.iter().filter_map(|p| p.bound.as_ref()?.as_month()).min()
     }
 
     /// The partition for rows that no other takes.

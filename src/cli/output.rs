@@ -28,6 +28,7 @@ const GREEN: Style = AnsiColor::Green.on_default().bold();
 pub struct Output {
     format: Format,
     quiet: bool,
+    silent: bool,
     choice: anstream::ColorChoice,
 }
 
@@ -40,7 +41,13 @@ impl Output {
             Color::Always => anstream::ColorChoice::Always,
             Color::Never => anstream::ColorChoice::Never,
         };
-        Self { format: global.output, quiet: global.quiet, choice }
+        Self { format: global.output, quiet: global.quiet, silent: false, choice }
+    }
+
+    /// The same streams for a command whose words nobody wants: only failures are told.
+    #[must_use]
+    pub fn silenced(&self) -> Self {
+        Self { format: Format::Table, quiet: true, silent: true, choice: self.choice }
     }
 
     /// Whether results are printed as JSON.
@@ -90,6 +97,9 @@ impl Output {
 
     /// Writes text to standard output as it is.
     pub fn data(&self, text: &str) -> Result<()> {
+        if self.silent {
+            return Ok(());
+        }
         let mut stream = anstream::AutoStream::new(io::stdout().lock(), self.choice);
         let written = stream.write_all(text.as_bytes()).and_then(|()| stream.flush());
         match written {

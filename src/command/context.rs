@@ -114,6 +114,13 @@ impl Context {
     }
 }
 
+/// Tells in which ways the tables differ from the stored layout, for commands that only read.
+pub fn warn_of_differences(context: &Context, layout: &Layout, catalog: &Catalog) {
+    for difference in crate::plan::tables::differences(layout, catalog) {
+        context.output.warn(format!("not as the stored layout says: {difference}"));
+    }
+}
+
 /// The stored layout, or how to get one.
 pub fn layout_of(catalog: &Catalog) -> Result<&Layout> {
     catalog.layout.as_ref().ok_or_else(|| {

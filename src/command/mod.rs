@@ -63,6 +63,11 @@ pub enum Command {
 pub fn run(cli: Cli, output: &Output, interrupt: &Interrupt) -> anyhow::Result<Exit> {
     let Cli { command, global } = cli;
     let context = |name| Context::new(name, global.clone(), output.clone(), interrupt.clone());
+    if global.dry_run && matches!(command, Command::Embedded(_) | Command::Demo(_)) {
+        return Err(Error::invalid("this command has no SQL to show")
+            .hint("leave out --dry-run")
+            .into());
+    }
     match command {
         Command::Schema(command) => schema::run(&command, context),
         Command::Contexts(command) => contexts::run(&command, context),

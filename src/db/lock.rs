@@ -15,6 +15,12 @@ use super::Interrupt;
 /// The first half of the key, which tells pupctl's locks from those of others: "pupc" in ASCII.
 const CLASS: i32 = 0x7075_7063;
 
+/// Time limits and modes that a role or a database may set for its applications would end DDL
+/// half way; `lock_timeout` is set for each try.
+const SESSION: &str = "SET statement_timeout = 0; SET idle_in_transaction_session_timeout = 0; \
+     SET idle_session_timeout = 0; SET default_transaction_isolation = 'read committed'; \
+     SET default_transaction_deferrable = off";
+
 /// How often the lock is tried while waiting.
 const POLL_INTERVAL: Duration = Duration::from_millis(100);
 
@@ -37,6 +43,9 @@ impl Locked {
         wait: Duration,
         interrupt: &Interrupt,
     ) -> Result<Self> {
+        client
+            .batch_execute(SESSION)
+            .map_err(|error| Error::database("preparing the session", error))?;
         // The bits matter, not the number.
         let key = i32::from_ne_bytes(fnv1a(schema).to_ne_bytes());
         let start = Instant::now();

@@ -4,38 +4,48 @@ use crate::catalog::Catalog;
 use crate::catalog::relation::Relation;
 use crate::layout::desired::{self, DesiredPartition};
 use crate::layout::month::Month;
-use crate::layout::{Layout, Role};
+use crate::layout::{Layout, Months, Role};
 
 use super::Finding;
 
 /// Missing contexts, hash shares and months. A month that is over is a gap, one that is to come
 /// a warning; the current month, a context or a hash share is an error, since inserts fail.
 #[must_use]
-pub fn check(layout: &Layout, catalog: &Catalog, months: &[Month]) -> Vec<Finding> {
+pub fn check(layout: &Layout, catalog: &Catalog, months: &Months) -> Vec<Finding> {
     let mut findings = Vec::new();
     for role in Role::ALL {
         let Some(table) = catalog.table(role) else { continue };
-        let wanted = desired::partitions(layout, role, months);
-        compare(&table.root, &wanted, catalog.server.month(), &mut findings);
+        let wanted = desired::partitions(layout, role, months.all());
+        let mut comparison =
+            Comparison { months, current: catalog.server.month(), findings: &mut findings };
+        comparison.compare(&table.root, &wanted);
     }
     findings
 }
 
-fn compare(
-    existing: &Relation,
-    wanted: &[DesiredPartition],
+struct Comparison<'a> {
+    months: &'a Months,
     current: Month,
-    findings: &mut Vec<Finding>,
-) {
-    for partition in wanted {
-        let bounds = |p: &&Relation| p.bound.as_ref().is_some_and(|b| b.covers(&partition.bound));
-        match existing.partitions.iter().find(bounds) {
-            // A partition that only covers the wanted one is the off-grid check's business.
-            Some(found) if found.bound.as_ref() == Some(&partition.bound) => {
-                compare(found, &partition.partitions, current, findings);
+    findings: &'a mut Vec<Finding>,
+}
+
+impl Comparison<'_> {
+    fn compare(&mut self, existing: &Relation, wanted: &[DesiredPartition]) {
+        let earliest = existing.earliest_month();
+        for partition in wanted {
+            if !self.months.include(&partition.bound, earliest) {
+                continue;
             }
-            Some(_) => {}
-            None => findings.push(absent(existing, partition, current)),
+            let covers =
+                |p: &&Relation| p.bound.as_ref().is_some_and(|b| b.covers(&partition.bound));
+            match existing.partitions.iter().find(covers) {
+                // A partition that only covers the wanted one is the off-grid check's business.
+                Some(found) if found.bound.as_ref() == Some(&partition.bound) => {
+                    self.compare(found, &partition.partitions);
+                }
+                Some(_) => {}
+                None => self.findings.push(absent(existing, partition, self.current)),
+            }
         }
     }
 }

@@ -15,7 +15,7 @@ use serde::Serialize;
 
 use crate::catalog::Catalog;
 use crate::error::Result;
-use crate::layout::{self, Layout};
+use crate::layout::{Layout, Months};
 use crate::plan::ensure::earliest_month;
 
 /// How much it matters.
@@ -70,8 +70,7 @@ impl Finding {
 /// All checks on the partitions of a store, errors first.
 pub fn check(layout: &Layout, catalog: &Catalog) -> Result<Vec<Finding>> {
     let current = catalog.server.month();
-    let months =
-        layout::wanted_months(current, layout.months_ahead, None, earliest_month(catalog))?;
+    let months = Months::new(current, layout.months_ahead, None, earliest_month(catalog))?;
     let mut findings = table::check(layout, catalog);
     findings.extend(detach::check(catalog));
     findings.extend(missing::check(layout, catalog, &months));

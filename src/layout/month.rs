@@ -19,6 +19,9 @@ pub struct Month {
 }
 
 impl Month {
+    /// January 1970.
+    pub const EPOCH: Self = Self { index: 1970 * 12 };
+
     /// The month of a calendar year (`month` counts from 1), when it is within the limits.
     #[must_use]
     pub fn new(year: i32, month: u32) -> Option<Self> {

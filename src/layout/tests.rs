@@ -80,17 +80,24 @@ fn differences_are_named() {
 }
 
 #[test]
-fn wanted_months_fill_the_gap_from_the_earliest() {
-    let current: Month = "2026-11".parse().expect("a month");
-    let wanted = |from: Option<&str>, earliest: Option<&str>| {
-        let parse = |text: &str| text.parse().expect("a month");
-        wanted_months(current, 1, from.map(parse), earliest.map(parse)).map(|months| months.len())
+fn months_reach_back_to_the_earliest_of_each_branch() {
+    let month = |text: &str| text.parse::<Month>().expect("a month");
+    let new = |ahead, from: Option<&str>, earliest: Option<&str>| {
+        Months::new(month("2026-11"), ahead, from.map(month), earliest.map(month))
     };
-    assert_eq!(wanted(None, None).expect("months"), 2);
-    assert_eq!(wanted(Some("2026-09"), None).expect("months"), 4);
-    assert_eq!(wanted(None, Some("2026-10")).expect("months"), 3);
+    let count = |months: Result<Months>| months.expect("months").all().len();
+    assert_eq!(count(new(1, None, None)), 2);
+    assert_eq!(count(new(1, Some("2026-09"), None)), 4);
+    assert_eq!(count(new(1, None, Some("2026-10"))), 3);
     // A start in the future never leaves out the current month.
-    assert_eq!(wanted(Some("2027-05"), None).expect("months"), 2);
-    assert!(wanted(Some("1900-01"), None).is_ok());
-    assert!(wanted_months(current, 2400, None, None).is_err());
+    assert_eq!(count(new(1, Some("2027-05"), None)), 2);
+    assert!(new(3, Some("1900-01"), None).is_ok());
+    assert!(new(2400, None, None).is_err());
+    assert!(new(u32::MAX, None, None).is_err());
+
+    let months = new(1, None, Some("2026-08")).expect("months");
+    let october = Bound::month(month("2026-10"));
+    assert!(months.include(&october, Some(month("2026-08"))));
+    assert!(!months.include(&october, None), "a new branch needs no past");
+    assert!(months.include(&Bound::context("Identity"), None));
 }

@@ -3,15 +3,15 @@
 use crate::catalog::Catalog;
 use crate::error::{Error, Result};
 use crate::layout::levels::Level;
-use crate::layout::month::Month;
-use crate::layout::{Context, Layout, Role, describe};
+use crate::layout::{Context, Layout, Months, Role, describe};
 
-use super::ensure;
 use super::init::{own_tables, store_layout};
 use super::step::Plan;
+use super::{ensure, tables};
 
 /// Plans the contexts that the store does not know yet, and whatever partitions they lack.
-pub fn add(layout: &Layout, catalog: &Catalog, new: &[Context], months: &[Month]) -> Result<Plan> {
+pub fn add(layout: &Layout, catalog: &Catalog, new: &[Context], months: &Months) -> Result<Plan> {
+    tables::refuse_differences(layout, catalog)?;
     let mut wanted = layout.clone();
     for context in new {
         match layout.context(&context.name) {

@@ -6,9 +6,8 @@ use crate::catalog::relation::{Relation, RelationKind, ReplicaIdentity};
 use crate::catalog::{Catalog, Table};
 use crate::error::{Error, Result};
 use crate::layout::levels::Level;
-use crate::layout::month::Month;
 use crate::layout::name::QualifiedName;
-use crate::layout::{Layout, Role};
+use crate::layout::{Layout, Months, Role};
 
 use super::ensure;
 use super::step::{Action, Migration, MigrationSet, Plan, Step};
@@ -22,7 +21,7 @@ pub const STORE_MIGRATIONS: &[(i64, &str)] =
     &[(1, "heads_and_checkpoints"), (2, "events"), (3, "indexes")];
 
 /// Plans what makes the store as `layout` says, or what an interrupted run left undone.
-pub fn plan(layout: &Layout, catalog: &Catalog, months: &[Month]) -> Result<Plan> {
+pub fn plan(layout: &Layout, catalog: &Catalog, months: &Months) -> Result<Plan> {
     refuse_another_layout(layout, catalog)?;
     let mut plan = Plan::default();
     if !catalog.schema.exists {
@@ -120,7 +119,25 @@ fn refuse_another_layout(layout: &Layout, catalog: &Catalog) -> Result<()> {
 
 /// The steps that make, or only record, the three tables and their indexes.
 fn parents(layout: &Layout, catalog: &Catalog) -> Result<Vec<Step>> {
-    let differences = tables::differences(layout, catalog);
+    let recorded = |version| catalog.store_migrations.iter().any(|m| m.version == version);
+    let there = [
+        (1, layout.table(&catalog.schema_name, Role::Heads), catalog.heads.is_some()),
+        (1, layout.checkpoints(&catalog.schema_name), catalog.checkpoints.is_some()),
+        (2, layout.table(&catalog.schema_name, Role::Events), catalog.events.is_some()),
+    ];
+    if let Some((version, name, _)) = there.iter().find(|(v, _, is)| recorded(*v) && !is) {
+        return Err(Error::refused(format!(
+            "migration {version} was applied, but the table {name} is missing"
+        ))
+        .hint("somebody dropped it: bring it back from a backup"));
+    }
+    let adopts = |version| there.iter().any(|(v, _, is)| *v == version && *is);
+    let mut differences = tables::differences(layout, catalog);
+    if (adopts(1) && !recorded(1)) || (adopts(2) && !recorded(2)) {
+        let missing = there.iter().filter(|(version, _, is)| !is && adopts(*version));
+        differences.extend(missing.map(|(_, name, _)| format!("{name}: is missing")));
+        differences.extend(tables::missing_indexes(catalog));
+    }
     if !differences.is_empty() {
         return Err(Error::refused(format!(
             "tables are there already in schema {}, and differ from what the layout needs",
@@ -130,32 +147,34 @@ fn parents(layout: &Layout, catalog: &Catalog) -> Result<Vec<Step>> {
         .hint("choose another schema (--schema) or other table names ([tables] in pupctl.toml)"));
     }
     let is_there = |version| match version {
-        1 => catalog.heads.is_some() && catalog.checkpoints.is_some(),
-        2 => catalog.events.is_some(),
-        _ => tables::has_indexes(catalog),
+        1 | 2 => adopts(version),
+        _ => catalog.events.is_some() && tables::missing_indexes(catalog).is_empty(),
     };
-    let pending = STORE_MIGRATIONS
-        .iter()
-        .filter(|(version, _)| !catalog.store_migrations.iter().any(|m| m.version == *version));
-    let mut steps = Vec::new();
-    for &(version, name) in pending {
-        let migration = migration(MigrationSet::Store, version, name, layout, catalog);
-        let title = name.replace('_', " ");
-        steps.push(if is_there(version) {
-            Step::new(
-                format!("Record migration {version}, {title}"),
-                "the tables are there already, as the layout needs them",
-                vec![Action::RecordMigration(migration)],
-            )
-        } else {
-            Step::new(
-                format!("Apply migration {version}, {title}"),
-                "parents are made by migrations, partitions by `pupctl partitions ensure`",
-                vec![Action::Migrate(migration)],
-            )
-        });
+    let pending = STORE_MIGRATIONS.iter().filter(|(version, _)| !recorded(*version));
+    Ok(pending
+        .map(|&(version, name)| {
+            let migration = migration(MigrationSet::Store, version, name, layout, catalog);
+            migration_step(migration, is_there(version))
+        })
+        .collect())
+}
+
+fn migration_step(migration: Migration, is_there: bool) -> Step {
+    let Migration { version, name, .. } = &migration;
+    let title = format!("migration {version}, {}", name.replace('_', " "));
+    if is_there {
+        Step::new(
+            format!("Record {title}"),
+            "the tables are there already, as the layout needs them",
+            vec![Action::RecordMigration(migration)],
+        )
+    } else {
+        Step::new(
+            format!("Apply {title}"),
+            "parents are made by migrations, partitions by `pupctl partitions ensure`",
+            vec![Action::Migrate(migration)],
+        )
     }
-    Ok(steps)
 }
 
 fn note_contexts(layout: &Layout, plan: &mut Plan) {

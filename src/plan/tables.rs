@@ -2,6 +2,7 @@
 //! layout says, and with the key where it belongs. Tables that are like it are taken over.
 
 use crate::catalog::{Catalog, Column, Table};
+use crate::error::{Error, Result};
 use crate::layout::levels::Level;
 use crate::layout::name::QualifiedName;
 use crate::layout::{Layout, Role};
@@ -62,12 +63,34 @@ pub fn differences(layout: &Layout, catalog: &Catalog) -> Vec<String> {
     lines
 }
 
-/// Whether the parent of the events has the index on time that migration 3 makes.
+/// Refuses to work on tables that are not as the stored layout says.
+pub fn refuse_differences(layout: &Layout, catalog: &Catalog) -> Result<()> {
+    let differences = differences(layout, catalog);
+    if differences.is_empty() {
+        return Ok(());
+    }
+    Err(Error::refused("the tables differ from the layout that is stored for them")
+        .details(differences)
+        .hint("somebody changed them by hand: undo that, pupctl partitions check tells the rest"))
+}
+
+/// The indexes of migration 3 that are missing on tables which are there. On tables full of rows
+/// they are not made in passing: the build would keep writers waiting.
 #[must_use]
-pub fn has_indexes(catalog: &Catalog) -> bool {
-    catalog.events.as_ref().is_some_and(|table| {
-        table.root.indexes.iter().any(|index| index.is_on("brin", &["created_at"]))
-    })
+pub fn missing_indexes(catalog: &Catalog) -> Vec<String> {
+    let wanted = [
+        (catalog.events.as_ref(), "brin", "created_at"),
+        (catalog.heads.as_ref(), "btree", "updated_at"),
+        (catalog.checkpoints.as_ref(), "btree", "updated_at"),
+    ];
+    wanted
+        .into_iter()
+        .filter_map(|(table, method, column)| {
+            let root = &table?.root;
+            let there = root.indexes.iter().any(|index| index.is_on(method, &[column]));
+            (!there).then(|| format!("{}: no {method} index on ({column})", root.name))
+        })
+        .collect()
 }
 
 fn columns(table: &QualifiedName, have: &[Column], expected: &[Expected], lines: &mut Vec<String>) {

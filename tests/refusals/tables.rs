@@ -52,11 +52,13 @@ fn tables_of_pupsourcing_are_compared_line_by_line() {
       public.aggregate_heads: is not partitioned, must be partitioned by LIST (bounded_context)
       public.events: is not partitioned, must be partitioned by LIST (bounded_context)
       public.events: no primary key on (bounded_context, aggregate_type, aggregate_id, aggregate_version)
+      public.events: no brin index on (created_at)
     hint: choose another schema (--schema) or other table names ([tables] in pupctl.toml)
     ");
     assert_snapshot!(refused(&db, ["schema", "init", "--partition-by", "none"], 1), @"
     error: tables are there already in schema public, and differ from what the layout needs
       public.events: no primary key on (bounded_context, aggregate_type, aggregate_id, aggregate_version)
+      public.events: no brin index on (created_at)
     hint: choose another schema (--schema) or other table names ([tables] in pupctl.toml)
     ");
 }
@@ -94,6 +96,9 @@ fn tables_of_other_programs_are_compared_line_by_line() {
       public.projection_checkpoints: column last_global_position has no default
       public.projection_checkpoints: column updated_at is timestamp without time zone, must be timestamp with time zone
       public.projection_checkpoints: no key on (projection_name)
+      public.aggregate_heads: is missing
+      public.events: no brin index on (created_at)
+      public.projection_checkpoints: no btree index on (updated_at)
     hint: choose another schema (--schema) or other table names ([tables] in pupctl.toml)
     ");
 }

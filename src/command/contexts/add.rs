@@ -9,9 +9,9 @@ use crate::command::context::{Context, layout_of};
 use crate::command::write::{made, report, write};
 use crate::error::{Error, Result};
 use crate::finding;
-use crate::layout;
 use crate::layout::levels::SecondLevel;
 use crate::layout::name::validate_context;
+use crate::layout::{self, Months};
 use crate::plan;
 use crate::plan::ensure::earliest_month;
 
@@ -48,7 +48,7 @@ pub(super) fn run(args: &AddArgs, context: &Context) -> anyhow::Result<Exit> {
     let (_, changes) = write(context, |catalog| {
         let layout = layout_of(catalog)?;
         finding::detach::refuse_pending(catalog)?;
-        let months = layout::wanted_months(
+        let months = Months::new(
             catalog.server.month(),
             layout.months_ahead,
             None,

@@ -7,7 +7,7 @@ use crate::catalog::Catalog;
 use crate::catalog::relation::Relation;
 use crate::cli::exit::Exit;
 use crate::cli::output::{bytes, table};
-use crate::command::context::{Context, layout_of};
+use crate::command::context::{Context, layout_of, warn_of_differences};
 use crate::db::inspect::Depth;
 use crate::layout::bounds::Bound;
 use crate::layout::{self, Layout, Role, describe};
@@ -39,6 +39,7 @@ pub(super) fn run(_args: &ListArgs, context: &Context) -> anyhow::Result<Exit> {
     let depth = Depth { sizes: true, ..Depth::default() };
     let catalog = context.inspect(&mut store.client, &store.schema, depth)?;
     let layout = layout_of(&catalog)?;
+    warn_of_differences(context, layout, &catalog);
     let contexts: Vec<_> =
         layout.contexts.iter().map(|known| row(layout, &catalog, known)).collect();
     let rows = contexts.iter().map(|row| {

@@ -9,7 +9,7 @@ use crate::command::context::{Context, layout_of};
 use crate::command::write::{made, report, write};
 use crate::error::Result;
 use crate::finding;
-use crate::layout;
+use crate::layout::Months;
 use crate::layout::month::Month;
 use crate::plan::ensure::{analyze, earliest_month};
 use crate::plan::{self, Plan};
@@ -51,8 +51,9 @@ pub(super) fn run(args: &EnsureArgs, context: &Context) -> anyhow::Result<Exit> 
 impl EnsureArgs {
     fn plan(&self, catalog: &Catalog) -> Result<Plan> {
         let layout = layout_of(catalog)?;
+        plan::tables::refuse_differences(layout, catalog)?;
         finding::detach::refuse_pending(catalog)?;
-        let months = layout::wanted_months(
+        let months = Months::new(
             catalog.server.month(),
             self.months.unwrap_or(layout.months_ahead),
             self.from,

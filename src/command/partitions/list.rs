@@ -7,7 +7,7 @@ use crate::catalog::Catalog;
 use crate::catalog::relation::Relation;
 use crate::cli::exit::Exit;
 use crate::cli::output::{bytes, table};
-use crate::command::context::{Context, layout_of};
+use crate::command::context::{Context, layout_of, warn_of_differences};
 use crate::db::inspect::Depth;
 use crate::layout::Role;
 use crate::layout::bounds::Bound;
@@ -61,7 +61,7 @@ pub(super) fn run(args: &ListArgs, context: &Context) -> anyhow::Result<Exit> {
     let mut store = context.open()?;
     let depth = Depth { sizes: true, ..Depth::default() };
     let catalog = context.inspect(&mut store.client, &store.schema, depth)?;
-    layout_of(&catalog)?;
+    warn_of_differences(context, layout_of(&catalog)?, &catalog);
     let list = list(args, &catalog);
     context.output.result(context.name, &list, &text(&list))?;
     Ok(Exit::Done)

@@ -11,7 +11,7 @@ use crate::command::write::{made, report, write};
 use crate::error::{Error, Result};
 use crate::finding;
 use crate::layout::levels::PartitionBy;
-use crate::layout::{self, Layout, MONTHS_AHEAD, validate_contexts};
+use crate::layout::{self, Layout, MONTHS_AHEAD, Months};
 use crate::plan;
 use crate::plan::ensure::earliest_month;
 
@@ -67,7 +67,7 @@ pub(super) fn run(args: &InitArgs, context: &Context) -> anyhow::Result<Exit> {
     let (_, changes) = write(context, |catalog| {
         finding::detach::refuse_pending(catalog)?;
         let layout = args.layout(&context.config, Some(catalog))?;
-        let months = layout::wanted_months(
+        let months = Months::new(
             catalog.server.month(),
             layout.months_ahead,
             None,
@@ -84,8 +84,13 @@ impl InitArgs {
     /// The layout that is wanted: the stored one where there is one and nothing else is asked
     /// for, with the contexts that come new.
     fn layout(&self, config: &Config, catalog: Option<&Catalog>) -> Result<Layout> {
-        let stored = catalog.and_then(|catalog| catalog.layout.as_ref());
-        let levels = match (self.choice(config)?, stored) {
+        let choice = self.choice(config)?;
+        // As long as no table was made of it, a stored layout binds nobody.
+        let bound = |catalog: &&Catalog| catalog.events.is_some() || catalog.heads.is_some();
+        let stored = catalog
+            .filter(|catalog| choice.is_none() || bound(catalog))
+            .and_then(|catalog| catalog.layout.as_ref());
+        let levels = match (choice, stored) {
             (None, Some(stored)) => stored.levels.clone(),
             (None, None) => {
                 return Err(Error::invalid("no layout was chosen")
@@ -98,11 +103,10 @@ impl InitArgs {
             }
         };
         let configured = config.contexts()?;
-        let asked: Vec<_> =
-            self.contexts.iter().flatten().map(crate::layout::Context::new).collect();
+        let asked: Vec<_> = self.contexts.iter().flatten().map(layout::Context::new).collect();
         // The same name in both is one context; twice in one of them is a slip.
-        validate_contexts(&configured)?;
-        validate_contexts(&asked)?;
+        layout::validate_contexts(&configured)?;
+        layout::validate_contexts(&asked)?;
         let mut contexts = stored.map(|stored| stored.contexts.clone()).unwrap_or_default();
         for context in configured.into_iter().chain(asked) {
             match contexts.iter_mut().find(|known| known.name == context.name) {

@@ -8,7 +8,7 @@ use serde::Serialize;
 use crate::catalog::{AppliedMigration, Catalog};
 use crate::cli::exit::Exit;
 use crate::cli::output::{bold, count, table};
-use crate::command::context::Context;
+use crate::command::context::{Context, warn_of_differences};
 use crate::db::inspect::Depth;
 use crate::layout::{Layout, Role, describe};
 use crate::operation::journal::{self, Operation};
@@ -51,7 +51,9 @@ pub(super) fn run(_args: &StatusArgs, context: &Context) -> anyhow::Result<Exit>
     let operations = journal::latest(&mut store.client, &store.schema, OPERATIONS)?;
     let status = status(context, &catalog, operations);
     context.output.result(context.name, &status, &text(&status, catalog.layout.as_ref()))?;
-    if catalog.layout.is_none() {
+    if let Some(layout) = &catalog.layout {
+        warn_of_differences(context, layout, &catalog);
+    } else {
         context.output.say("There is no store here yet: pupctl schema init");
     }
     Ok(Exit::Done)

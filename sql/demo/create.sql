@@ -1,0 +1,1 @@
+CREATE DATABASE pupctl_demo

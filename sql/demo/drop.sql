@@ -1,0 +1,1 @@
+DROP DATABASE IF EXISTS pupctl_demo WITH (FORCE)

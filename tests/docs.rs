@@ -1,0 +1,120 @@
+//! The documents say what is true: generated pages are current, commands in them exist, links
+//! lead somewhere.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use clap::CommandFactory;
+use pupctl::cli::reference;
+use pupctl::command::Cli;
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// Compares a page with what the program says; `scripts/generate-docs` writes it instead.
+fn compare(page: &str, wanted: &str) {
+    let path = root().join(page);
+    if std::env::var_os("PUPCTL_GENERATE_DOCS").is_some() {
+        fs::write(&path, wanted).expect("the page can be written");
+        return;
+    }
+    let found = fs::read_to_string(&path).unwrap_or_default();
+    assert!(found == wanted, "{page} is old: run scripts/generate-docs");
+}
+
+#[test]
+fn reference_of_the_commands_is_current() {
+    compare("docs/reference/cli.md", &reference::cli(Cli::command()));
+}
+
+#[test]
+fn reference_of_the_configuration_is_current() {
+    compare("docs/reference/config.md", &reference::config());
+}
+
+#[test]
+fn every_kind_of_finding_is_explained() {
+    let page = fs::read_to_string(root().join("docs/reference/findings.md")).expect("the page");
+    let folder = root().join("src/finding");
+    for entry in fs::read_dir(folder).expect("the folder") {
+        let path = entry.expect("an entry").path();
+        if path.file_name().is_some_and(|name| name == "tests.rs" || name == "mod.rs") {
+            continue;
+        }
+        let source = fs::read_to_string(&path).expect("a file");
+        for check in checks(&source) {
+            assert!(page.contains(&format!("`{check}`")), "{check} is not in findings.md");
+        }
+    }
+}
+
+/// The first argument of `Finding::error("…"` and `Finding::warning("…"`.
+fn checks(source: &str) -> Vec<String> {
+    ["Finding::error(", "Finding::warning("]
+        .iter()
+        .flat_map(|call| source.split(call).skip(1))
+        .filter_map(|rest| rest.trim_start().strip_prefix('"')?.split('"').next())
+        .map(str::to_owned)
+        .collect()
+}
+
+fn pages() -> Vec<PathBuf> {
+    let mut pages = vec![root().join("README.md"), root().join("CONTRIBUTING.md")];
+    let mut folders = vec![root().join("docs")];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).expect("a folder") {
+            let path = entry.expect("an entry").path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|ending| ending == "md") {
+                pages.push(path);
+            }
+        }
+    }
+    pages
+}
+
+#[test]
+fn commands_in_the_documents_are_accepted_by_the_program() {
+    let mut count = 0;
+    for page in pages() {
+        let text = fs::read_to_string(&page).expect("a page");
+        let mut fence = String::new();
+        for line in text.lines() {
+            if let Some(kind) = line.strip_prefix("```") {
+                kind.clone_into(&mut fence);
+            }
+            // A console shows what people type; in the help, examples are indented by two.
+            let command = match fence.as_str() {
+                "console" => line.trim_start_matches("$ ").strip_prefix("pupctl "),
+                "text" => line.strip_prefix("  pupctl "),
+                _ => None,
+            };
+            let Some(arguments) = command else { continue };
+            let words = arguments.split('#').next().unwrap_or_default().split_whitespace();
+            let parsed =
+                Cli::command().try_get_matches_from(std::iter::once("pupctl").chain(words));
+            if let Err(error) = parsed {
+                panic!("{}: `{line}`: {error}", page.display());
+            }
+            count += 1;
+        }
+    }
+    assert!(count > 20, "only {count} commands found: the search is broken");
+}
+
+#[test]
+fn links_between_the_documents_lead_somewhere() {
+    for page in pages() {
+        let text = fs::read_to_string(&page).expect("a page");
+        for link in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
+            if link.starts_with("http") || link.starts_with('#') {
+                continue;
+            }
+            let file = link.split('#').next().unwrap_or_default();
+            let target = page.parent().expect("a folder").join(file);
+            assert!(target.exists(), "{}: {link} leads nowhere", page.display());
+        }
+    }
+}
