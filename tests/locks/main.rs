@@ -36,7 +36,9 @@ fn leaves(db: &TestDatabase) -> i64 {
 
 /// The journal, as `command outcome`, a line each.
 fn journal(db: &TestDatabase) -> String {
-    db.one("SELECT string_agg(command || ' ' || outcome, E'\\n' ORDER BY id) FROM pupctl_operations")
+    db.one(
+        "SELECT string_agg(command || ' ' || outcome, E'\\n' ORDER BY id) FROM pupctl_operations",
+    )
 }
 
 /// The server process of the pupctl that waits for a lock on a table.
@@ -65,11 +67,11 @@ fn has_store_lock(db: &TestDatabase) {
 }
 
 /// What was told, with what differs from run to run replaced.
-fn plain(text: &str) -> insta::internals::SettingsBindDropGuard {
-    let _ = text;
+fn plain() -> insta::internals::SettingsBindDropGuard {
     let mut settings = insta::Settings::clone_current();
     settings.add_filter(r"process \d+", "process [pid]");
     settings.add_filter(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC", "[time]");
-    settings.add_filter(r"\d{4}-\d\d\b", "[month]");
+    settings.add_filter(r"\b\d{4}-\d\d\b", "[month]");
+    settings.add_filter(r"_\d{4}_\d\d\b", "_[month]");
     settings.bind_to_scope()
 }
