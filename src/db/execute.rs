@@ -89,6 +89,7 @@ fn climb(
     let start = Instant::now();
     let mut timeout = limits.first;
     loop {
+        interrupt.check()?;
         let error = match attempt(client, step, timeout) {
             Ok(()) => return Ok(()),
             Err(error) => {
@@ -153,7 +154,11 @@ fn set(client: &mut Client, setting: &str) -> Result<()> {
 }
 
 fn failed(step: &RenderedStep, error: postgres::Error) -> Error {
-    Error::database(&format!("running the step \"{}\"", step.title), error)
+    let error = Error::database(&format!("running the step \"{}\"", step.title), error);
+    if error.kind() != Kind::Connection {
+        return error;
+    }
+    error.hint("the session is gone; run the command again, it finds out what was done")
 }
 
 /// `lock_not_available` and `deadlock_detected`: another try may succeed. Connection errors are

@@ -3,6 +3,7 @@
 pub mod journal;
 
 use crate::db::execute::{self, LockLimits, Progress};
+use crate::db::interrupt::is_cancelled;
 use crate::db::{Interrupt, Locked};
 use crate::error::Result;
 use crate::plan::MigrationSet;
@@ -34,7 +35,11 @@ pub fn run(
         // Nobody is left to write to; the next run marks the row.
         return outcome;
     }
-    journal::end(locked, operation, &outcome)?;
+    match journal::end(locked, operation, &outcome) {
+        // The signal came late, and cancelled this statement instead of the one it was meant for.
+        Err(error) if is_cancelled(&error) => journal::end(locked, operation, &outcome)?,
+        ended => ended?,
+    }
     outcome
 }
 
