@@ -7,7 +7,7 @@ use support::TestDatabase;
 #[test]
 fn a_locked_partition_holds_up_nobody_who_reads_the_catalog() {
     let db = TestDatabase::new();
-    db.pupctl(["schema", "init", "--partition-by", "month"]).success();
+    let _ = db.pupctl(["schema", "init", "--partition-by", "month"]).success();
     let leaf: String =
         db.one("SELECT min(inhrelid::regclass::text) FROM pg_inherits WHERE inhparent = 'events'::regclass");
     let mut holder = db.client();
@@ -16,7 +16,7 @@ fn a_locked_partition_holds_up_nobody_who_reads_the_catalog() {
         .batch_execute(&format!("LOCK TABLE {leaf} IN ACCESS EXCLUSIVE MODE"))
         .expect("the lock");
     db.execute(&format!("ALTER DATABASE {} SET lock_timeout = '100ms'", db.name()));
-    db.pupctl(["partitions", "ensure"]).success();
-    db.pupctl(["partitions", "check"]).success();
-    db.pupctl(["schema", "status"]).success();
+    let _ = db.pupctl(["partitions", "ensure"]).success();
+    let _ = db.pupctl(["partitions", "check"]).success();
+    let _ = db.pupctl(["schema", "status"]).success();
 }
