@@ -158,7 +158,11 @@ fn failed(step: &RenderedStep, error: postgres::Error) -> Error {
     if error.kind() != Kind::Connection {
         return error;
     }
-    error.hint("the session is gone; run the command again, it finds out what was done")
+    // Whether the server's last words arrive before the end of the connection is a matter of luck.
+    Error::new(Kind::Connection, format!("the session ended during the step \"{}\"", step.title))
+        .detail(error.message())
+        .hint("run the command again: it finds out what was done")
+        .because(error)
 }
 
 /// `lock_not_available` and `deadlock_detected`: another try may succeed. Connection errors are

@@ -60,8 +60,9 @@ fn a_session_that_the_server_ends_is_told_in_plain_words() {
     let output = ensure.wait().failure(1);
     let _plain = plain();
     assert_snapshot!(output.stderr, @r#"
-    error: failed while running the step "Make 2 partitions, events_[month] to events_[month]": connection closed
-    hint: the session is gone; run the command again, it finds out what was done
+    error: the session ended during the step "Make 2 partitions, events_[month] to events_[month]"
+      failed while running the step "Make 2 partitions, events_[month] to events_[month]": [last words]
+    hint: run the command again: it finds out what was done
     "#);
     // Nobody was left to end the row: the next run does.
     assert_eq!(journal(&db), "schema init done\npartitions ensure running");
