@@ -1,9 +1,7 @@
 //! Runs that are stopped: by a signal, by the server, by an error. The journal says so, and the
 //! next run goes on.
 
-use insta::assert_snapshot;
-
-use super::{journal, leaves, months, plain, waiting};
+use super::{journal, leaves, months, waiting};
 use crate::support::{Background, TestDatabase};
 
 /// A step waits for its lock in one long try, so that only a cancelled statement ends it soon.
@@ -58,11 +56,11 @@ fn a_session_that_the_server_ends_is_told_in_plain_words() {
     let pid = waiting(&db);
     holder.execute("SELECT pg_terminate_backend($1)", &[&pid]).expect("it ends");
     let output = ensure.wait().failure(1);
-    let _plain = plain();
-    assert_snapshot!(output.stderr, @r#"
-    error: failed while running the step "Make 2 partitions, events_[month] to events_[month]": connection closed
-    hint: the session is gone; run the command again, it finds out what was done
-    "#);
+    // The server's last word may be lost with the connection.
+    let told = &output.stderr;
+    assert!(told.starts_with("error: failed while running the step \"Make 2 partitions"), "{told}");
+    let last = "hint: the session is gone; run the command again, it finds out what was done\n";
+    assert!(told.ends_with(last), "{told}");
     // Nobody was left to end the row: the next run does.
     assert_eq!(journal(&db), "schema init done\npartitions ensure running");
     holder.batch_execute("COMMIT").expect("it ends");
