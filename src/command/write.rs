@@ -87,7 +87,11 @@ pub fn write(
     let mut locked = context.lock(Store { client, schema: schema.clone() })?;
     let catalog = context.inspect(locked.client(), &schema, Depth::default())?;
     let plan = plan(&catalog)?;
-    if !plan.is_empty() {
+    if plan.is_empty() {
+        if !catalog.own_migrations.is_empty() {
+            operation::settle(&mut locked)?;
+        }
+    } else {
         refuse_without_rights(&catalog)?;
         if plan.destroys() {
             confirm(&context.output, context.global.yes, "This destroys data. Go on?")?;

@@ -140,6 +140,15 @@ pub fn joined(base: &str, suffix: &str) -> String {
     if full.len() <= IDENTIFIER_BYTES_MAX { full } else { hashed(&full, &full) }
 }
 
+/// Whether PostgreSQL may give this name to an index or a sequence (`events_pkey`,
+/// `events_created_at_idx1`), which share one name space with tables. A context can be called
+/// `pkey`.
+#[must_use]
+pub fn is_like_an_index(name: &str) -> bool {
+    let name = name.trim_end_matches(|c: char| c.is_ascii_digit());
+    ["_pkey", "_key", "_idx", "_seq"].iter().any(|ending| name.ends_with(ending))
+}
+
 /// `name` followed by a short hash of `identity`, within 63 bytes: for names that would be too
 /// long, or that two partitions would share.
 #[must_use]
@@ -187,6 +196,17 @@ mod tests {
         assert_eq!(january, joined(&base, "2026_01"));
         // Cut between characters, never inside one.
         assert!(joined(&"é".repeat(40), "2026_01").len() <= IDENTIFIER_BYTES_MAX);
+    }
+
+    #[test]
+    fn names_that_the_server_gives_to_indexes_are_known() {
+        for name in ["events_pkey", "events_event_id_key1", "events_created_at_idx", "events_x_seq"]
+        {
+            assert!(is_like_an_index(name), "{name}");
+        }
+        for name in ["events_identity", "events_2026_11", "events_hash_03", "events_monkey"] {
+            assert!(!is_like_an_index(name), "{name}");
+        }
     }
 
     #[test]

@@ -31,13 +31,23 @@ pub struct Operation {
     pub detail: Option<String>,
 }
 
-/// Begins a row. Rows that still say `running` belong to processes that died: whoever holds the
+/// Ends the rows that still say `running`. They belong to processes that died: whoever holds the
 /// lock of the store is the only one that runs.
+pub(super) fn end_interrupted(locked: &mut Locked) -> Result<()> {
+    let table = operations_table(locked.schema());
+    locked
+        .client()
+        .execute(&render("operation/interrupted", &values! { table }), &[])
+        .map_err(|error| Error::database("writing the journal", error))?;
+    Ok(())
+}
+
+/// Begins a row, after the ends of those that died.
 pub(super) fn start(locked: &mut Locked, command: &str) -> Result<i64> {
+    end_interrupted(locked)?;
     let table = operations_table(locked.schema());
     let client = locked.client();
     let fail = |error| Error::database("writing the journal", error);
-    client.execute(&render("operation/interrupted", &values! { table }), &[]).map_err(fail)?;
     let version = env!("CARGO_PKG_VERSION");
     let row = client
         .query_one(&render("operation/start", &values! { table }), &[&command, &version])

@@ -18,12 +18,15 @@
 // A harness panics: that is how a test fails.
 #![allow(clippy::missing_panics_doc, clippy::must_use_candidate)]
 
+mod catalog;
 mod command;
 mod database;
+mod events;
 mod fingerprint;
 mod server;
 
 pub use command::{Background, Output, Pupctl, eventually};
 pub use database::TestDatabase;
+pub use events::{Append, event_id};
 pub use fingerprint::fingerprint;
 pub use server::{SETTINGS, TestServer, folder, open_folder};

@@ -1,0 +1,187 @@
+//! Killed at every fail point, at every time that it is reached: the same command, run again,
+//! ends where an undisturbed run ends.
+
+#![cfg(feature = "failpoints")]
+
+mod support;
+
+use std::collections::BTreeSet;
+
+use support::{TestDatabase, TestServer};
+
+/// The points that every writing run passes.
+const RUN: [&str; 6] = [
+    "lock::taken",
+    "operation::started",
+    "execute::before_step",
+    "execute::before_commit",
+    "execute::after_step",
+    "operation::before_end",
+];
+
+/// The points that a run passes which applies migrations.
+const MIGRATIONS: [&str; 2] = ["migration::before_apply", "migration::after_apply"];
+
+/// A prepared store and the command that is killed.
+struct Scenario<'a> {
+    server: &'a TestServer,
+    preparation: &'a [&'a [&'a str]],
+    command: &'a [&'a str],
+    /// What must hold after every kill, before the second run.
+    after_kill: fn(&TestDatabase),
+}
+
+impl Scenario<'_> {
+    fn prepared(&self) -> TestDatabase {
+        let db = TestDatabase::on(self.server);
+        for arguments in self.preparation {
+            db.pupctl(*arguments).success();
+        }
+        db
+    }
+
+    /// Kills at the points, each as often as it is reached. How often each was.
+    fn kill_everywhere(&self, points: &[&str]) -> Vec<usize> {
+        let undisturbed = self.prepared();
+        undisturbed.pupctl(self.command).success();
+        let dump = undisturbed.dump();
+        points.iter().map(|point| self.kill_at(point, &dump)).collect()
+    }
+
+    fn kill_at(&self, point: &str, undisturbed: &str) -> usize {
+        for passed in 0.. {
+            let db = self.prepared();
+            let prepared = self.preparation.len();
+            let action = if passed == 0 { String::new() } else { format!("{passed}*off->") };
+            let run = db.command(self.command).failpoints(&format!("{point}={action}return")).run();
+            if run.code == Some(0) {
+                assert_ne!(passed, 0, "{point} was never reached\n{run}");
+                return passed;
+            }
+            let run = run.killed();
+            (self.after_kill)(&db);
+            // The server may still be about to notice that the killed one is gone.
+            let again = db.pupctl(self.command.iter().chain(&["--wait", "60s"])).success();
+            assert_eq!(db.dump(), undisturbed, "{point} after {passed}\n{run}\n{again}");
+            journal_tells_both(&db, prepared, again.stderr.contains("Done:"), point);
+        }
+        unreachable!("the run ends");
+    }
+}
+
+/// The killed run says so, as far as it had begun a row; the next is done, if it had work.
+fn journal_tells_both(db: &TestDatabase, prepared: usize, worked: bool, point: &str) {
+    let journal = db.journal();
+    let outcomes: Vec<_> = journal[prepared..]
+        .iter()
+        .map(|row| row.split_once(": ").expect("command and outcome").1)
+        .collect();
+    // A run that is killed before or while the journal is made leaves no row.
+    let expected: [&[&str]; 2] = if worked {
+        [&["interrupted", "done"], &["done"]]
+    } else {
+        [&["interrupted"], &["interrupted"]]
+    };
+    assert!(expected.contains(&outcomes.as_slice()), "{point}: {journal:?}");
+    // It takes the lock before it begins a row.
+    if point == "lock::taken" || point.starts_with("operation::") {
+        let first = if point == "lock::taken" { "done" } else { "interrupted" };
+        assert_eq!(outcomes[0], first, "{point}: {journal:?}");
+    }
+}
+
+const INIT: &[&str] =
+    &["schema", "init", "--partition-by", "context,month", "--contexts", "A", "--months", "1"];
+
+fn nothing_more(_: &TestDatabase) {}
+
+#[test]
+fn schema_init_is_finished_by_the_next_run() {
+    let scenario = Scenario {
+        server: TestServer::shared(),
+        preparation: &[],
+        command: INIT,
+        after_kill: nothing_more,
+    };
+    let points: Vec<_> = RUN.into_iter().chain(MIGRATIONS).collect();
+    let reached = scenario.kill_everywhere(&points);
+    // Own tables and three migrations, beside the layout and the partitions of two tables.
+    assert_eq!(reached, [1, 1, 7, 3, 7, 1, 4, 4]);
+}
+
+#[test]
+fn contexts_add_is_finished_by_the_next_run() {
+    let scenario = Scenario {
+        server: TestServer::shared(),
+        preparation: &[INIT],
+        command: &["contexts", "add", "B"],
+        after_kill: nothing_more,
+    };
+    // The layout, the heads, the events.
+    assert_eq!(scenario.kill_everywhere(&RUN), [1, 1, 3, 3, 3, 1]);
+}
+
+#[test]
+fn partitions_ensure_is_finished_by_the_next_run() {
+    // Room for three new partitions in a transaction.
+    let settings = [("max_locks_per_transaction", "10"), ("max_connections", "12")];
+    let server = TestServer::private(&settings);
+    let scenario = Scenario {
+        server: &server,
+        preparation: &[&["schema", "init", "--partition-by", "month", "--months", "0"]],
+        command: &["partitions", "ensure", "--months", "9"],
+        after_kill: nothing_more,
+    };
+    assert_eq!(scenario.kill_everywhere(&RUN), [1, 1, 3, 3, 3, 1]);
+}
+
+/// The months of the context B that writers can reach.
+fn reachable(db: &TestDatabase) -> usize {
+    let tree = db.tree("public.events");
+    let lines = tree.lines().skip_while(|line| !line.contains("IN ('B')"));
+    lines.skip(1).take_while(|line| line.starts_with("    ")).count()
+}
+
+#[test]
+fn a_large_branch_is_attached_whole_or_not_at_all() {
+    let settings = [("max_locks_per_transaction", "10"), ("max_connections", "12")];
+    let server = TestServer::private(&settings);
+    let init = &["schema", "init", "--partition-by", "context,month", "--months", "8"];
+    let scenario = Scenario {
+        server: &server,
+        preparation: &[init],
+        command: &["contexts", "add", "B"],
+        after_kill: |db| assert!([0, 9].contains(&reachable(db)), "{}", db.tree("public.events")),
+    };
+    let reached = scenario.kill_everywhere(&RUN);
+    // The layout, the heads, the branch in three batches, the attachment.
+    assert_eq!(reached, [1, 1, 6, 6, 6, 1]);
+}
+
+#[test]
+fn check_tells_of_a_branch_that_was_left_half_built() {
+    let settings = [("max_locks_per_transaction", "10"), ("max_connections", "12")];
+    let server = TestServer::private(&settings);
+    let db = TestDatabase::on(&server);
+    db.pupctl(["schema", "init", "--partition-by", "context,month", "--months", "8"]).success();
+    let killed =
+        db.command(["contexts", "add", "B"]).failpoints("execute::after_step=3*off->return");
+    killed.run().killed();
+    let check = db.pupctl(["partitions", "check", "--exit-code", "-o", "json"]).failure(3);
+    let findings = check.json()["findings"].clone();
+    let list = findings.as_array().expect("a list");
+    let names: Vec<_> = list.iter().filter_map(|finding| finding["check"].as_str()).collect();
+    assert_eq!(names, ["missing_partition", "unfinished_branch"], "{check}");
+    // The layout knows the context, so the command that makes what is missing finishes it too.
+    db.pupctl(["partitions", "ensure", "--wait", "60s"]).success();
+    assert_eq!(reachable(&db), 9);
+    db.pupctl(["partitions", "check", "--exit-code"]).success();
+}
+
+#[test]
+fn every_point_of_a_command_is_one_of_those_above() {
+    // The points of the embedded server are reached by its own tests.
+    let all = pupctl::failpoint::NAMES.iter().filter(|name| !name.starts_with("embedded::"));
+    let killed: BTreeSet<_> = RUN.iter().chain(&MIGRATIONS).collect();
+    assert_eq!(killed, all.collect());
+}

@@ -1,0 +1,99 @@
+//! `--dry-run` prints what would run: psql runs it as it is, and the database is then the same
+//! as after the command itself.
+
+mod support;
+
+use support::TestDatabase;
+
+/// Prepares two databases alike, runs the script in one and the command in the other.
+fn same(preparation: &[&[&str]], sql: &str, command: &[&str]) -> String {
+    let [by_psql, by_pupctl] = [TestDatabase::new(), TestDatabase::new()];
+    for db in [&by_psql, &by_pupctl] {
+        for arguments in preparation {
+            db.pupctl(*arguments).success();
+        }
+        db.execute(sql);
+    }
+    let before = by_psql.dump();
+    let dry = || by_psql.pupctl(command.iter().chain(&["--dry-run"])).success();
+    let printed = dry();
+    assert!(printed.stderr.contains("nothing was changed"), "{printed}");
+    assert_eq!(dry().stdout, printed.stdout, "the same question has the same answer");
+    assert_eq!(by_psql.dump(), before, "a dry run writes nothing");
+    if preparation.is_empty() {
+        assert_eq!(before, "", "not even a history table");
+    }
+
+    std::fs::write(by_psql.folder().join("script.sql"), &printed.stdout).expect("a script");
+    by_psql.psql(["-f", "script.sql"]).success();
+    let done = by_pupctl.pupctl(command).success();
+    assert!(done.stderr.contains("Done:"), "{done}");
+    assert_eq!(by_psql.dump(), by_pupctl.dump(), "{command:?}");
+    for db in [&by_psql, &by_pupctl] {
+        let again = db.pupctl(command).success();
+        assert!(again.stderr.contains("Nothing to do"), "{again}");
+        let dry = db.pupctl(command.iter().chain(&["--dry-run"])).success();
+        assert_eq!(dry.stdout, "", "nothing to do is an empty script");
+    }
+    printed.stdout
+}
+
+#[test]
+fn init_of_every_layout() {
+    for layout in
+        ["none", "context", "hash", "month", "context,hash", "context,month", "hash,month"]
+    {
+        let init = ["schema", "init", "--partition-by", layout, "--contexts", "Identity,it's"];
+        let script = same(&[], "", &init);
+        assert!(script.contains("CREATE TABLE \"public\".\"events\""), "{script}");
+    }
+}
+
+#[test]
+fn a_schema_that_is_made_on_the_way() {
+    same(&[], "", &["schema", "init", "--partition-by", "month", "--schema", "Event Store"]);
+}
+
+const BY_CONTEXT_AND_MONTH: &[&str] =
+    &["schema", "init", "--partition-by", "context,month", "--contexts", "Identity"];
+
+#[test]
+fn new_contexts() {
+    let names = ["contexts", "add", "Billing", "a\"; DROP TABLE events; --", "{{ x }} -- \\q"];
+    let script = same(&[BY_CONTEXT_AND_MONTH], "", &names);
+    assert!(script.contains("-- Lock: SHARE UPDATE EXCLUSIVE on public.events"), "{script}");
+}
+
+#[test]
+fn new_contexts_that_take_several_transactions() {
+    let init = ["schema", "init", "--partition-by", "context,month", "--months", "55"];
+    let script = same(&[&init], "", &["contexts", "add", "Billing"]);
+    assert!(script.contains("COMMENT ON TABLE"), "a branch that is built in steps: {script}");
+}
+
+#[test]
+fn months_with_grants_and_rows() {
+    let rows = "GRANT SELECT ON events TO PUBLIC;
+        ALTER TABLE events REPLICA IDENTITY FULL;
+        INSERT INTO events (bounded_context, aggregate_type, aggregate_id, aggregate_version,
+            event_id, event_type, payload)
+        VALUES ('Identity', 'User', '1', 1, gen_random_uuid(), 'x', '');
+        ANALYZE events";
+    let ensure = ["partitions", "ensure", "--from", "2019-11", "--months", "5"];
+    let script = same(&[&["schema", "init", "--partition-by", "month"]], rows, &ensure);
+    assert!(script.ends_with("ANALYZE (SKIP_LOCKED) \"public\".\"events\";\n"), "{script}");
+}
+
+#[test]
+fn machines_get_the_steps_with_their_locks() {
+    let db = TestDatabase::new();
+    db.pupctl(["schema", "init", "--partition-by", "month", "--months", "0"]).success();
+    let ensure = ["partitions", "ensure", "--months", "2", "--dry-run", "--output", "json"];
+    let plan = db.pupctl(ensure).success().json();
+    assert_eq!((&plan["dry_run"], &plan["changed"]), (&true.into(), &true.into()));
+    assert_eq!(plan["partitions"].as_array().map(Vec::len), Some(2));
+    let statements = plan["steps"][0]["statements"].as_array().expect("statements");
+    let lock = &statements[0]["locks"][0];
+    assert_eq!(lock["mode"], "SHARE_UPDATE_EXCLUSIVE");
+    assert_eq!(lock["on"]["name"], "events");
+}

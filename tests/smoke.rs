@@ -1,0 +1,63 @@
+//! The short way through, for every version of the server: each layout made, enlarged, listed and
+//! checked; a dry run through psql; appends; the ladder; a detach that is finished.
+
+mod support;
+
+use support::{Append, TestDatabase};
+
+#[test]
+fn every_layout_is_made_enlarged_and_sound() {
+    let major = TestDatabase::new().one::<String>("SHOW server_version");
+    for layout in
+        ["none", "context", "hash", "month", "context,hash", "context,month", "hash,month"]
+    {
+        let [db, by_psql] = [TestDatabase::new(), TestDatabase::new()];
+        let mut init = vec!["schema", "init", "--partition-by", layout, "--contexts", "Identity"];
+        if layout.contains("hash") {
+            init.extend(["--hash-partitions", "2"]);
+        }
+        let from = db.month(-2);
+        let ensure = ["partitions", "ensure", "--from", &from, "--months", "4"];
+        for command in [&init[..], &["contexts", "add", "Billing"], &ensure] {
+            let script = by_psql.pupctl(command.iter().chain(&["--dry-run"])).success().stdout;
+            std::fs::write(by_psql.folder().join("script.sql"), script).expect("a script");
+            by_psql.psql(["-f", "script.sql"]).success();
+            db.pupctl(command).success();
+            let again = db.pupctl(command).success();
+            assert!(again.stderr.contains("Nothing to do"), "{layout} on {major}: {again}");
+        }
+        assert_eq!(by_psql.dump(), db.dump(), "{layout} on {major}");
+        let created_at = format!("{}-03T04:05:06Z", db.month(0));
+        let event =
+            Append { context: "Billing", id: "1", head: None, events: 2, created_at: &created_at };
+        event.run(&mut db.client()).expect("two events");
+        Append { head: Some(1), ..event }.run(&mut db.client()).expect_err("a version twice");
+        let check = db.pupctl(["partitions", "check", "--exit-code"]).success();
+        assert_eq!(check.stdout, "", "{layout} on {major}: {check}");
+        let listed = db.pupctl(["partitions", "list", "-o", "json"]).success().json();
+        let leaves = i64::try_from(db.leaves("public.events").len()).expect("a number");
+        assert_eq!(listed["totals"][0]["leaves"], leaves, "{layout} on {major}");
+        db.pupctl(["schema", "status"]).success();
+    }
+}
+
+#[test]
+fn an_interrupted_detach_is_found_and_finished() {
+    let db = TestDatabase::new();
+    db.pupctl(["schema", "init", "--partition-by", "month", "--months", "1"]).success();
+    let leaf = format!("events_{}", db.month(1).replace('-', "_"));
+    let mut reader = db.client();
+    reader.batch_execute("BEGIN; SELECT count(*) FROM events").expect("a reader");
+    let mut detaching = db.client();
+    detaching.batch_execute("SET lock_timeout = '50ms'").expect("a setting");
+    detaching
+        .batch_execute(&format!("ALTER TABLE events DETACH PARTITION {leaf} CONCURRENTLY"))
+        .expect_err("its second phase waits for the reader");
+    reader.batch_execute("COMMIT").expect("a commit");
+    let refused = db.pupctl(["partitions", "ensure"]).failure(1);
+    let hint = refused.stderr.lines().find_map(|line| line.strip_prefix("hint: "));
+    db.psql(["-c", hint.expect("a hint")]).success();
+    db.execute(&format!("DROP TABLE {leaf}"));
+    db.pupctl(["partitions", "ensure"]).success();
+    db.pupctl(["partitions", "check", "--exit-code"]).success();
+}
