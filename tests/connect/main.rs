@@ -3,6 +3,10 @@
 
 #![allow(clippy::unwrap_used)]
 
+#[path = "../support/mod.rs"]
+mod support;
+
+mod binary;
 mod certificates;
 mod pgbouncer;
 mod poolers;
