@@ -1,7 +1,9 @@
 //! Runs that are stopped: by a signal, by the server, by an error. The journal says so, and the
 //! next run goes on.
 
-use super::{journal, leaves, months, waiting};
+use insta::assert_snapshot;
+
+use super::{journal, leaves, months, plain, waiting};
 use crate::support::{Background, TestDatabase};
 
 /// A step waits for its lock in one long try, so that only a cancelled statement ends it soon.
