@@ -13,7 +13,7 @@ fn main() -> ExitCode {
     pupctl::failpoint::setup();
     let cli = Cli::parse();
     let output = Output::new(&cli.global);
-    start_tracing(&cli);
+    start_tracing(&cli, output.colours_messages());
     let interrupt = Interrupt::default();
     let raised = interrupt.clone();
     if let Err(error) = ctrlc::set_handler(move || raised.raise()) {
@@ -22,7 +22,7 @@ fn main() -> ExitCode {
     match command::run(cli, &output, &interrupt) {
         Ok(exit) => exit.into(),
         Err(error) => {
-            let error = command::failure(error);
+            let error = interrupt.explain(command::failure(error));
             output.error(&error);
             Exit::from(error.kind()).into()
         }
@@ -30,7 +30,7 @@ fn main() -> ExitCode {
 }
 
 /// Logs go to standard error: warnings, with `-v` what happens, with `-vv` details.
-fn start_tracing(cli: &Cli) {
+fn start_tracing(cli: &Cli, colours: bool) {
     let level = match (cli.global.quiet, cli.global.verbose) {
         (true, _) => "error",
         (false, 0) => "warn",
@@ -41,6 +41,7 @@ fn start_tracing(cli: &Cli) {
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
+        .with_ansi(colours)
         .without_time()
         .with_target(false)
         .init();

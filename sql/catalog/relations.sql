@@ -1,6 +1,7 @@
 -- The store's tables with everything below them, and branches that are being built beside.
 -- Over pg_inherits, because pg_partition_tree locks every partition and leaves out those whose
--- detach is pending.
+-- detach is pending. pg_get_expr gets no relation, which a bound does not need: it would open and lock
+-- every partition.
 WITH RECURSIVE tree AS (
     SELECT class.oid, NULL::oid AS parent, false AS detach_pending, description.description AS mark
     FROM pg_class AS class
@@ -19,7 +20,7 @@ SELECT tree.oid, tree.parent, tree.detach_pending, tree.mark,
     namespace.nspname::text AS schema,
     class.relname::text AS name,
     class.relkind::text AS kind,
-    CASE WHEN tree.parent IS NOT NULL THEN pg_get_expr(class.relpartbound, class.oid) END AS bound,
+    CASE WHEN tree.parent IS NOT NULL THEN pg_get_expr(class.relpartbound, 0) END AS bound,
     CASE WHEN class.relkind = 'p' THEN pg_get_partkeydef(class.oid) END AS partition_key,
     pg_get_userbyid(class.relowner)::text AS owner,
     pg_has_role(class.relowner, 'USAGE') AS owned,

@@ -62,6 +62,13 @@ impl Output {
         !self.quiet && io::stderr().is_terminal()
     }
 
+    /// Whether what is told on standard error may have colours.
+    #[must_use]
+    pub fn colours_messages(&self) -> bool {
+        let stream = anstream::AutoStream::new(io::stderr(), self.choice);
+        stream.current_choice() != anstream::ColorChoice::Never
+    }
+
     /// Prints a result: the text for people, or the object for machines.
     pub fn result(&self, command: &str, value: &impl Serialize, text: &str) -> Result<()> {
         if self.is_json() {

@@ -89,6 +89,7 @@ fn climb(
     let start = Instant::now();
     let mut timeout = limits.first;
     loop {
+        interrupt.check()?;
         let error = match attempt(client, step, timeout) {
             Ok(()) => return Ok(()),
             Err(error) => {
@@ -153,7 +154,15 @@ fn set(client: &mut Client, setting: &str) -> Result<()> {
 }
 
 fn failed(step: &RenderedStep, error: postgres::Error) -> Error {
-    Error::database(&format!("running the step \"{}\"", step.title), error)
+    let error = Error::database(&format!("running the step \"{}\"", step.title), error);
+    if error.kind() != Kind::Connection {
+        return error;
+    }
+    // Whether the server's last words arrive before the end of the connection is a matter of luck.
+    Error::new(Kind::Connection, format!("the session ended during the step \"{}\"", step.title))
+        .detail(error.message())
+        .hint("run the command again: it finds out what was done")
+        .because(error)
 }
 
 /// `lock_not_available` and `deadlock_detected`: another try may succeed. Connection errors are

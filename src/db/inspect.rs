@@ -22,12 +22,21 @@ use crate::render::script::{history_table, layout_table};
 pub const MAJOR_VERSION_MIN: i32 = 14;
 
 /// What to read beyond the catalog itself.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Depth {
+    /// The indexes of every table. Without them the catalog is good for showing only: a plan needs
+    /// them.
+    pub indexes: bool,
     /// The sizes of tables and indexes, which cost a few file accesses each.
     pub sizes: bool,
     /// Whether DEFAULT partitions hold rows, which reads one row of each.
     pub default_rows: bool,
+}
+
+impl Default for Depth {
+    fn default() -> Self {
+        Self { indexes: true, sizes: false, default_rows: false }
+    }
 }
 
 /// The session's answer must not depend on settings of the role or the database.
@@ -172,7 +181,7 @@ impl Reader<'_> {
             &[&schema, &wanted.as_slice(), &UNFINISHED_PREFIX],
         )?;
         let oids: Vec<Oid> = rows.iter().map(|row| row.get("oid")).collect();
-        let mut indexes = self.indexes(&oids)?;
+        let mut indexes = if depth.indexes { self.indexes(&oids)? } else { HashMap::new() };
         let mut sizes = if depth.sizes { self.sizes(&oids)? } else { HashMap::new() };
         let mut children: HashMap<Oid, Vec<Relation>> = HashMap::new();
         let mut tops = Vec::new();

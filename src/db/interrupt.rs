@@ -41,6 +41,15 @@ impl Interrupt {
         self.0.raised.load(Ordering::SeqCst)
     }
 
+    /// The reason of a failure: the interruption, where that cancelled the statement.
+    #[must_use]
+    pub fn explain(&self, error: Error) -> Error {
+        match self.check() {
+            Err(interrupted) if is_cancelled(&error) => interrupted,
+            _ => error,
+        }
+    }
+
     /// An error of the kind [`Kind::Interrupted`] when it was.
     pub fn check(&self) -> Result<()> {
         if self.is_raised() {
@@ -49,6 +58,12 @@ impl Interrupt {
         }
         Ok(())
     }
+}
+
+/// `query_canceled`: somebody asked the server to end the statement.
+#[must_use]
+pub fn is_cancelled(error: &Error) -> bool {
+    error.sqlstate() == Some("57014")
 }
 
 impl fmt::Debug for Interrupt {

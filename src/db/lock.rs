@@ -64,7 +64,7 @@ impl Locked {
                 return Err(busy(&mut client, key, schema, wait));
             }
             if !told {
-                tracing::info!("another pupctl works on the store, waiting for it");
+                tracing::warn!("another pupctl works on the store, waiting for it");
                 told = true;
             }
             std::thread::sleep(POLL_INTERVAL.min(left));

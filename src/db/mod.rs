@@ -4,7 +4,7 @@ pub mod blockers;
 pub mod connect;
 pub mod execute;
 pub mod inspect;
-mod interrupt;
+pub mod interrupt;
 pub mod lock;
 pub mod pooler;
 pub mod tls;

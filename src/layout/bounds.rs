@@ -8,7 +8,7 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use super::month::Month;
 
 /// One end of a range.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Edge {
     /// `MINVALUE`.
     Min,
@@ -19,7 +19,7 @@ pub enum Edge {
 }
 
 /// What a partition holds, as `FOR VALUES …` says it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Bound {
     /// `IN (…)`; `None` stands for NULL.
     List(Vec<Option<String>>),

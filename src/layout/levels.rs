@@ -63,8 +63,10 @@ impl HashLevel {
             }
         }
         if !(2..=HASH_PARTITIONS_MAX).contains(&partitions) {
-            return Err(Error::invalid(format!("{partitions} hash partitions"))
-                .hint(format!("choose from 2 to {HASH_PARTITIONS_MAX}")));
+            return Err(Error::invalid(format!(
+                "a hash level cannot have {partitions} partitions"
+            ))
+            .hint(format!("choose from 2 to {HASH_PARTITIONS_MAX}")));
         }
         Ok(Self { columns, partitions })
     }

@@ -137,14 +137,8 @@ impl Layout {
 
     fn validate(&self) -> Result<()> {
         self.tables.validate()?;
-        for (position, context) in self.contexts.iter().enumerate() {
-            name::validate_context(&context.name)?;
-            if self.contexts[..position].iter().any(|earlier| earlier.name == context.name) {
-                return Err(Error::invalid(format!(
-                    "the bounded context `{}` is named twice",
-                    context.name
-                )));
-            }
+        validate_contexts(&self.contexts)?;
+        for context in &self.contexts {
             if context.levels.is_some() && !self.has_context_level() {
                 return Err(Error::invalid(format!(
                     "the bounded context `{}` has levels of its own, but the layout is not \
@@ -266,6 +260,20 @@ impl Layout {
         }
         lines
     }
+}
+
+/// Refuses a list with a name that cannot be a context, or that is there twice.
+pub fn validate_contexts(contexts: &[Context]) -> Result<()> {
+    for (position, context) in contexts.iter().enumerate() {
+        name::validate_context(&context.name)?;
+        if contexts[..position].iter().any(|earlier| earlier.name == context.name) {
+            return Err(Error::invalid(format!(
+                "the bounded context `{}` is named twice",
+                context.name
+            )));
+        }
+    }
+    Ok(())
 }
 
 /// The levels in words, `whole` for none.

@@ -3,8 +3,9 @@
 pub mod journal;
 
 use crate::db::execute::{self, LockLimits, Progress};
+use crate::db::interrupt::is_cancelled;
 use crate::db::{Interrupt, Locked};
-use crate::error::Result;
+use crate::error::{Kind, Result};
 use crate::plan::MigrationSet;
 use crate::render::{Script, script::history_table};
 
@@ -30,11 +31,16 @@ pub fn run(
 
     let operation = journal::start(locked, command)?;
     let outcome = execute::execute(locked, steps, limits, interrupt, progress);
-    if locked.client().is_closed() {
+    let gone = outcome.as_ref().is_err_and(|error| error.kind() == Kind::Connection);
+    if gone || locked.client().is_closed() {
         // Nobody is left to write to; the next run marks the row.
         return outcome;
     }
-    journal::end(locked, operation, &outcome)?;
+    match journal::end(locked, operation, &outcome) {
+        // The signal came late, and cancelled this statement instead of the one it was meant for.
+        Err(error) if is_cancelled(&error) => journal::end(locked, operation, &outcome)?,
+        ended => ended?,
+    }
     outcome
 }
 

@@ -4,7 +4,7 @@
 //! readers and writers go on (`PARTITION OF` would lock them out). A branch is built beside the
 //! tree and attached when it is whole, so that no live branch is ever half covered.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 
 use crate::catalog::Catalog;
 use crate::catalog::relation::Relation;
@@ -133,13 +133,14 @@ impl Planner<'_> {
         wanted: &[DesiredPartition],
     ) {
         let earliest = existing.earliest_month();
+        // A map, because one parent may have thousands of partitions and want as many.
+        let by_bound: HashMap<&Bound, &Relation> =
+            existing.partitions.iter().filter_map(|p| Some((p.bound.as_ref()?, p))).collect();
         for partition in wanted {
             if !self.months.include(&partition.bound, earliest) {
                 continue;
             }
-            let same =
-                existing.partitions.iter().find(|p| p.bound.as_ref() == Some(&partition.bound));
-            match same {
+            match by_bound.get(&partition.bound) {
                 Some(same) => self.descend(role, same, partition),
                 None if self.is_taken(existing, partition) => {}
                 None => self.add(role, parent, partition),

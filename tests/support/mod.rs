@@ -22,9 +22,11 @@ mod catalog;
 mod command;
 mod database;
 mod events;
+mod fingerprint;
 mod server;
 
 pub use command::{Background, Output, Pupctl, eventually};
 pub use database::TestDatabase;
 pub use events::{Append, event_id};
+pub use fingerprint::fingerprint;
 pub use server::{SETTINGS, TestServer, folder, open_folder};

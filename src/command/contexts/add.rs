@@ -2,6 +2,7 @@
 
 use clap::Args;
 
+use crate::cli::argument::value;
 use crate::cli::config::{Config, HASH_PARTITIONS};
 use crate::cli::exit::Exit;
 use crate::command::context::{Context, layout_of};
@@ -30,7 +31,7 @@ pub struct AddArgs {
     names: Vec<String>,
 
     /// How these contexts are divided: none | hash | month
-    #[arg(long, value_name = "LEVEL")]
+    #[arg(long, value_name = "LEVEL", value_parser = value::<SecondLevel>)]
     partition_by: Option<SecondLevel>,
 
     /// How many partitions a hash level has [default: 16]

@@ -36,7 +36,7 @@ struct ContextRow {
 
 pub(super) fn run(_args: &ListArgs, context: &Context) -> anyhow::Result<Exit> {
     let mut store = context.open()?;
-    let depth = Depth { sizes: true, ..Depth::default() };
+    let depth = Depth { sizes: true, indexes: false, ..Depth::default() };
     let catalog = context.inspect(&mut store.client, &store.schema, depth)?;
     let layout = layout_of(&catalog)?;
     warn_of_differences(context, layout, &catalog);

@@ -3,6 +3,7 @@
 use clap::Args;
 
 use crate::catalog::Catalog;
+use crate::cli::argument::{months, value};
 use crate::cli::exit::Exit;
 use crate::command::context::{Context, layout_of};
 use crate::command::write::{made, report, write};
@@ -27,11 +28,11 @@ use crate::plan::{self, Plan};
 #[command(verbatim_doc_comment)]
 pub struct EnsureArgs {
     /// How many months after the current one [default: what the store keeps ready]
-    #[arg(long, value_name = "COUNT")]
+    #[arg(long, value_name = "COUNT", allow_negative_numbers = true, value_parser = months())]
     months: Option<u32>,
 
     /// The first month, for events of the past
-    #[arg(long, value_name = "YYYY-MM")]
+    #[arg(long, value_name = "YYYY-MM", value_parser = value::<Month>)]
     from: Option<Month>,
 
     /// Leave out the ANALYZE of the parent that follows when there are rows

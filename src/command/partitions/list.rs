@@ -59,7 +59,7 @@ struct Total {
 
 pub(super) fn run(args: &ListArgs, context: &Context) -> anyhow::Result<Exit> {
     let mut store = context.open()?;
-    let depth = Depth { sizes: true, ..Depth::default() };
+    let depth = Depth { sizes: true, indexes: false, ..Depth::default() };
     let catalog = context.inspect(&mut store.client, &store.schema, depth)?;
     warn_of_differences(context, layout_of(&catalog)?, &catalog);
     let list = list(args, &catalog);

@@ -3,6 +3,7 @@
 use clap::Args;
 
 use crate::catalog::Catalog;
+use crate::cli::argument::{months, value};
 use crate::cli::config::{Config, HASH_PARTITIONS};
 use crate::cli::exit::Exit;
 use crate::command::context::Context;
@@ -10,7 +11,7 @@ use crate::command::write::{made, report, write};
 use crate::error::{Error, Result};
 use crate::finding;
 use crate::layout::levels::PartitionBy;
-use crate::layout::{Layout, MONTHS_AHEAD, Months};
+use crate::layout::{self, Layout, MONTHS_AHEAD, Months};
 use crate::plan;
 use crate::plan::ensure::earliest_month;
 
@@ -30,7 +31,7 @@ pub struct InitArgs {
     /// none | context | hash | month | context,hash | context,month | hash,month
     ///
     /// [default: what the store has, or the configuration file says]
-    #[arg(long, value_name = "LAYOUT")]
+    #[arg(long, value_name = "LAYOUT", value_parser = value::<PartitionBy>)]
     partition_by: Option<PartitionBy>,
 
     /// The bounded contexts, separated by commas
@@ -40,11 +41,11 @@ pub struct InitArgs {
     contexts: Option<Vec<String>>,
 
     /// How many months after the current one are made and kept ready [default: 3]
-    #[arg(long, value_name = "COUNT")]
+    #[arg(long, value_name = "COUNT", allow_negative_numbers = true, value_parser = months())]
     months: Option<u32>,
 
     /// How many partitions a hash level has [default: 16]
-    #[arg(long, value_name = "COUNT")]
+    #[arg(long, value_name = "COUNT", allow_negative_numbers = true)]
     hash_partitions: Option<u32>,
 
     /// The columns of a hash level, separated by commas
@@ -56,8 +57,12 @@ pub struct InitArgs {
 
 pub(super) fn run(args: &InitArgs, context: &Context) -> anyhow::Result<Exit> {
     // Wrong arguments are told before a server is asked for anything.
-    if args.partition_by.is_some() {
+    if args.choice(&context.config)?.is_some() {
         args.layout(&context.config, None)?;
+    } else if args.hash_columns.is_some() || args.hash_partitions.is_some() {
+        return Err(Error::invalid("--hash-partitions and --hash-columns need --partition-by")
+            .hint("for example --partition-by hash")
+            .into());
     }
     let (_, changes) = write(context, |catalog| {
         finding::detach::refuse_pending(catalog)?;
@@ -97,9 +102,13 @@ impl InitArgs {
                 choice.levels(columns.map(Vec::as_slice), self.partitions(config))?
             }
         };
+        let configured = config.contexts()?;
+        let asked: Vec<_> = self.contexts.iter().flatten().map(layout::Context::new).collect();
+        // The same name in both is one context; twice in one of them is a slip.
+        layout::validate_contexts(&configured)?;
+        layout::validate_contexts(&asked)?;
         let mut contexts = stored.map(|stored| stored.contexts.clone()).unwrap_or_default();
-        let asked = self.contexts.iter().flatten().map(crate::layout::Context::new);
-        for context in config.contexts()?.into_iter().chain(asked) {
+        for context in configured.into_iter().chain(asked) {
             match contexts.iter_mut().find(|known| known.name == context.name) {
                 None => contexts.push(context),
                 // What the configuration says of a context holds for `--contexts` too.
