@@ -7,7 +7,8 @@ mod support;
 
 use std::collections::BTreeSet;
 
-use support::{TestDatabase, TestServer};
+use pupctl::server::Embedded;
+use support::{Output, Pupctl, TestDatabase, TestServer, open_folder};
 
 /// The points that every writing run passes, for a run with so many steps, of which so many are
 /// transactions of their own.
@@ -179,10 +180,47 @@ fn check_tells_of_a_branch_that_was_left_half_built() {
     db.pupctl(["partitions", "check", "--exit-code"]).success();
 }
 
+/// The points of `pupctl embedded start` in their order, then that of `stop`.
+const EMBEDDED: [(&str, &str); 5] = [
+    ("start", "embedded::after_initdb"),
+    ("start", "embedded::before_rename"),
+    ("start", "embedded::after_rename"),
+    ("start", "embedded::after_start"),
+    ("stop", "embedded::after_stop"),
+];
+
+/// A folder whose server is removed at the end of the test.
+struct Folder(tempfile::TempDir);
+
+impl Folder {
+    fn run(&self, verb: &str, points: &str) -> Output {
+        Pupctl::new(self.0.path()).args(["embedded", verb]).failpoints(points).run()
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let removed = Embedded::in_folder(self.0.path().join(".pupctl")).remove();
+        assert!(removed.is_ok() || std::thread::panicking(), "{removed:?}");
+    }
+}
+
 #[test]
-fn every_point_of_a_command_is_one_of_those_above() {
-    // The points of the embedded server are reached by its own tests.
-    let all = pupctl::failpoint::NAMES.iter().filter(|name| !name.starts_with("embedded::"));
-    let killed: BTreeSet<_> = [run(1, 1), migrations(1)].concat().into_iter().collect();
-    assert_eq!(killed.iter().map(|(point, _)| point).collect::<BTreeSet<_>>(), all.collect());
+fn the_embedded_server_survives_one_kill_after_another() {
+    let folder = Folder(open_folder());
+    for (verb, point) in EMBEDDED {
+        folder.run(verb, &format!("{point}=return")).killed();
+    }
+    let started = folder.run("start", "").success();
+    let mut client = postgres::Client::connect(started.stdout.trim(), postgres::NoTls)
+        .unwrap_or_else(|error| panic!("{error}\n{started}"));
+    assert_eq!(client.query_one("SELECT 1", &[]).expect("an answer").get::<_, i32>(0), 1);
+    folder.run("stop", "").success();
+}
+
+#[test]
+fn every_fail_point_is_one_of_those_above() {
+    let all: BTreeSet<_> = pupctl::failpoint::NAMES.iter().copied().collect();
+    let killed = [run(1, 1), migrations(1)].concat().into_iter().map(|(point, _)| point);
+    assert_eq!(killed.chain(EMBEDDED.map(|(_, point)| point)).collect::<BTreeSet<_>>(), all);
 }
