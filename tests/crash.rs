@@ -7,20 +7,26 @@ mod support;
 
 use std::collections::BTreeSet;
 
-use support::{TestDatabase, TestServer};
+use pupctl::server::Embedded;
+use support::{Output, Pupctl, TestDatabase, TestServer, open_folder};
 
-/// The points that every writing run passes.
-const RUN: [&str; 6] = [
-    "lock::taken",
-    "operation::started",
-    "execute::before_step",
-    "execute::before_commit",
-    "execute::after_step",
-    "operation::before_end",
-];
+/// The points that every writing run passes, for a run with so many steps, of which so many are
+/// transactions of their own.
+fn run(steps: usize, transactions: usize) -> Vec<(&'static str, usize)> {
+    vec![
+        ("lock::taken", 1),
+        ("operation::started", 1),
+        ("execute::before_step", steps),
+        ("execute::before_commit", transactions),
+        ("execute::after_step", steps),
+        ("operation::before_end", 1),
+    ]
+}
 
-/// The points that a run passes which applies migrations.
-const MIGRATIONS: [&str; 2] = ["migration::before_apply", "migration::after_apply"];
+/// The points that a run passes which applies so many migrations.
+fn migrations(count: usize) -> Vec<(&'static str, usize)> {
+    vec![("migration::before_apply", count), ("migration::after_apply", count)]
+}
 
 /// A prepared store and the command that is killed.
 struct Scenario<'a> {
@@ -40,32 +46,31 @@ impl Scenario<'_> {
         db
     }
 
-    /// Kills at the points, each as often as it is reached. How often each was.
-    fn kill_everywhere(&self, points: &[&str]) -> Vec<usize> {
+    /// Kills at each point, at every time that it is reached: as often as is said here.
+    fn kill_everywhere(&self, points: &[(&str, usize)]) {
         let undisturbed = self.prepared();
-        undisturbed.pupctl(self.command).success();
+        // Each point would kill at the next time, if there were one.
+        let next = points.iter().map(|(point, times)| format!("{point}={times}*off->return"));
+        let next = next.collect::<Vec<_>>().join(";");
+        undisturbed.command(self.command).failpoints(&next).run().success();
         let dump = undisturbed.dump();
-        points.iter().map(|point| self.kill_at(point, &dump)).collect()
+        for &(point, times) in points {
+            for passed in 0..times {
+                self.kill_at(point, passed, &dump);
+            }
+        }
     }
 
-    fn kill_at(&self, point: &str, undisturbed: &str) -> usize {
-        for passed in 0.. {
-            let db = self.prepared();
-            let prepared = self.preparation.len();
-            let action = if passed == 0 { String::new() } else { format!("{passed}*off->") };
-            let run = db.command(self.command).failpoints(&format!("{point}={action}return")).run();
-            if run.code == Some(0) {
-                assert_ne!(passed, 0, "{point} was never reached\n{run}");
-                return passed;
-            }
-            let run = run.killed();
-            (self.after_kill)(&db);
-            // The server may still be about to notice that the killed one is gone.
-            let again = db.pupctl(self.command.iter().chain(&["--wait", "60s"])).success();
-            assert_eq!(db.dump(), undisturbed, "{point} after {passed}\n{run}\n{again}");
-            journal_tells_both(&db, prepared, again.stderr.contains("Done:"), point);
-        }
-        unreachable!("the run ends");
+    fn kill_at(&self, point: &str, passed: usize, undisturbed: &str) {
+        let db = self.prepared();
+        let action = if passed == 0 { String::new() } else { format!("{passed}*off->") };
+        let run = db.command(self.command).failpoints(&format!("{point}={action}return")).run();
+        let run = run.killed();
+        (self.after_kill)(&db);
+        // The server may still be about to notice that the killed one is gone.
+        let again = db.pupctl(self.command.iter().chain(&["--wait", "60s"])).success();
+        assert_eq!(db.dump(), undisturbed, "{point} after {passed}\n{run}\n{again}");
+        journal_tells_both(&db, self.preparation.len(), again.stderr.contains("Done:"), point);
     }
 }
 
@@ -103,10 +108,8 @@ fn schema_init_is_finished_by_the_next_run() {
         command: INIT,
         after_kill: nothing_more,
     };
-    let points: Vec<_> = RUN.into_iter().chain(MIGRATIONS).collect();
-    let reached = scenario.kill_everywhere(&points);
-    // Own tables and three migrations, beside the layout and the partitions of two tables.
-    assert_eq!(reached, [1, 1, 7, 3, 7, 1, 4, 4]);
+    // pupctl's own tables and three migrations; the layout and the partitions of two tables.
+    scenario.kill_everywhere(&[run(4 + 3, 3), migrations(4)].concat());
 }
 
 #[test]
@@ -118,7 +121,7 @@ fn contexts_add_is_finished_by_the_next_run() {
         after_kill: nothing_more,
     };
     // The layout, the heads, the events.
-    assert_eq!(scenario.kill_everywhere(&RUN), [1, 1, 3, 3, 3, 1]);
+    scenario.kill_everywhere(&run(3, 3));
 }
 
 #[test]
@@ -132,7 +135,7 @@ fn partitions_ensure_is_finished_by_the_next_run() {
         command: &["partitions", "ensure", "--months", "9"],
         after_kill: nothing_more,
     };
-    assert_eq!(scenario.kill_everywhere(&RUN), [1, 1, 3, 3, 3, 1]);
+    scenario.kill_everywhere(&run(3, 3));
 }
 
 /// The months of the context B that writers can reach.
@@ -153,9 +156,8 @@ fn a_large_branch_is_attached_whole_or_not_at_all() {
         command: &["contexts", "add", "B"],
         after_kill: |db| assert!([0, 9].contains(&reachable(db)), "{}", db.tree("public.events")),
     };
-    let reached = scenario.kill_everywhere(&RUN);
     // The layout, the heads, the branch in three batches, the attachment.
-    assert_eq!(reached, [1, 1, 6, 6, 6, 1]);
+    scenario.kill_everywhere(&run(6, 6));
 }
 
 #[test]
@@ -178,10 +180,47 @@ fn check_tells_of_a_branch_that_was_left_half_built() {
     db.pupctl(["partitions", "check", "--exit-code"]).success();
 }
 
+/// The points of `pupctl embedded start` in their order, then that of `stop`.
+const EMBEDDED: [(&str, &str); 5] = [
+    ("start", "embedded::after_initdb"),
+    ("start", "embedded::before_rename"),
+    ("start", "embedded::after_rename"),
+    ("start", "embedded::after_start"),
+    ("stop", "embedded::after_stop"),
+];
+
+/// A folder whose server is removed at the end of the test.
+struct Folder(tempfile::TempDir);
+
+impl Folder {
+    fn run(&self, verb: &str, points: &str) -> Output {
+        Pupctl::new(self.0.path()).args(["embedded", verb]).failpoints(points).run()
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let removed = Embedded::in_folder(self.0.path().join(".pupctl")).remove();
+        assert!(removed.is_ok() || std::thread::panicking(), "{removed:?}");
+    }
+}
+
 #[test]
-fn every_point_of_a_command_is_one_of_those_above() {
-    // The points of the embedded server are reached by its own tests.
-    let all = pupctl::failpoint::NAMES.iter().filter(|name| !name.starts_with("embedded::"));
-    let killed: BTreeSet<_> = RUN.iter().chain(&MIGRATIONS).collect();
-    assert_eq!(killed, all.collect());
+fn the_embedded_server_survives_one_kill_after_another() {
+    let folder = Folder(open_folder());
+    for (verb, point) in EMBEDDED {
+        folder.run(verb, &format!("{point}=return")).killed();
+    }
+    let started = folder.run("start", "").success();
+    let mut client = postgres::Client::connect(started.stdout.trim(), postgres::NoTls)
+        .unwrap_or_else(|error| panic!("{error}\n{started}"));
+    assert_eq!(client.query_one("SELECT 1", &[]).expect("an answer").get::<_, i32>(0), 1);
+    folder.run("stop", "").success();
+}
+
+#[test]
+fn every_fail_point_is_one_of_those_above() {
+    let all: BTreeSet<_> = pupctl::failpoint::NAMES.iter().copied().collect();
+    let killed = [run(1, 1), migrations(1)].concat().into_iter().map(|(point, _)| point);
+    assert_eq!(killed.chain(EMBEDDED.map(|(_, point)| point)).collect::<BTreeSet<_>>(), all);
 }

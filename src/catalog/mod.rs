@@ -2,6 +2,8 @@
 //! server, and a test writes a catalog by hand.
 
 pub mod bound;
+#[cfg(test)]
+pub(crate) mod handmade;
 pub mod index;
 pub mod relation;
 

@@ -41,7 +41,8 @@ impl Default for Depth {
 
 /// The session's answer must not depend on settings of the role or the database.
 const PIN_SETTINGS: &str = "SET LOCAL search_path = pg_catalog; SET LOCAL TimeZone = 'UTC'; \
-     SET LOCAL DateStyle = 'ISO'; SET LOCAL jit = off; SET LOCAL statement_timeout = '30s'";
+     SET LOCAL DateStyle = 'ISO'; SET LOCAL standard_conforming_strings = on; \
+     SET LOCAL jit = off; SET LOCAL statement_timeout = '30s'";
 
 /// The server's version, clock, role and limits.
 pub fn server(client: &mut Client) -> Result<Server> {

@@ -163,4 +163,20 @@ mod tests {
         let all: Vec<_> = month("2026-11").through(month("2027-01")).map(Month::suffix).collect();
         assert_eq!(all, ["2026_11", "2026_12", "2027_01"]);
     }
+
+    #[test]
+    fn every_month_reads_back_and_meets_the_next() {
+        let all: Vec<_> = month("1900-01").through(month("2999-12")).collect();
+        assert_eq!(all.len(), 1100 * 12);
+        for pair in all.windows(2) {
+            let [one, next] = pair else { unreachable!("pairs") };
+            assert_eq!(one.to_string().parse::<Month>().ok(), Some(*one));
+            assert_eq!(one.end(), next.start(), "{one} meets {next}");
+            assert_eq!((one.plus(1), next.plus(-1), next.since(*one)), (*next, *one, 1));
+            assert_eq!(Month::new(one.year(), one.number()), Some(*one));
+            assert_eq!(Month::starting_at(one.start()), Some(*one));
+            let last = one.end() - chrono::TimeDelta::microseconds(1);
+            assert_eq!(Month::of(last), Some(*one));
+        }
+    }
 }

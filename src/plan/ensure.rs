@@ -189,8 +189,12 @@ impl Planner<'_> {
         let mark = unfinished_mark(&parent.name, &wanted.bound);
         if let Some(found) = self.catalog.unfinished.iter().find(|branch| branch.mark == mark) {
             let branch = &found.branch;
+            let problems = self.plan.problems.len();
             self.grow(role, &Parent::of(branch, false), branch, &wanted.partitions);
-            self.attach_branch(role, parent, &branch.name, wanted);
+            // Only a whole branch is attached: it would refuse events that belong in it.
+            if self.plan.problems.len() == problems {
+                self.attach_branch(role, parent, &branch.name, wanted);
+            }
             return;
         }
         let mut wanted = wanted.clone();
@@ -199,10 +203,17 @@ impl Planner<'_> {
         let Some(name) = self.choose_name(&parent.name, wanted) else { return };
         if wanted.level.is_none() {
             self.add_leaf(role, parent, name, wanted);
-        } else if wanted.leaves() < self.batch {
-            self.add_small_branch(role, parent, name, wanted);
+            return;
+        }
+        // All names first: a branch whose leaves cannot all be made is not begun.
+        let chosen = wanted.partitions.iter().map(|leaf| self.choose_name(&name, leaf));
+        let chosen: Vec<_> = chosen.collect();
+        let Some(leaves) = chosen.into_iter().collect::<Option<Vec<_>>>() else { return };
+        let leaves: Vec<_> = leaves.into_iter().zip(&wanted.partitions).collect();
+        if wanted.leaves() < self.batch {
+            self.add_small_branch(role, parent, name, wanted, leaves);
         } else {
-            self.add_large_branch(role, parent, &name, wanted);
+            self.add_large_branch(role, parent, &name, wanted, leaves);
         }
     }
 
@@ -257,6 +268,7 @@ impl Planner<'_> {
         parent: &Parent<'_>,
         name: QualifiedName,
         wanted: &DesiredPartition,
+        leaves: Vec<(QualifiedName, &DesiredPartition)>,
     ) {
         let branch = self.new_partition(role, parent, &name, wanted);
         let inner = Parent {
@@ -267,8 +279,7 @@ impl Planner<'_> {
             default: None,
         };
         let mut actions = vec![Action::CreatePartition(branch)];
-        for leaf in &wanted.partitions {
-            let Some(leaf_name) = self.choose_name(&name, leaf) else { return };
+        for (leaf_name, leaf) in leaves {
             actions
                 .push(Action::CreatePartition(self.new_partition(role, &inner, &leaf_name, leaf)));
             actions.push(attach(&inner, leaf_name, leaf));
@@ -286,6 +297,7 @@ impl Planner<'_> {
         parent: &Parent<'_>,
         name: &QualifiedName,
         wanted: &DesiredPartition,
+        leaves: Vec<(QualifiedName, &DesiredPartition)>,
     ) {
         let actions = vec![
             Action::CreatePartition(self.new_partition(role, parent, name, wanted)),
@@ -302,8 +314,7 @@ impl Planner<'_> {
             live: false,
             default: None,
         };
-        for leaf in &wanted.partitions {
-            let Some(leaf_name) = self.choose_name(name, leaf) else { return };
+        for (leaf_name, leaf) in leaves {
             self.add_leaf(role, &inner, leaf_name, leaf);
         }
         self.attach_branch(role, parent, name, wanted);

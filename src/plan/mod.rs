@@ -11,3 +11,6 @@ pub mod step;
 pub mod tables;
 
 pub use step::{Action, Migration, MigrationSet, NewPartition, Plan, Step, Transaction};
+
+#[cfg(test)]
+mod tests;

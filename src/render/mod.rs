@@ -38,3 +38,6 @@ pub fn create_brin(table: &QualifiedName) -> String {
 fn statement(template: &str, values: &minijinja::Value) -> String {
     format!("{};", render(template, values))
 }
+
+#[cfg(test)]
+mod tests;

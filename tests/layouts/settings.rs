@@ -13,6 +13,7 @@ fn months_are_those_of_utc_whatever_the_settings_of_the_database() {
         db.execute(&format!(
             "ALTER DATABASE {0} SET TimeZone = '{zone}';
              ALTER DATABASE {0} SET DateStyle = 'SQL, DMY';
+             ALTER DATABASE {0} SET standard_conforming_strings = off;
              ALTER DATABASE {0} SET search_path = 'nowhere'",
             db.name()
         ));
@@ -70,4 +71,15 @@ fn hash_levels_divide_by_the_columns_that_were_chosen() {
     let columns = ["--hash-columns", "event_id"];
     let refused = other.pupctl(hash.iter().chain(&columns)).failure(2);
     assert!(refused.stderr.contains("`event_id` cannot be a hash column"), "{refused}");
+}
+
+#[test]
+fn backslashes_in_contexts_are_read_as_they_are_whatever_the_settings() {
+    let db = TestDatabase::new();
+    db.execute(&format!("ALTER DATABASE {} SET standard_conforming_strings = off", db.name()));
+    let init = ["schema", "init", "--partition-by", "context", "--contexts", "C:\\new\\'x"];
+    db.pupctl(init).success();
+    let again = db.pupctl(["partitions", "ensure"]).success();
+    assert!(again.stderr.contains("Nothing to do"), "{again}");
+    db.pupctl(["partitions", "check", "--exit-code"]).success();
 }
