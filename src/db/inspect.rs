@@ -24,8 +24,8 @@ pub const MAJOR_VERSION_MIN: i32 = 14;
 /// What to read beyond the catalog itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Depth {
-    /// The indexes of every partition, not only of the tables themselves. Without them the catalog
-    /// is good for showing only: a plan needs them.
+    /// The indexes of every partition, not only those of the tables at the root. Without them the
+    /// catalog is good for showing only: a plan needs them.
     pub indexes: bool,
     /// The sizes of tables and indexes, which cost a few file accesses each.
     pub sizes: bool,
@@ -181,9 +181,10 @@ impl Reader<'_> {
             &[&schema, &wanted.as_slice(), &UNFINISHED_PREFIX],
         )?;
         let oids: Vec<Oid> = rows.iter().map(|row| row.get("oid")).collect();
-        let is_root = |row: &&Row| row.get::<_, Option<Oid>>("parent").is_none();
-        let roots: Vec<Oid> = rows.iter().filter(is_root).map(|row| row.get("oid")).collect();
-        let mut indexes = self.indexes(if depth.indexes { &oids } else { &roots })?;
+        let is_wanted = |row: &&Row| depth.indexes || row.get::<_, Option<Oid>>("parent").is_none();
+        let with_indexes: Vec<Oid> =
+            rows.iter().filter(is_wanted).map(|row| row.get("oid")).collect();
+        let mut indexes = self.indexes(&with_indexes)?;
         let mut sizes = if depth.sizes { self.sizes(&oids)? } else { HashMap::new() };
         let mut children: HashMap<Oid, Vec<Relation>> = HashMap::new();
         let mut tops = Vec::new();
