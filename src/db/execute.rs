@@ -142,11 +142,21 @@ fn transact(client: &mut Client, step: &RenderedStep, milliseconds: u128) -> Res
     transaction
         .batch_execute(&format!("SET LOCAL lock_timeout = {milliseconds}"))
         .map_err(|error| failed(step, error))?;
-    for statement in &step.statements {
-        transaction.batch_execute(&statement.sql).map_err(|error| failed(step, error))?;
-    }
+    transaction.batch_execute(&joined(step)).map_err(|error| failed(step, error))?;
     reach("execute::before_commit");
     transaction.commit().map_err(|error| failed(step, error))
+}
+
+/// The statements in one message: a step that makes many partitions has hundreds, and the locks
+/// are held while each would go to the server and back.
+fn joined(step: &RenderedStep) -> String {
+    let mut sql = String::new();
+    for statement in &step.statements {
+        sql.push_str(&statement.sql);
+        // On a line of its own, as a statement may end with a comment.
+        sql.push_str("\n;\n");
+    }
+    sql
 }
 
 fn set(client: &mut Client, setting: &str) -> Result<()> {
