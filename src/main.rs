@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use pupctl::cli::exit::Exit;
+use pupctl::cli::global::{Format, GlobalArgs};
 use pupctl::cli::output::Output;
 use pupctl::command::{self, Cli};
 use pupctl::db::Interrupt;
@@ -11,7 +12,11 @@ use pupctl::db::Interrupt;
 fn main() -> ExitCode {
     #[cfg(feature = "failpoints")]
     pupctl::failpoint::setup();
-    let cli = Cli::parse();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return usage(&error),
+    };
+    let command = cli.command.name();
     let output = Output::new(&cli.global);
     start_tracing(&cli, output.colours_messages());
     let interrupt = Interrupt::default();
@@ -23,10 +28,30 @@ fn main() -> ExitCode {
         Ok(exit) => exit.into(),
         Err(error) => {
             let error = interrupt.explain(command::failure(error));
-            output.error(&error);
+            output.error(command, &error);
             Exit::from(error.kind()).into()
         }
     }
+}
+
+/// What clap has to say: help and version, or what is wrong with the arguments. Whoever asked for
+/// JSON gets that too, although the options were not understood.
+fn usage(error: &clap::Error) -> ExitCode {
+    // A terminal that is gone is no reason to fail in another way.
+    let _ = error.print();
+    if !error.use_stderr() {
+        return Exit::Done.into();
+    }
+    let is_json = |argument: std::ffi::OsString| {
+        matches!(argument.to_str(), Some("json" | "--output=json" | "-ojson"))
+    };
+    if std::env::args_os().any(is_json) {
+        let text = error.render().to_string();
+        let message = text.trim().trim_start_matches("error: ");
+        let output = Output::new(&GlobalArgs { output: Format::Json, ..GlobalArgs::default() });
+        output.failure("pupctl", &pupctl::Error::invalid(message));
+    }
+    Exit::Usage.into()
 }
 
 /// Logs go to standard error: warnings, with `-v` what happens, with `-vv` details.

@@ -122,8 +122,8 @@ impl Output {
         self.stderr(&format!("{YELLOW}warning:{YELLOW:#} {}", message.as_ref()));
     }
 
-    /// Tells a failure: the message, its details, the hint.
-    pub fn error(&self, error: &Error) {
+    /// Tells the failure of a command: the message, its details, the hint.
+    pub fn error(&self, command: &str, error: &Error) {
         let mut text = format!("{RED}error:{RED:#} {}", error.message());
         for line in error.detail_lines() {
             let _ = write!(text, "\n  {line}");
@@ -132,15 +132,21 @@ impl Output {
             let _ = write!(text, "\n{CYAN}hint:{CYAN:#} {hint}");
         }
         self.stderr(&text);
-        if self.is_json() {
-            let kind = format!("{:?}", error.kind());
-            let object = json!({"error": {
-                "kind": kind, "message": error.message(), "details": error.detail_lines(),
-                "hint": error.hint_text(), "sqlstate": error.sqlstate(),
-            }});
-            // The failure itself decides the exit code, not that it could not be printed.
-            let _ = self.json("error", &object);
+        self.failure(command, error);
+    }
+
+    /// Prints a failure for machines, where JSON was asked for.
+    pub fn failure(&self, command: &str, error: &Error) {
+        if !self.is_json() {
+            return;
         }
+        let kind = format!("{:?}", error.kind());
+        let object = json!({"error": {
+            "kind": kind, "message": error.message(), "details": error.detail_lines(),
+            "hint": error.hint_text(), "sqlstate": error.sqlstate(),
+        }});
+        // The failure itself decides the exit code, not that it could not be printed.
+        let _ = self.json(command, &object);
     }
 
     fn stderr(&self, text: &str) {

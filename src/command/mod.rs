@@ -59,21 +59,35 @@ pub enum Command {
     Demo(demo::DemoArgs),
 }
 
+impl Command {
+    /// As the user types it, without the options.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Schema(command) => command.name(),
+            Self::Contexts(command) => command.name(),
+            Self::Partitions(command) => command.name(),
+            Self::Embedded(command) => command.name(),
+            Self::Demo(_) => "demo",
+        }
+    }
+}
+
 /// Runs a command.
 pub fn run(cli: Cli, output: &Output, interrupt: &Interrupt) -> anyhow::Result<Exit> {
     let Cli { command, global } = cli;
-    let context = |name| Context::new(name, global.clone(), output.clone(), interrupt.clone());
     if global.dry_run && matches!(command, Command::Embedded(_) | Command::Demo(_)) {
         return Err(Error::invalid("this command has no SQL to show")
             .hint("leave out --dry-run")
             .into());
     }
-    match command {
-        Command::Schema(command) => schema::run(&command, context),
-        Command::Contexts(command) => contexts::run(&command, context),
-        Command::Partitions(command) => partitions::run(&command, context),
-        Command::Embedded(command) => embedded::run(&command, &context("embedded")?),
-        Command::Demo(args) => demo::run(&args, &context("demo")?),
+    let context = Context::new(command.name(), global, output.clone(), interrupt.clone())?;
+    match &command {
+        Command::Schema(command) => schema::run(command, &context),
+        Command::Contexts(command) => contexts::run(command, &context),
+        Command::Partitions(command) => partitions::run(command, &context),
+        Command::Embedded(command) => embedded::run(command, &context),
+        Command::Demo(args) => demo::run(args, &context),
     }
 }
 

@@ -13,6 +13,7 @@ use crate::layout::Role;
 use crate::layout::bounds::Bound;
 use crate::operation;
 use crate::plan::{MigrationSet, Plan};
+use crate::render::quote::shown;
 use crate::render::{RenderedStep, Script};
 
 use super::context::{Context, Store};
@@ -127,12 +128,15 @@ fn refuse_without_rights(catalog: &Catalog) -> Result<()> {
     let schema = &catalog.schema_name;
     if !catalog.schema.may_create {
         let (what, mend) = if catalog.schema.exists {
-            (format!("tables in the schema {schema}"), format!("SCHEMA {schema}"))
+            (format!("tables in the schema {schema}"), format!("SCHEMA {}", shown(schema)))
         } else {
-            (format!("the schema {schema}"), format!("DATABASE {}", catalog.server.database))
+            (
+                format!("the schema {schema}"),
+                format!("DATABASE {}", shown(&catalog.server.database)),
+            )
         };
         return Err(Error::refused(format!("the role {role} may not create {what}"))
-            .hint(format!("as its owner, run: GRANT CREATE ON {mend} TO {role}")));
+            .hint(format!("as its owner, run: GRANT CREATE ON {mend} TO {}", shown(role))));
     }
     for table in [&catalog.events, &catalog.heads, &catalog.checkpoints].into_iter().flatten() {
         if !table.root.owned {

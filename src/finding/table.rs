@@ -19,8 +19,8 @@ pub fn check(layout: &Layout, catalog: &Catalog) -> Vec<Finding> {
         Finding::error("missing_table", &name, format!("the table {name} is missing"))
             .remedy("pupctl schema init")
     });
-    let differing = differences(layout, catalog).into_iter().map(|difference| {
-        Finding::error("table_differs", &layout.table(schema, Role::Events), difference)
-    });
+    let differing = differences(layout, catalog)
+        .into_iter()
+        .map(|difference| Finding::error("table_differs", &difference.table, difference.what));
     missing.chain(differing).collect()
 }

@@ -44,9 +44,8 @@ fn missing_tables_and_other_columns() {
     error missing_table public.projection_checkpoints
       the table public.projection_checkpoints is missing
       pupctl schema init
-    error table_differs public.events
-      public.aggregate_heads: column updated_at is date, must be timestamp with time
-        zone
+    error table_differs public.aggregate_heads
+      column updated_at is date, must be timestamp with time zone
       nothing
     ");
 }

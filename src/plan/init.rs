@@ -135,7 +135,10 @@ fn parents(layout: &Layout, catalog: &Catalog) -> Result<Vec<Step>> {
     let mut differences = tables::differences(layout, catalog);
     if (adopts(1) && !recorded(1)) || (adopts(2) && !recorded(2)) {
         let missing = there.iter().filter(|(version, _, is)| !is && adopts(*version));
-        differences.extend(missing.map(|(_, name, _)| format!("{name}: is missing")));
+        differences.extend(missing.map(|(_, name, _)| tables::Difference {
+            table: name.clone(),
+            what: "is missing".to_owned(),
+        }));
         differences.extend(tables::missing_indexes(catalog));
     }
     if !differences.is_empty() {
@@ -143,7 +146,7 @@ fn parents(layout: &Layout, catalog: &Catalog) -> Result<Vec<Step>> {
             "tables are there already in schema {}, and differ from what the layout needs",
             catalog.schema_name
         ))
-        .details(differences)
+        .details(differences.iter().map(ToString::to_string))
         .hint("choose another schema (--schema) or other table names ([tables] in pupctl.toml)"));
     }
     let is_there = |version| match version {

@@ -1,7 +1,9 @@
 //! The store's three tables as they must be: with the columns that writers expect, divided as the
 //! layout says, and with the key where it belongs. Tables that are like it are taken over.
 
-use crate::catalog::{Catalog, Column, Table};
+use std::fmt;
+
+use crate::catalog::{Catalog, Table};
 use crate::error::{Error, Result};
 use crate::layout::levels::Level;
 use crate::layout::name::QualifiedName;
@@ -41,26 +43,46 @@ const CHECKPOINTS: &[Expected] = &[
     ("updated_at", "timestamp with time zone", true, true),
 ];
 
-/// The lines in which existing tables differ from what the layout needs; a table that is
-/// missing is no difference.
+/// One way in which a table is not as the layout needs it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Difference {
+    /// The table.
+    pub table: QualifiedName,
+    /// What differs.
+    pub what: String,
+}
+
+impl fmt::Display for Difference {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}: {}", self.table, self.what)
+    }
+}
+
+/// In which ways existing tables differ from what the layout needs; a table that is missing is no
+/// difference.
 #[must_use]
-pub fn differences(layout: &Layout, catalog: &Catalog) -> Vec<String> {
-    let mut lines = Vec::new();
+pub fn differences(layout: &Layout, catalog: &Catalog) -> Vec<Difference> {
+    let mut differences = Vec::new();
     for (role, expected) in [(Role::Heads, HEADS), (Role::Events, EVENTS)] {
         let Some(table) = catalog.table(role) else { continue };
-        columns(&table.root.name, &table.columns, expected, &mut lines);
-        shape(layout, role, table, &mut lines);
+        differences.extend(named(table, [columns(table, expected), shape(layout, role, table)]));
     }
     if let Some(table) = &catalog.checkpoints {
-        columns(&table.root.name, &table.columns, CHECKPOINTS, &mut lines);
+        let mut keys = Vec::new();
         if table.root.partition_key.is_some() {
-            lines.push(format!("{}: is partitioned, must not be", table.root.name));
+            keys.push("is partitioned, must not be".to_owned());
         }
         if !table.root.indexes.iter().any(|index| index.is_key_on(&["projection_name"])) {
-            lines.push(format!("{}: no key on (projection_name)", table.root.name));
+            keys.push("no key on (projection_name)".to_owned());
         }
+        differences.extend(named(table, [columns(table, CHECKPOINTS), keys]));
     }
-    lines
+    differences
+}
+
+fn named(table: &Table, lines: [Vec<String>; 2]) -> impl Iterator<Item = Difference> {
+    let name = table.root.name.clone();
+    lines.into_iter().flatten().map(move |what| Difference { table: name.clone(), what })
 }
 
 /// Refuses to work on tables that are not as the stored layout says.
@@ -70,14 +92,14 @@ pub fn refuse_differences(layout: &Layout, catalog: &Catalog) -> Result<()> {
         return Ok(());
     }
     Err(Error::refused("the tables differ from the layout that is stored for them")
-        .details(differences)
+        .details(differences.iter().map(ToString::to_string))
         .hint("somebody changed them by hand: undo that, pupctl partitions check tells the rest"))
 }
 
 /// The indexes of migration 3 that are missing on tables which are there. On tables full of rows
 /// they are not made in passing: the build would keep writers waiting.
 #[must_use]
-pub fn missing_indexes(catalog: &Catalog) -> Vec<String> {
+pub fn missing_indexes(catalog: &Catalog) -> Vec<Difference> {
     let wanted = [
         (catalog.events.as_ref(), "brin", "created_at"),
         (catalog.heads.as_ref(), "btree", "updated_at"),
@@ -88,61 +110,59 @@ pub fn missing_indexes(catalog: &Catalog) -> Vec<String> {
         .filter_map(|(table, method, column)| {
             let root = &table?.root;
             let there = root.indexes.iter().any(|index| index.is_on(method, &[column]));
-            (!there).then(|| format!("{}: no {method} index on ({column})", root.name))
+            let what = format!("no {method} index on ({column})");
+            (!there).then(|| Difference { table: root.name.clone(), what })
         })
         .collect()
 }
 
-fn columns(table: &QualifiedName, have: &[Column], expected: &[Expected], lines: &mut Vec<String>) {
+fn columns(table: &Table, expected: &[Expected]) -> Vec<String> {
+    let mut lines = Vec::new();
+    let have = &table.columns;
     for &(name, data_type, not_null, default) in expected {
         let Some(column) = have.iter().find(|column| column.name == name) else {
-            lines.push(format!("{table}: column {name} is missing"));
+            lines.push(format!("column {name} is missing"));
             continue;
         };
         if column.data_type != data_type {
-            lines.push(format!(
-                "{table}: column {name} is {}, must be {data_type}",
-                column.data_type
-            ));
+            lines.push(format!("column {name} is {}, must be {data_type}", column.data_type));
         }
         if column.not_null != not_null {
             let (have, want) = if not_null { ("allows", "must not") } else { ("refuses", "must") };
-            lines.push(format!("{table}: column {name} {have} NULL, {want} allow it"));
+            lines.push(format!("column {name} {have} NULL, {want} allow it"));
         }
         if default && column.default.is_none() {
-            lines.push(format!("{table}: column {name} has no default"));
+            lines.push(format!("column {name} has no default"));
         }
     }
     for column in have {
         if !expected.iter().any(|(name, ..)| *name == column.name) {
-            lines.push(format!("{table}: column {} is not one of the store's", column.name));
+            lines.push(format!("column {} is not one of the store's", column.name));
         }
     }
+    lines
 }
 
-fn shape(layout: &Layout, role: Role, table: &Table, lines: &mut Vec<String>) {
-    let name = &table.root.name;
+fn shape(layout: &Layout, role: Role, table: &Table) -> Vec<String> {
+    let mut lines = Vec::new();
     let wanted = layout.levels_of(role).first().map(Level::partition_key);
     if table.root.partition_key != wanted {
         let words = |key: &Option<String>| {
             key.as_ref().map_or("not partitioned".to_owned(), |key| format!("partitioned by {key}"))
         };
-        lines.push(format!(
-            "{name}: is {}, must be {}",
-            words(&table.root.partition_key),
-            words(&wanted)
-        ));
+        lines.push(format!("is {}, must be {}", words(&table.root.partition_key), words(&wanted)));
     }
     let key = role.key_columns();
     let has_key = table.root.indexes.iter().any(|index| index.primary && index.is_key_on(key));
     if layout.root_has_key(role) && !has_key {
-        lines.push(format!("{name}: no primary key on ({})", key.join(", ")));
+        lines.push(format!("no primary key on ({})", key.join(", ")));
     }
     if wanted.is_none() {
         for column in role.unique_columns() {
             if !table.root.indexes.iter().any(|index| index.is_key_on(&[column])) {
-                lines.push(format!("{name}: no unique key on ({column})"));
+                lines.push(format!("no unique key on ({column})"));
             }
         }
     }
+    lines
 }

@@ -11,6 +11,17 @@ pub fn ident(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
 
+/// An identifier as people write it: in quotes only where it needs them. For hints.
+#[must_use]
+pub fn shown(name: &str) -> String {
+    let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
+    if name.chars().all(plain) && !name.starts_with(|c: char| c.is_ascii_digit()) {
+        name.to_owned()
+    } else {
+        ident(name)
+    }
+}
+
 /// A schema-qualified identifier.
 #[must_use]
 pub fn table(name: &QualifiedName) -> String {
@@ -78,6 +89,8 @@ mod tests {
     #[test]
     fn quotes_and_backslashes_stay_inside() {
         assert_eq!(ident("a\"; DROP TABLE events; --"), "\"a\"\"; DROP TABLE events; --\"");
+        assert_eq!(shown("app_owner"), "app_owner");
+        assert_eq!(shown("App"), "\"App\"");
         assert_eq!(literal("it's"), "'it''s'");
         assert_eq!(literal("back\\slash'"), "E'back\\\\slash'''");
         assert_eq!(comment("a\n; DROP TABLE events"), "a ; DROP TABLE events");

@@ -96,12 +96,27 @@ fn failures() {
     let output = db.pupctl(["partitions", "list", "-o", "json"]).failure(1);
     let value = output.json();
     assert_eq!(value["version"], 1);
+    assert_eq!(value["command"], "partitions list");
     let error = value["error"].as_object().expect("an error");
     let keys: Vec<_> = error.keys().map(String::as_str).collect();
     assert_eq!(keys, ["kind", "message", "details", "hint", "sqlstate"]);
     assert_eq!(error["kind"], "Refused");
     assert_eq!(error["message"], "there is no store in schema public");
     assert!(output.stderr.starts_with("error: there is no store"), "{output}");
+}
+
+#[test]
+fn arguments_that_are_wrong() {
+    let db = TestDatabase::new();
+    let output = db.pupctl(["partitions", "ensure", "--form", "2026-01", "-o", "json"]).failure(2);
+    let value = output.json();
+    assert_eq!(value["command"], "pupctl");
+    assert_eq!(value["error"]["kind"], "Invalid");
+    let message = value["error"]["message"].as_str().expect("a message");
+    assert!(message.starts_with("unexpected argument '--form' found"), "{message}");
+    // Without JSON standard output stays empty.
+    let output = db.pupctl(["partitions", "ensure", "--form", "2026-01"]).failure(2);
+    assert_eq!(output.stdout, "");
 }
 
 #[test]

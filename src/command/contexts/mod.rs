@@ -18,12 +18,19 @@ pub enum ContextsCommand {
     List(list::ListArgs),
 }
 
-pub(super) fn run(
-    command: &ContextsCommand,
-    context: impl FnOnce(&'static str) -> anyhow::Result<Context>,
-) -> anyhow::Result<Exit> {
+impl ContextsCommand {
+    /// As the user types it, without the options.
+    pub(super) fn name(&self) -> &'static str {
+        match self {
+            Self::Add(_) => "contexts add",
+            Self::List(_) => "contexts list",
+        }
+    }
+}
+
+pub(super) fn run(command: &ContextsCommand, context: &Context) -> anyhow::Result<Exit> {
     match command {
-        ContextsCommand::Add(args) => add::run(args, &context("contexts add")?),
-        ContextsCommand::List(args) => list::run(args, &context("contexts list")?),
+        ContextsCommand::Add(args) => add::run(args, context),
+        ContextsCommand::List(args) => list::run(args, context),
     }
 }

@@ -24,6 +24,18 @@ pub enum EmbeddedCommand {
     Url(url::UrlArgs),
 }
 
+impl EmbeddedCommand {
+    /// As the user types it, without the options.
+    pub(super) fn name(&self) -> &'static str {
+        match self {
+            Self::Start(_) => "embedded start",
+            Self::Stop(_) => "embedded stop",
+            Self::Status(_) => "embedded status",
+            Self::Url(_) => "embedded url",
+        }
+    }
+}
+
 pub(super) fn run(command: &EmbeddedCommand, context: &Context) -> anyhow::Result<Exit> {
     match command {
         EmbeddedCommand::Start(args) => start::run(args, context),

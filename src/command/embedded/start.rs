@@ -20,7 +20,7 @@ pub(super) fn run(_args: &StartArgs, context: &Context) -> anyhow::Result<Exit> 
         "server_version": running.server.version, "url": running.server.url,
     });
     let text = format!("{}\n", running.server.url);
-    context.output.result("embedded start", &value, &text)?;
+    context.output.result(context.name, &value, &text)?;
     let state = if running.started { "Started" } else { "Running already" };
     context.output.say(format!(
         "{state}: PostgreSQL {}, process {}",

@@ -30,6 +30,6 @@ pub(super) fn run(_args: &StatusArgs, context: &Context) -> anyhow::Result<Exit>
             ),
         ),
     };
-    context.output.result("embedded status", &value, &text)?;
+    context.output.result(context.name, &value, &text)?;
     Ok(Exit::Done)
 }

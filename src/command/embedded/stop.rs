@@ -23,12 +23,12 @@ pub(super) fn run(args: &StopArgs, context: &Context) -> anyhow::Result<Exit> {
         let question = "This deletes the private server of this folder with all its data.";
         confirm(output, context.global.yes, question)?;
         context.embedded().remove()?;
-        output.result("embedded stop", &json!({"stopped": true, "deleted": true}), "")?;
+        output.result(context.name, &json!({"stopped": true, "deleted": true}), "")?;
         output.say("Deleted");
         return Ok(Exit::Done);
     }
     let stopped = context.embedded().stop()?;
-    output.result("embedded stop", &json!({"stopped": stopped, "deleted": false}), "")?;
+    output.result(context.name, &json!({"stopped": stopped, "deleted": false}), "")?;
     output.say(if stopped { "Stopped" } else { "Nothing to do: it was not running" });
     Ok(Exit::Done)
 }

@@ -14,6 +14,6 @@ pub struct UrlArgs {}
 
 pub(super) fn run(_args: &UrlArgs, context: &Context) -> anyhow::Result<Exit> {
     let url = context.embedded().url();
-    context.output.result("embedded url", &json!({"url": url}), &format!("{url}\n"))?;
+    context.output.result(context.name, &json!({"url": url}), &format!("{url}\n"))?;
     Ok(Exit::Done)
 }

@@ -21,13 +21,21 @@ pub enum PartitionsCommand {
     Check(check::CheckArgs),
 }
 
-pub(super) fn run(
-    command: &PartitionsCommand,
-    context: impl FnOnce(&'static str) -> anyhow::Result<Context>,
-) -> anyhow::Result<Exit> {
+impl PartitionsCommand {
+    /// As the user types it, without the options.
+    pub(super) fn name(&self) -> &'static str {
+        match self {
+            Self::Ensure(_) => "partitions ensure",
+            Self::List(_) => "partitions list",
+            Self::Check(_) => "partitions check",
+        }
+    }
+}
+
+pub(super) fn run(command: &PartitionsCommand, context: &Context) -> anyhow::Result<Exit> {
     match command {
-        PartitionsCommand::Ensure(args) => ensure::run(args, &context("partitions ensure")?),
-        PartitionsCommand::List(args) => list::run(args, &context("partitions list")?),
-        PartitionsCommand::Check(args) => check::run(args, &context("partitions check")?),
+        PartitionsCommand::Ensure(args) => ensure::run(args, context),
+        PartitionsCommand::List(args) => list::run(args, context),
+        PartitionsCommand::Check(args) => check::run(args, context),
     }
 }

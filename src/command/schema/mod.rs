@@ -18,12 +18,19 @@ pub enum SchemaCommand {
     Status(status::StatusArgs),
 }
 
-pub(super) fn run(
-    command: &SchemaCommand,
-    context: impl FnOnce(&'static str) -> anyhow::Result<Context>,
-) -> anyhow::Result<Exit> {
+impl SchemaCommand {
+    /// As the user types it, without the options.
+    pub(super) fn name(&self) -> &'static str {
+        match self {
+            Self::Init(_) => "schema init",
+            Self::Status(_) => "schema status",
+        }
+    }
+}
+
+pub(super) fn run(command: &SchemaCommand, context: &Context) -> anyhow::Result<Exit> {
     match command {
-        SchemaCommand::Init(args) => init::run(args, &context("schema init")?),
-        SchemaCommand::Status(args) => status::run(args, &context("schema status")?),
+        SchemaCommand::Init(args) => init::run(args, context),
+        SchemaCommand::Status(args) => status::run(args, context),
     }
 }
