@@ -21,6 +21,10 @@ const SESSION: &str = "SET statement_timeout = 0; SET idle_in_transaction_sessio
      SET idle_session_timeout = 0; SET default_transaction_isolation = 'read committed'; \
      SET default_transaction_deferrable = off";
 
+/// The same for limits that only newer servers have (17).
+const NEWER: &str = "SELECT pg_catalog.set_config(name, '0', false) FROM pg_catalog.pg_settings \
+     WHERE name = 'transaction_timeout'";
+
 /// How often the lock is tried while waiting.
 const POLL_INTERVAL: Duration = Duration::from_millis(100);
 
@@ -45,6 +49,7 @@ impl Locked {
     ) -> Result<Self> {
         client
             .batch_execute(SESSION)
+            .and_then(|()| client.batch_execute(NEWER))
             .map_err(|error| Error::database("preparing the session", error))?;
         // The bits matter, not the number.
         let key = i32::from_ne_bytes(fnv1a(schema).to_ne_bytes());
