@@ -96,6 +96,29 @@ impl fmt::Display for Level {
     }
 }
 
+/// Refuses levels that no layout has, and hash levels with impossible settings: a stored layout
+/// may have been changed by hand.
+pub(super) fn validate(levels: &[Level]) -> Result<()> {
+    match levels {
+        []
+        | [_]
+        | [Level::Context, Level::Hash(_) | Level::Month]
+        | [Level::Hash(_), Level::Month] => {}
+        _ => {
+            let words: Vec<_> = levels.iter().map(ToString::to_string).collect();
+            let choices = PartitionBy::ALL.map(PartitionBy::as_str).join(" | ");
+            return Err(Error::invalid(format!("there is no layout {}", words.join(", then ")))
+                .hint(format!("choose one of {choices}")));
+        }
+    }
+    for (position, level) in levels.iter().enumerate() {
+        if let Level::Hash(hash) = level {
+            HashLevel::new(Some(&hash.columns), hash.partitions, position > 0)?;
+        }
+    }
+    Ok(())
+}
+
 /// What `--partition-by` takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PartitionBy {

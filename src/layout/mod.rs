@@ -124,7 +124,10 @@ impl Layout {
             Error::refused(format!("the stored layout cannot be read: {error}"))
                 .hint("the table pupctl_layout was changed by hand: restore its row")
         })?;
-        layout.validate()?;
+        layout.validate().map_err(|error| {
+            Error::refused(format!("the stored layout cannot be used: {error}"))
+                .hint("the table pupctl_layout was changed by hand: restore its row")
+        })?;
         Ok(layout)
     }
 
@@ -138,7 +141,11 @@ impl Layout {
     fn validate(&self) -> Result<()> {
         self.tables.validate()?;
         validate_contexts(&self.contexts)?;
+        levels::validate(&self.levels)?;
         for context in &self.contexts {
+            if let Some(below) = &context.levels {
+                levels::validate(&[&[Level::Context], below.as_slice()].concat())?;
+            }
             if context.levels.is_some() && !self.has_context_level() {
                 return Err(Error::invalid(format!(
                     "the bounded context `{}` has levels of its own, but the layout is not \

@@ -71,6 +71,28 @@ fn the_stored_form_reads_back_and_newer_forms_are_refused() {
 }
 
 #[test]
+fn a_stored_layout_that_no_pupctl_wrote_is_refused() {
+    let by_hash = layout(PartitionBy::ContextHash, &["Identity"]).to_json();
+    let refused = |pointer: &str, value: serde_json::Value| {
+        let mut changed = by_hash.clone();
+        *changed.pointer_mut(pointer).expect("a place") = value;
+        let error = Layout::from_json(changed).expect_err("not a layout");
+        assert_eq!(error.kind(), crate::error::Kind::Refused);
+        error.message().to_owned()
+    };
+    let hash = "/levels/1/hash";
+    let many = refused(&format!("{hash}/partitions"), 100_000_000.into());
+    assert!(many.contains("cannot have 100000000 partitions"), "{many}");
+    let column = refused(&format!("{hash}/columns/0"), "event_id".into());
+    assert!(column.contains("`event_id` cannot be a hash column"), "{column}");
+    let order = refused("/levels", serde_json::json!(["month", "context"]));
+    assert!(order.contains("there is no layout month, then context"), "{order}");
+    let own = serde_json::json!([{"name": "A", "levels": ["context"]}]);
+    let below = refused("/contexts", own);
+    assert!(below.contains("there is no layout context, then context"), "{below}");
+}
+
+#[test]
 fn differences_are_named() {
     let have = layout(PartitionBy::ContextMonth, &["Identity"]);
     assert!(have.differences(&have).is_empty());
