@@ -3,6 +3,7 @@
 use crate::catalog::Catalog;
 use crate::catalog::relation::Relation;
 use crate::layout::desired::{self, DesiredPartition};
+use crate::layout::levels::Level;
 use crate::layout::month::Month;
 use crate::layout::{Layout, Months, Role};
 
@@ -40,7 +41,8 @@ impl Comparison<'_> {
                 |p: &&Relation| p.bound.as_ref().is_some_and(|b| b.covers(&partition.bound));
             match existing.partitions.iter().find(covers) {
                 // A partition that only covers the wanted one is the off-grid check's business.
-                Some(found) if found.bound.as_ref() == Some(&partition.bound) => {
+                // So is one that is divided otherwise.
+                Some(found) if is_like(found, partition) => {
                     self.compare(found, &partition.partitions);
                 }
                 Some(_) => {}
@@ -48,6 +50,11 @@ impl Comparison<'_> {
             }
         }
     }
+}
+
+fn is_like(found: &Relation, wanted: &DesiredPartition) -> bool {
+    found.bound.as_ref() == Some(&wanted.bound)
+        && found.partition_key == wanted.level.as_ref().map(Level::partition_key)
 }
 
 fn absent(parent: &Relation, wanted: &DesiredPartition, current: Month) -> Finding {

@@ -51,6 +51,16 @@ fn missing_tables_and_other_columns() {
 }
 
 #[test]
+fn a_context_that_is_divided_otherwise_lacks_no_month() {
+    let layout = layout(PartitionBy::ContextMonth, &["A"]);
+    let mut catalog = whole_store(&layout);
+    let branch = &mut root_of(&mut catalog, Role::Events).partitions[0];
+    branch.partition_key = None;
+    branch.partitions.clear();
+    assert!(!found(&layout, &catalog).contains("missing_month"));
+}
+
+#[test]
 fn missing_partitions_by_how_much_they_matter() {
     let layout = layout(PartitionBy::Context, &["A"]);
     insta::assert_snapshot!(found(&layout, &empty_store(&layout)), @"
