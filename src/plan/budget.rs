@@ -65,10 +65,10 @@ pub fn raise(server: &Server, locks: usize) -> String {
     )
 }
 
-/// `max_locks_per_transaction` for so many locks and half as many again for everybody else,
-/// rounded up to the next multiple of 64.
+/// `max_locks_per_transaction` for so many locks and as many for everybody else, so that `check`
+/// has nothing to warn of any more, rounded up to the next multiple of 64.
 #[must_use]
 pub fn needed(server: &Server, locks: usize) -> usize {
     let sessions = (server.max_connections + server.max_prepared_transactions).max(1);
-    (locks * 3 / 2).div_ceil(sessions).next_multiple_of(64)
+    (locks * 100 / WARN_PERCENT + 1).div_ceil(sessions).next_multiple_of(64)
 }
