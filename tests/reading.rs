@@ -4,6 +4,20 @@ mod support;
 
 use support::TestDatabase;
 
+/// Settings of a role or a database change how the server prints its catalog.
+#[test]
+fn settings_do_not_bend_what_is_read() {
+    let db = TestDatabase::new();
+    let _ = db.pupctl(["schema", "init", "--partition-by", "month"]).success();
+    for setting in ["quote_all_identifiers = on", "TimeZone = 'Asia/Tokyo'", "DateStyle = 'German'"]
+    {
+        db.execute(&format!("ALTER DATABASE {} SET {setting}", db.name()));
+    }
+    let ensured = db.pupctl(["partitions", "ensure"]).success();
+    assert!(ensured.stderr.contains("Nothing to do"), "{ensured}");
+    let _ = db.pupctl(["partitions", "check", "--exit-code"]).success();
+}
+
 #[test]
 fn a_locked_partition_holds_up_nobody_who_reads_the_catalog() {
     let db = TestDatabase::new();

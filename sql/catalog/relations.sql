@@ -25,6 +25,8 @@ SELECT tree.oid, tree.parent, tree.detach_pending, tree.mark,
     pg_get_userbyid(class.relowner)::text AS owner,
     pg_has_role(class.relowner, 'USAGE') AS owned,
     class.relreplident::text AS replica_identity,
+    class.relrowsecurity AS row_security,
+    tablespace.spcname::text AS tablespace,
     class.reltuples AS rows,
     CASE WHEN class.relkind = 'p' AND class.relacl IS NOT NULL THEN (
         SELECT jsonb_agg(jsonb_build_object(
@@ -35,3 +37,4 @@ SELECT tree.oid, tree.parent, tree.detach_pending, tree.mark,
 FROM tree
 JOIN pg_class AS class ON class.oid = tree.oid
 JOIN pg_namespace AS namespace ON namespace.oid = class.relnamespace
+LEFT JOIN pg_tablespace AS tablespace ON tablespace.oid = class.reltablespace

@@ -75,6 +75,13 @@ pub struct Relation {
     pub grants: Vec<Grant>,
     /// How its updates and deletes are published.
     pub replica_identity: ReplicaIdentity,
+    /// Whether policies decide which rows a reader sees (`ENABLE ROW LEVEL SECURITY`).
+    pub row_security: bool,
+    /// Where it lies, or for a branch where its partitions are made; `None` is the database's
+    /// default.
+    pub tablespace: Option<String>,
+    /// The tables that it references by foreign keys, and those that reference it.
+    pub foreign_keys: Vec<QualifiedName>,
     /// The planner's estimate of its rows; `None` before the first VACUUM or ANALYZE.
     pub rows: Option<u64>,
     /// Its size, where it was asked for.
@@ -111,6 +118,22 @@ impl Relation {
     #[must_use]
     pub fn earliest_month(&self) -> Option<Month> {
         self.partitions.iter().filter_map(|p| p.bound.as_ref()?.as_month()).min()
+    }
+
+    /// The primary key, when it is on other columns than these.
+    #[must_use]
+    pub fn other_primary_key(&self, columns: &[&str]) -> Option<&Index> {
+        self.indexes.iter().find(|index| index.primary && !index.is_key_on(columns))
+    }
+
+    /// A unique index that a partition divided by month cannot take over: PostgreSQL wants
+    /// `created_at` in it.
+    #[must_use]
+    pub fn key_without_time(&self) -> Option<&Index> {
+        let is_timeless = |index: &&Index| {
+            index.unique && !index.columns.iter().any(|column| column == "created_at")
+        };
+        self.indexes.iter().find(is_timeless)
     }
 
     /// The partition for rows that no other takes.

@@ -89,6 +89,7 @@ fn conflicts(mode: LockMode) -> &'static [&'static str] {
             "ShareUpdateExclusiveLock",
             "RowExclusiveLock",
         ],
+        LockMode::ShareRowExclusive => &STRONGEST_FIRST[..6],
         LockMode::AccessExclusive => &STRONGEST_FIRST,
     }
 }

@@ -42,6 +42,7 @@ impl Default for Depth {
 /// The session's answer must not depend on settings of the role or the database.
 const PIN_SETTINGS: &str = "SET LOCAL search_path = pg_catalog; SET LOCAL TimeZone = 'UTC'; \
      SET LOCAL DateStyle = 'ISO'; SET LOCAL standard_conforming_strings = on; \
+     SET LOCAL quote_all_identifiers = off; \
      SET LOCAL jit = off; SET LOCAL statement_timeout = '30s'";
 
 /// The server's version, clock, role and limits.
@@ -185,12 +186,16 @@ impl Reader<'_> {
         let with_indexes: Vec<Oid> =
             rows.iter().filter(is_wanted).map(|row| row.get("oid")).collect();
         let mut indexes = self.indexes(&with_indexes)?;
+        let is_parent = |row: &&Row| row.get::<_, String>("kind") == "p";
+        let parents: Vec<Oid> = rows.iter().filter(is_parent).map(|row| row.get("oid")).collect();
+        let mut foreign_keys = self.foreign_keys(&parents)?;
         let mut sizes = if depth.sizes { self.sizes(&oids)? } else { HashMap::new() };
         let mut children: HashMap<Oid, Vec<Relation>> = HashMap::new();
         let mut tops = Vec::new();
         for row in &rows {
             let mut relation = relation(row);
             relation.indexes = indexes.remove(&relation.oid).unwrap_or_default();
+            relation.foreign_keys = foreign_keys.remove(&relation.oid).unwrap_or_default();
             relation.size = sizes.remove(&relation.oid);
             match row.get::<_, Option<Oid>>("parent") {
                 Some(parent) => children.entry(parent).or_default().push(relation),
@@ -229,6 +234,17 @@ impl Reader<'_> {
             });
         }
         Ok(indexes)
+    }
+
+    fn foreign_keys(&mut self, oids: &[Oid]) -> Result<HashMap<Oid, Vec<QualifiedName>>> {
+        let rows = self.all(include_str!("../../sql/catalog/foreign_keys.sql"), &[&oids])?;
+        let mut others: HashMap<Oid, Vec<QualifiedName>> = HashMap::new();
+        for row in &rows {
+            let name =
+                QualifiedName::new(row.get::<_, String>("schema"), row.get::<_, String>("name"));
+            others.entry(row.get("relation")).or_default().push(name);
+        }
+        Ok(others)
     }
 
     fn sizes(&mut self, oids: &[Oid]) -> Result<HashMap<Oid, Size>> {
@@ -357,6 +373,9 @@ fn relation(row: &Row) -> Relation {
         owned: row.get("owned"),
         grants: grants(row.get("grants")),
         replica_identity,
+        row_security: row.get("row_security"),
+        tablespace: row.get("tablespace"),
+        foreign_keys: Vec::new(),
         rows: estimate(row.get("rows")),
         size: None,
         indexes: Vec::new(),

@@ -60,19 +60,22 @@ fn refuse_other_levels(layout: &Layout, known: &Context, asked: &Context) -> Res
 
 /// A month branch below a root with the aggregate key cannot be attached: PostgreSQL wants
 /// `created_at` in that key, and with it two events could share a version.
-fn refuse_months_below_a_key(wanted: &Layout, catalog: &Catalog) -> Result<()> {
+pub(super) fn refuse_months_below_a_key(wanted: &Layout, catalog: &Catalog) -> Result<()> {
     let Some(events) = &catalog.events else { return Ok(()) };
-    let keyed = events.root.indexes.iter().any(|index| index.unique && index.valid);
-    let months = wanted.contexts.iter().find(|context| {
-        context.levels.as_ref().is_some_and(|levels| levels.contains(&Level::Month))
-    });
-    match months {
-        Some(context) if keyed && wanted.has_month_level() => Err(Error::refused(format!(
-            "the context {} cannot be divided by month here: {} carries the key of every event, \
-             and a parent's key would have to contain created_at",
-            context.name, events.root.name
-        ))
-        .hint("divide the context by hash, or make the store with a month level from the start")),
-        _ => Ok(()),
+    if events.root.key_without_time().is_none() {
+        return Ok(());
     }
+    let has_months =
+        |context: &&Context| wanted.levels_below(Role::Events, context).contains(&Level::Month);
+    let what = match wanted.contexts.iter().find(has_months) {
+        Some(context) if wanted.has_context_level() => format!("the context {}", context.name),
+        _ if wanted.levels.contains(&Level::Month) => events.root.name.to_string(),
+        _ => return Ok(()),
+    };
+    Err(Error::refused(format!(
+        "{what} cannot be divided by month here: {} carries the key of every event, and a \
+         parent's key would have to contain created_at",
+        events.root.name
+    ))
+    .hint("divide it by hash, or make the store with a month level from the start"))
 }

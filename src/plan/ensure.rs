@@ -15,8 +15,8 @@ use crate::layout::month::Month;
 use crate::layout::name::{self, QualifiedName};
 use crate::layout::{Layout, Months, Role};
 
-use super::budget;
 use super::step::{Action, NewPartition, Plan, Step};
+use super::{budget, obstacle};
 
 /// Plans what is missing for these months. `catalog` must hold the tables of the layout.
 pub fn plan(layout: &Layout, catalog: &Catalog, months: &Months) -> Result<Plan> {
@@ -24,7 +24,7 @@ pub fn plan(layout: &Layout, catalog: &Catalog, months: &Months) -> Result<Plan>
         catalog,
         months,
         batch: budget::partitions_per_transaction(&catalog.server)?,
-        names: catalog.other_names.clone(),
+        names: taken_names(layout, catalog),
         units: Vec::new(),
         plan: Plan::default(),
     };
@@ -45,11 +45,20 @@ pub fn plan(layout: &Layout, catalog: &Catalog, months: &Months) -> Result<Plan>
         let Some(table) = catalog.table(role) else { continue };
         let wanted = desired::partitions(layout, role, months.all());
         let before = planner.new_leaves(role);
-        planner.grow(role, &Parent::of(&table.root, true), &table.root, &wanted);
+        planner.grow(role, &Parent::of(role, &table.root, true), &table.root, &wanted);
         budget::refuse_too_many(catalog, role, planner.new_leaves(role) - before)?;
     }
     planner.finish();
     Ok(planner.plan)
+}
+
+/// Names that no partition may get: those of other relations, and of the store's own tables.
+fn taken_names(layout: &Layout, catalog: &Catalog) -> BTreeSet<String> {
+    let mut names = catalog.other_names.clone();
+    names.insert(layout.tables.events.clone());
+    names.insert(layout.tables.aggregate_heads.clone());
+    names.insert(layout.tables.projection_checkpoints.clone());
+    names
 }
 
 /// Whether the plan should refresh statistics: partitions were added to a table that has rows.
@@ -84,16 +93,21 @@ struct Parent<'a> {
     /// Whether readers and writers can reach it, so that it must be locked with care.
     live: bool,
     default: Option<QualifiedName>,
+    foreign_keys: Vec<QualifiedName>,
 }
 
 impl<'a> Parent<'a> {
-    fn of(relation: &'a Relation, live: bool) -> Self {
+    fn of(role: Role, relation: &'a Relation, live: bool) -> Self {
         Self {
             name: relation.name.clone(),
             relation,
             live,
-            has_key: relation.indexes.iter().any(|index| index.primary && index.valid),
+            has_key: relation
+                .indexes
+                .iter()
+                .any(|index| index.primary && index.is_key_on(role.key_columns())),
             default: relation.default_partition().map(|default| default.name.clone()),
+            foreign_keys: relation.foreign_keys.clone(),
         }
     }
 }
@@ -158,7 +172,7 @@ impl Planner<'_> {
         }
         let Some(level) = &wanted.level else { return };
         if existing.partition_key.as_deref() == Some(level.partition_key().as_str()) {
-            self.grow(role, &Parent::of(existing, true), existing, &wanted.partitions);
+            self.grow(role, &Parent::of(role, existing, true), existing, &wanted.partitions);
         } else {
             self.plan.problems.push(format!(
                 "{} holds {} but is not divided by {level}, as the layout says",
@@ -190,11 +204,20 @@ impl Planner<'_> {
         if let Some(found) = self.catalog.unfinished.iter().find(|branch| branch.mark == mark) {
             let branch = &found.branch;
             let problems = self.plan.problems.len();
-            self.grow(role, &Parent::of(branch, false), branch, &wanted.partitions);
+            if let Some(reason) = obstacle::to_finishing(branch, parent.relation, wanted) {
+                let problem = format!("{} cannot be made: {reason}", wanted.bound);
+                self.plan.problems.push(problem);
+                return;
+            }
+            self.grow(role, &Parent::of(role, branch, false), branch, &wanted.partitions);
             // Only a whole branch is attached: it would refuse events that belong in it.
             if self.plan.problems.len() == problems {
                 self.attach_branch(role, parent, &branch.name, wanted);
             }
+            return;
+        }
+        if let Some(reason) = obstacle::to_making(role, parent.relation, wanted) {
+            self.plan.problems.push(format!("{} cannot be made: {reason}", wanted.bound));
             return;
         }
         let mut wanted = wanted.clone();
@@ -277,6 +300,7 @@ impl Planner<'_> {
             has_key: wanted.key,
             live: false,
             default: None,
+            foreign_keys: Vec::new(),
         };
         let mut actions = vec![Action::CreatePartition(branch)];
         for (leaf_name, leaf) in leaves {
@@ -313,6 +337,7 @@ impl Planner<'_> {
             has_key: wanted.key,
             live: false,
             default: None,
+            foreign_keys: Vec::new(),
         };
         for (leaf_name, leaf) in leaves {
             self.add_leaf(role, &inner, leaf_name, leaf);
@@ -350,6 +375,9 @@ impl Planner<'_> {
             keys.extend(role.unique_columns().iter().map(|column| vec![*column]));
         }
         let relation = parent.relation;
+        // Policies hold for who comes through the parent: a grant would open the rows beside it.
+        let protected = self.catalog.table(role).is_some_and(|table| table.root.row_security)
+            || relation.row_security;
         NewPartition {
             role,
             parent: parent.name.clone(),
@@ -359,8 +387,9 @@ impl Planner<'_> {
             keys,
             primary,
             owner: Some(relation.owner.clone()).filter(|owner| *owner != self.catalog.server.role),
-            grants: relation.grants.clone(),
+            grants: if protected { Vec::new() } else { relation.grants.clone() },
             replica_identity: relation.replica_identity,
+            tablespace: relation.tablespace.clone(),
         }
     }
 
@@ -389,6 +418,7 @@ fn attach(parent: &Parent<'_>, partition: QualifiedName, wanted: &DesiredPartiti
         partition,
         bound: wanted.bound.clone(),
         default: parent.default.clone(),
+        foreign_keys: parent.foreign_keys.clone(),
     }
 }
 

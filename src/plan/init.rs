@@ -9,6 +9,7 @@ use crate::layout::levels::Level;
 use crate::layout::name::QualifiedName;
 use crate::layout::{Layout, Months, Role};
 
+use super::contexts;
 use super::ensure;
 use super::step::{Action, Migration, MigrationSet, Plan, Step};
 use super::tables;
@@ -36,6 +37,7 @@ pub fn plan(layout: &Layout, catalog: &Catalog, months: &Months) -> Result<Plan>
         plan.steps.push(store_layout(layout, catalog));
     }
     plan.steps.extend(parents(layout, catalog)?);
+    contexts::refuse_months_below_a_key(layout, catalog)?;
     let made = with_parents(layout, catalog);
     let partitions = ensure::plan(layout, &made, months)?;
     plan.steps.extend(partitions.steps);
@@ -227,6 +229,9 @@ fn root(layout: &Layout, role: Role, catalog: &Catalog) -> Relation {
         owned: true,
         grants: Vec::new(),
         replica_identity: ReplicaIdentity::Default,
+        row_security: false,
+        tablespace: None,
+        foreign_keys: Vec::new(),
         rows: None,
         size: None,
         indexes: if layout.root_has_key(role) { vec![key] } else { Vec::new() },

@@ -97,6 +97,8 @@ pub enum Action {
         bound: Bound,
         /// The parent's partition for other rows, which the server locks and scans.
         default: Option<QualifiedName>,
+        /// The tables at the other ends of the parent's foreign keys, which the server locks.
+        foreign_keys: Vec<QualifiedName>,
     },
     /// Refresh the planner's statistics of a parent, which autovacuum never does.
     Analyze(QualifiedName),
@@ -147,10 +149,12 @@ pub struct NewPartition {
     pub primary: bool,
     /// The parent's owner, where it is not the role that makes the table.
     pub owner: Option<String>,
-    /// The parent's grants.
+    /// The parent's grants; none where policies protect its rows, which a partition does not have.
     pub grants: Vec<Grant>,
     /// The parent's replica identity.
     pub replica_identity: ReplicaIdentity,
+    /// The parent's tablespace, where it has one of its own.
+    pub tablespace: Option<String>,
 }
 
 impl Plan {

@@ -157,6 +157,16 @@ fn shape(layout: &Layout, role: Role, table: &Table) -> Vec<String> {
     if layout.root_has_key(role) && !has_key {
         lines.push(format!("no primary key on ({})", key.join(", ")));
     }
+    // A partition would get it too, and could not have its own beside it.
+    if table.root.partition_key.is_some()
+        && let Some(other) = table.root.other_primary_key(key)
+    {
+        lines.push(format!(
+            "has its primary key on ({}), which partitions would get instead of one on ({})",
+            other.columns.join(", "),
+            key.join(", ")
+        ));
+    }
     if wanted.is_none() {
         for column in role.unique_columns() {
             if !table.root.indexes.iter().any(|index| index.is_key_on(&[column])) {

@@ -241,6 +241,51 @@ fn an_unfinished_branch_is_finished() {
     ");
 }
 
+/// Whoever may make tables in the schema can write the mark on one.
+#[test]
+fn a_marked_branch_of_another_owner_or_form_is_not_attached() {
+    let (layout, mut catalog) = interrupted();
+    catalog.unfinished[0].branch.owner = "somebody".to_owned();
+    let others = ensure(&layout, &catalog, &months(2));
+    catalog.unfinished[0].branch.owner = "owner".to_owned();
+    catalog.unfinished[0].branch.partition_key = Some("LIST (event_type)".to_owned());
+    let other_form = ensure(&layout, &catalog, &months(2));
+    assert_snapshot!(outline(&others) + &outline(&other_form), @"
+    problem: A cannot be made: the branch public.events_a is marked as begun for it,
+        but belongs to somebody, and public.events to owner
+    problem: A cannot be made: the branch public.events_a is marked as begun for it,
+        but divided otherwise
+    ");
+}
+
+#[test]
+fn a_parent_whose_keys_a_partition_cannot_take_over_is_a_problem() {
+    let (layout, mut catalog) = interrupted();
+    catalog.unfinished.clear();
+    let index = |name: &str, primary, columns: &[&str]| crate::catalog::index::Index {
+        name: name.to_owned(),
+        unique: true,
+        primary,
+        columns: columns.iter().map(|&column| column.to_owned()).collect(),
+        ..Default::default()
+    };
+    root_of(&mut catalog, Role::Events).indexes.push(index("ids", false, &["event_id"]));
+    let branch = ensure(&layout, &catalog, &months(2));
+
+    let by_month = crate::catalog::handmade::layout(PartitionBy::Month, &[]);
+    let mut catalog = empty_store(&by_month);
+    let usual = index("events_pkey", true, &["aggregate_version", "created_at"]);
+    root_of(&mut catalog, Role::Events).indexes.push(usual);
+    let leaf = ensure(&by_month, &catalog, &months(0));
+    assert_snapshot!(outline(&branch) + &outline(&leaf), @"
+    problem: A cannot be made: the unique index ids of public.events on (event_id)
+        lacks created_at, which PostgreSQL wants in it
+    problem: 2026-11 cannot be made: public.events has its primary key on
+        (aggregate_version, created_at), and a partition would get it in place of its
+        own
+    ");
+}
+
 #[test]
 fn a_branch_whose_leaf_cannot_be_made_is_neither_begun_nor_attached() {
     let (layout, mut catalog) = interrupted();
@@ -327,9 +372,9 @@ fn more_leaves_than_the_lock_table_holds_are_refused_with_the_setting() {
     assert!(error.message().starts_with(message), "{error}");
     assert!(error.message().ends_with("the server's lock table holds 6400"), "{error}");
     let hint = error.hint_text().unwrap_or_default();
-    assert!(hint.starts_with("set max_locks_per_transaction = 128 in postgresql.conf"), "{hint}");
+    assert!(hint.starts_with("set max_locks_per_transaction = 192 in postgresql.conf"), "{hint}");
     // With that setting it fits.
-    catalog.server.max_locks_per_transaction = 128;
+    catalog.server.max_locks_per_transaction = 192;
     assert!(ensure::plan(&layout, &catalog, &since).is_ok());
 
     (catalog.server.max_locks_per_transaction, catalog.server.max_connections) = (10, 2);
@@ -342,7 +387,7 @@ fn more_leaves_than_the_lock_table_holds_are_refused_with_the_setting() {
 fn the_setting_that_is_needed_leaves_room_for_others() {
     for locks in [1, 63, 6400, 6402, 100_000] {
         let needed = budget::needed(&server(), locks);
-        assert!(needed * 100 >= locks * 3 / 2, "{locks} locks need more than {needed}");
+        assert!(needed * 100 > locks * 2, "check would still warn of {locks} locks at {needed}");
         assert!(needed.is_multiple_of(64));
     }
 }

@@ -28,6 +28,8 @@ pub enum LockMode {
     ShareUpdateExclusive,
     /// Against writers; readers go on.
     Share,
+    /// Against writers and itself; readers go on.
+    ShareRowExclusive,
     /// Against everybody.
     AccessExclusive,
 }
@@ -39,6 +41,7 @@ impl fmt::Display for LockMode {
             Self::RowExclusive => "ROW EXCLUSIVE",
             Self::ShareUpdateExclusive => "SHARE UPDATE EXCLUSIVE",
             Self::Share => "SHARE",
+            Self::ShareRowExclusive => "SHARE ROW EXCLUSIVE",
             Self::AccessExclusive => "ACCESS EXCLUSIVE",
         })
     }
@@ -73,6 +76,8 @@ pub struct RenderedMigration {
     pub history: QualifiedName,
     /// Whether it is only recorded, because its tables are there.
     pub record_only: bool,
+    /// The locks on tables that an earlier migration made.
+    pub locks: Vec<Lock>,
 }
 
 /// A step with its statements.
@@ -218,12 +223,17 @@ fn action_statements(action: &Action) -> Vec<Statement> {
         Action::ClearUnfinished(table) => {
             vec![plain(render("table/clear_comment", &values! { table }), "The branch is whole")]
         }
-        Action::Attach { parent, partition, bound, default } => {
+        Action::Attach { parent, partition, bound, default, foreign_keys } => {
             let mut locks = vec![Lock { mode: LockMode::ShareUpdateExclusive, on: parent.clone() }];
             locks.extend(
                 default
                     .iter()
                     .map(|default| Lock { mode: LockMode::AccessExclusive, on: default.clone() }),
+            );
+            locks.extend(
+                foreign_keys
+                    .iter()
+                    .map(|other| Lock { mode: LockMode::ShareRowExclusive, on: other.clone() }),
             );
             let bounds = quoted(quote::bound(bound));
             vec![Statement {
@@ -252,10 +262,10 @@ fn store_layout(schema: &str, layout: &Layout) -> Statement {
 }
 
 fn create_partition(partition: &NewPartition) -> Vec<Statement> {
-    let NewPartition { parent, name, level, keys, primary, .. } = partition;
+    let NewPartition { parent, name, level, keys, primary, tablespace, .. } = partition;
     let kind = if level.is_some() { "branch" } else { "leaf" };
     let mut statements = vec![Statement {
-        sql: render("partition/create", &values! { name, parent, level }),
+        sql: render("partition/create", &values! { name, parent, level, tablespace }),
         why: format!("A {kind} for {}, made beside its parent", partition.bound),
         locks: vec![Lock { mode: LockMode::AccessShare, on: parent.clone() }],
     }];
@@ -297,10 +307,25 @@ fn rendered_migration(wanted: &Migration, record_only: bool) -> RenderedMigratio
             migration,
             history: history_table(&wanted.schema, wanted.set),
             record_only,
+            locks: migration_locks(wanted),
         },
         // The names are constants of this crate.
         Err(error) => unreachable!("{file}: {error}"),
     }
+}
+
+/// What a migration locks that others can reach by then: the tables of the migrations before it.
+fn migration_locks(wanted: &Migration) -> Vec<Lock> {
+    let (schema, layout) = (wanted.schema.as_str(), &wanted.layout);
+    if (wanted.set, wanted.name) != (MigrationSet::Store, "indexes") {
+        return Vec::new();
+    }
+    let tables = [
+        layout.table(schema, Role::Events),
+        layout.table(schema, Role::Heads),
+        layout.checkpoints(schema),
+    ];
+    tables.map(|on| Lock { mode: LockMode::Share, on }).into()
 }
 
 /// The SQL of a migration of this version of pupctl.
@@ -340,7 +365,11 @@ impl RenderedMigration {
             vec![plain(render("migration/history", &values), "Where migrations are recorded")];
         if !self.record_only {
             let sql = self.migration.sql().unwrap_or_default().to_owned();
-            statements.push(plain(sql, format!("Migration {}", self.migration)));
+            statements.push(Statement {
+                sql,
+                why: format!("Migration {}", self.migration),
+                locks: self.locks.clone(),
+            });
         }
         statements.push(plain(
             render("migration/record", &values),

@@ -150,3 +150,16 @@ fn what_is_written_is_read_back() {
         assert_eq!(bound::parse(&printed), bound, "{printed}");
     }
 }
+
+#[test]
+fn foreign_keys_and_tablespaces_are_taken_over_and_told() {
+    let layout = layout(PartitionBy::Month, &[]);
+    let mut catalog = empty_store(&layout);
+    let root = root_of(&mut catalog, Role::Events);
+    root.tablespace = Some("fast \"disks\"".to_owned());
+    root.foreign_keys = vec![QualifiedName::new("shop", "orders")];
+    let script = script(&layout, &catalog);
+    let told = |words: &str| script.lines().filter(|line| line.contains(words)).count();
+    assert_eq!(told("TABLESPACE \"fast \"\"disks\"\"\";"), 1, "{script}");
+    assert_eq!(told("-- Lock: SHARE ROW EXCLUSIVE on shop.orders."), 1, "{script}");
+}

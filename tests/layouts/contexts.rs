@@ -102,6 +102,11 @@ fn contexts_that_are_there_are_left_as_they_are() {
     // The root carries the key of every event, which months below it would break.
     let months = db.pupctl(["contexts", "add", "Analytics", "--partition-by", "month"]).failure(1);
     assert!(months.stderr.contains("cannot be divided by month here"), "{months}");
+    // The same from a configuration file: the layout must not be stored before it is refused.
+    let config = "[[contexts]]\nname = \"Analytics\"\npartition_by = \"month\"\n";
+    std::fs::write(db.folder().join("pupctl.toml"), config).expect("a configuration");
+    let months = db.pupctl(["schema", "init"]).failure(1);
+    assert!(months.stderr.contains("cannot be divided by month here"), "{months}");
     assert_eq!((db.dump(), db.journal()), before);
 }
 

@@ -77,3 +77,13 @@ fn two_stores_live_in_one_database() {
     let first = db.pupctl(["partitions", "ensure", "--schema", "first"]).success();
     assert!(first.stderr.contains("Nothing to do"), "{first}");
 }
+
+#[test]
+fn a_context_may_be_called_like_a_table_of_the_store() {
+    let db = TestDatabase::new();
+    let config = "[tables]\nprojection_checkpoints = \"events_checkpoints\"\n";
+    std::fs::write(db.folder().join("pupctl.toml"), config).expect("a configuration");
+    let init = ["schema", "init", "--partition-by", "context", "--contexts", "Checkpoints"];
+    db.pupctl(init).success();
+    db.pupctl(["partitions", "check", "--exit-code"]).success();
+}

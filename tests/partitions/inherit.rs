@@ -62,6 +62,25 @@ fn a_month_takes_over_owner_grants_and_replica_identity() {
 }
 
 #[test]
+fn where_policies_protect_the_rows_no_grant_opens_them_beside_the_parent() {
+    let db = TestDatabase::new();
+    db.pupctl(["schema", "init", "--partition-by", "context,month", "--contexts", "A"]).success();
+    let roles = Roles::new(&db);
+    let reader = &roles.reader;
+    db.execute(&format!(
+        "GRANT SELECT ON events, events_a TO \"{reader}\";
+         ALTER TABLE events ENABLE ROW LEVEL SECURITY"
+    ));
+    ensure(&db, &["--months", "5"]).success();
+    db.pupctl(["contexts", "add", "B"]).success();
+    let readable = format!(
+        "SELECT relname::text FROM pg_catalog.pg_class WHERE relname ~ '^events'
+            AND relkind IN ('r', 'p') AND has_table_privilege('{reader}', oid, 'SELECT') ORDER BY 1"
+    );
+    assert_eq!(db.texts(&readable), ["events", "events_a"]);
+}
+
+#[test]
 fn branches_and_their_leaves_take_them_over_too() {
     let db = TestDatabase::new();
     let init = ["schema", "init", "--partition-by", "context,month", "--months", "1"];

@@ -141,3 +141,22 @@ fn a_table_of_somebody_else_where_a_partition_would_be() {
     assert!(output.stderr.contains("a table named public.events_billing is there"), "{output}");
     assert_eq!(db.one::<String>("SELECT kept FROM events_billing"), "x");
 }
+
+#[test]
+fn a_primary_key_with_the_time_would_keep_the_leaves_from_having_theirs() {
+    let db = TestDatabase::new();
+    let key = "UNIQUE (bounded_context, aggregate_type, aggregate_id, aggregate_version)\n)";
+    let usual = "PRIMARY KEY (bounded_context, aggregate_id, aggregate_version, created_at)\n)
+        PARTITION BY RANGE (created_at)";
+    let tables = PUPSOURCING
+        .replace(key, usual)
+        .replace("BIGSERIAL PRIMARY KEY", "BIGSERIAL")
+        .replace("UUID NOT NULL UNIQUE", "UUID NOT NULL");
+    db.execute(&tables);
+    db.execute("CREATE INDEX ON events USING brin (created_at)");
+    assert_snapshot!(refused(&db, ["schema", "init", "--partition-by", "month"], 1), @"
+    error: tables are there already in schema public, and differ from what the layout needs
+      public.events: has its primary key on (bounded_context, aggregate_id, aggregate_version, created_at), which partitions would get instead of one on (bounded_context, aggregate_type, aggregate_id, aggregate_version)
+    hint: choose another schema (--schema) or other table names ([tables] in pupctl.toml)
+    ");
+}
