@@ -119,20 +119,25 @@ impl Output {
 
     /// Tells something that needs attention.
     pub fn warn(&self, message: impl AsRef<str>) {
-        self.stderr(&format!("{YELLOW}warning:{YELLOW:#} {}", message.as_ref()));
+        self.stderr(&format!("{YELLOW}warning:{YELLOW:#} {}", printable(message.as_ref())));
     }
 
     /// Tells the failure of a command: the message, its details, the hint.
     pub fn error(&self, command: &str, error: &Error) {
-        let mut text = format!("{RED}error:{RED:#} {}", error.message());
+        self.tell_failure(error);
+        self.failure(command, error);
+    }
+
+    /// Tells a failure to people only.
+    pub fn tell_failure(&self, error: &Error) {
+        let mut text = format!("{RED}error:{RED:#} {}", printable(error.message()));
         for line in error.detail_lines() {
-            let _ = write!(text, "\n  {line}");
+            let _ = write!(text, "\n  {}", printable(line));
         }
         if let Some(hint) = error.hint_text() {
-            let _ = write!(text, "\n{CYAN}hint:{CYAN:#} {hint}");
+            let _ = write!(text, "\n{CYAN}hint:{CYAN:#} {}", printable(hint));
         }
         self.stderr(&text);
-        self.failure(command, error);
     }
 
     /// Prints a failure for machines, where JSON was asked for.
@@ -185,13 +190,21 @@ pub fn cyan(text: &str) -> String {
     format!("{CYAN}{text}{CYAN:#}")
 }
 
+/// Text from the database as a terminal may get it: control characters in the names of tables and
+/// sessions would be obeyed.
+#[must_use]
+pub fn printable(text: &str) -> String {
+    let shown = |c: char| if c.is_control() && c != '\n' { char::REPLACEMENT_CHARACTER } else { c };
+    text.chars().map(shown).collect()
+}
+
 /// A table with a head; the columns from `numbers` on are aligned to the right.
 #[must_use]
 pub fn table(head: &[&str], rows: Vec<Vec<String>>, numbers: usize) -> String {
     let mut builder = Builder::default();
     builder.push_record(head.iter().copied());
     for row in rows {
-        builder.push_record(row);
+        builder.push_record(row.iter().map(|cell| printable(cell)));
     }
     let mut table = builder.build();
     table.with(tabled::settings::Style::psql());
@@ -231,6 +244,11 @@ mod tests {
         assert_eq!(bytes(8192), "8192 B");
         assert_eq!(bytes(16_384), "16 kB");
         assert_eq!(bytes(20 * 1024 * 1024), "20 MB");
+    }
+
+    #[test]
+    fn control_characters_do_not_reach_the_terminal() {
+        assert_eq!(printable("a\u{1b}[2Jb\tc\nd"), "a\u{fffd}[2Jb\u{fffd}c\nd");
     }
 
     #[test]

@@ -11,7 +11,7 @@ use crate::cli::config::Config;
 use crate::cli::global::GlobalArgs;
 use crate::cli::output::Output;
 use crate::db::connect::{Session, Sources, Target};
-use crate::db::inspect::{self, Depth};
+use crate::db::inspect::{self, Depth, StoreSchema};
 use crate::db::{Interrupt, Locked};
 use crate::error::{Error, Result};
 use crate::layout::Layout;
@@ -63,8 +63,18 @@ impl Context {
         Embedded::in_folder(Path::new(EMBEDDED_FOLDER))
     }
 
-    /// Connects, and finds the schema of the store.
+    /// Connects, and finds the schema of the store, for reading.
     pub fn open(&self) -> anyhow::Result<Store> {
+        self.connect(false)
+    }
+
+    /// Connects, and finds the schema of the store, for writing: a store that belongs to somebody
+    /// else is not taken for the one that is meant just because it is there.
+    pub fn open_for_writing(&self) -> anyhow::Result<Store> {
+        self.connect(true)
+    }
+
+    fn connect(&self, writes: bool) -> anyhow::Result<Store> {
         let mut url = self.global.database_url.clone();
         if self.global.embedded {
             let running = self.embedded().start().context("starting the embedded server")?;
@@ -83,23 +93,16 @@ impl Context {
         });
         // An old server would fail on a query of the catalog, with a message that helps nobody.
         inspect::server(&mut client)?;
-        let schema = self.schema(&mut client)?;
+        let schema = self.schema(&mut client, writes)?;
         Ok(Store { client, schema })
     }
 
-    fn schema(&self, client: &mut Client) -> Result<String> {
+    fn schema(&self, client: &mut Client, writes: bool) -> Result<String> {
         if let Some(schema) = self.global.schema.as_ref().or(self.config.schema.as_ref()) {
             validate_identifier("schema", schema)?;
             return Ok(schema.clone());
         }
-        let stores = inspect::store_schemas(client)?;
-        match stores.as_slice() {
-            [] => Ok("public".to_owned()),
-            [only] => Ok(only.clone()),
-            several => Err(Error::invalid("the database has more than one store")
-                .detail(format!("in the schemas {}", several.join(", ")))
-                .hint("choose one with --schema")),
-        }
+        choose_schema(&inspect::store_schemas(client)?, writes)
     }
 
     /// Takes the lock of the store, or says who has it.
@@ -111,6 +114,31 @@ impl Context {
     /// Reads the catalog of the store.
     pub fn inspect(&self, client: &mut Client, schema: &str, depth: Depth) -> Result<Catalog> {
         inspect::catalog(client, schema, &self.config.tables(), depth)
+    }
+}
+
+/// The schema of the only store that may be meant.
+fn choose_schema(stores: &[StoreSchema], writes: bool) -> Result<String> {
+    let mut meant: Vec<_> = stores.iter().filter(|store| store.own).collect();
+    if meant.is_empty() && !writes {
+        meant = stores.iter().collect();
+    }
+    let public = stores.iter().any(|store| store.name == "public");
+    match (meant.as_slice(), stores) {
+        ([only], _) => Ok(only.name.clone()),
+        ([], []) => Ok("public".to_owned()),
+        ([], _) if public => Ok("public".to_owned()),
+        ([], [other, ..]) => Err(Error::invalid(format!(
+            "the store in schema {} belongs to {}",
+            other.name, other.owner
+        ))
+        .hint(format!("name it if you mean it: --schema {}", other.name))),
+        (several, _) => {
+            let names: Vec<_> = several.iter().map(|store| store.name.as_str()).collect();
+            Err(Error::invalid("the database has more than one store")
+                .detail(format!("in the schemas {}", names.join(", ")))
+                .hint("choose one with --schema"))
+        }
     }
 }
 
@@ -127,4 +155,38 @@ pub fn layout_of(catalog: &Catalog) -> Result<&Layout> {
         Error::refused(format!("there is no store in schema {}", catalog.schema_name))
             .hint("make one: pupctl schema init --partition-by context --contexts Identity,Billing")
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn store(name: &str, own: bool) -> StoreSchema {
+        StoreSchema { name: name.to_owned(), owner: "app".to_owned(), own }
+    }
+
+    #[test]
+    fn a_store_of_somebody_else_is_read_but_not_written_unasked() {
+        let foreign = [store("es", false)];
+        assert_eq!(choose_schema(&foreign, false).expect("for reading"), "es");
+        let error = choose_schema(&foreign, true).expect_err("for writing");
+        assert_eq!(error.message(), "the store in schema es belongs to app");
+        // It does not hide one's own either.
+        let both = [store("mine", true), store("theirs", false)];
+        assert_eq!(choose_schema(&both, true).expect("mine"), "mine");
+        assert_eq!(choose_schema(&both, false).expect("mine"), "mine");
+    }
+
+    #[test]
+    fn public_is_where_a_store_is_looked_for_and_made() {
+        assert_eq!(choose_schema(&[], true).expect("public"), "public");
+        let public = [store("public", false), store("other", false)];
+        assert_eq!(choose_schema(&public, true).expect("public"), "public");
+    }
+
+    #[test]
+    fn of_several_one_must_be_named() {
+        assert!(choose_schema(&[store("a", true), store("b", true)], true).is_err());
+        assert!(choose_schema(&[store("a", false), store("b", false)], false).is_err());
+    }
 }

@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use crate::catalog::Catalog;
 use crate::cli::confirm::confirm;
+use crate::cli::exit::Exit;
 use crate::cli::output::{self, count};
 use crate::cli::progress::{Bar, units};
 use crate::db::Locked;
@@ -72,7 +73,7 @@ pub fn write(
     context: &Context,
     plan: impl FnOnce(&Catalog) -> Result<Plan>,
 ) -> anyhow::Result<(Catalog, Changes)> {
-    let mut store = context.open()?;
+    let mut store = context.open_for_writing()?;
     if context.global.dry_run {
         let catalog = context.inspect(&mut store.client, &store.schema, Depth::default())?;
         let plan = plan(&catalog)?;
@@ -178,8 +179,8 @@ fn changes(plan: &Plan, script: Option<Script>) -> Changes {
     }
 }
 
-/// Prints what was done, or the SQL; then fails if anything was left undone.
-pub fn report(context: &Context, changes: &Changes, done: &str, nothing: &str) -> Result<()> {
+/// Prints what was done, or the SQL; a command that left anything undone has failed.
+pub fn report(context: &Context, changes: &Changes, done: &str, nothing: &str) -> Result<Exit> {
     let output = &context.output;
     if changes.dry_run && !output.is_json() {
         let script = Script { steps: changes.steps.clone() };
@@ -197,15 +198,20 @@ pub fn report(context: &Context, changes: &Changes, done: &str, nothing: &str) -
             let steps = count(changes.steps.len(), "step");
             output.say(format!("Dry run: {steps}, nothing was changed"));
         }
-        (_, false) => output.say(nothing),
+        (_, false) if changes.problems.is_empty() => output.say(nothing),
+        (_, false) => {}
         (false, true) => output.say(format!("{} {done}", output::green("Done:"))),
     }
     if changes.problems.is_empty() {
-        return Ok(());
+        return Ok(Exit::Done);
     }
-    Err(Error::refused(format!("{} left undone", count(changes.problems.len(), "partition")))
-        .details(changes.problems.clone())
-        .hint("pupctl partitions check says more"))
+    // Only for people: the one JSON object has the problems already.
+    output.tell_failure(
+        &Error::refused(format!("{} left undone", count(changes.problems.len(), "partition")))
+            .details(changes.problems.clone())
+            .hint("pupctl partitions check says more"),
+    );
+    Ok(Exit::Failed)
 }
 
 fn listed(partitions: &[PartitionChange]) -> String {

@@ -74,12 +74,28 @@ pub fn server(client: &mut Client) -> Result<Server> {
     Ok(server)
 }
 
+/// A schema that holds a store.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoreSchema {
+    /// The schema.
+    pub name: String,
+    /// Who owns the store.
+    pub owner: String,
+    /// Whether that is the role itself, or one whose rights it has without being a superuser.
+    pub own: bool,
+}
+
 /// The schemas of the database that hold a store.
-pub fn store_schemas(client: &mut Client) -> Result<Vec<String>> {
+pub fn store_schemas(client: &mut Client) -> Result<Vec<StoreSchema>> {
     let rows = client
         .query(include_str!("../../sql/catalog/stores.sql"), &[])
         .map_err(|error| Error::database("looking for stores", error))?;
-    Ok(rows.iter().map(|row| row.get("schema")).collect())
+    let store = |row: &Row| StoreSchema {
+        name: row.get("schema"),
+        owner: row.get("owner"),
+        own: row.get("own"),
+    };
+    Ok(rows.iter().map(store).collect())
 }
 
 /// Reads the catalog of the store in `schema`. `tables` are the names to look for where no

@@ -16,7 +16,8 @@ pub fn check(catalog: &Catalog) -> Vec<Finding> {
         let Some(table) = catalog.table(role) else { continue };
         for parent in table.root.walk() {
             for partition in parent.partitions.iter().filter(|p| p.detach_pending) {
-                let message = "its detach was interrupted: rows are invisible, inserts fail";
+                let message =
+                    "its detach was begun and not finished: rows are invisible, inserts fail";
                 findings.push(
                     Finding::error("pending_detach", &partition.name, message)
                         .remedy(render::finalize_detach(&parent.name, &partition.name)),
@@ -37,7 +38,7 @@ pub fn refuse_pending(catalog: &Catalog) -> Result<()> {
                 continue;
             };
             return Err(Error::refused(format!(
-                "the detach of {} from {} was interrupted: its rows are invisible and inserts \
+                "the detach of {} from {} is not finished: its rows are invisible and inserts \
                  to it fail",
                 pending.name, parent.name
             ))

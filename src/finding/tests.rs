@@ -96,7 +96,7 @@ fn pending_detaches() {
     root_of(&mut catalog, Role::Events).partitions[1].detach_pending = true;
     insta::assert_snapshot!(found(&layout, &catalog), @r#"
     error pending_detach public.events_2026_12
-      its detach was interrupted: rows are invisible, inserts fail
+      its detach was begun and not finished: rows are invisible, inserts fail
       ALTER TABLE "public"."events" DETACH PARTITION "public"."events_2026_12"
         FINALIZE;
     "#);

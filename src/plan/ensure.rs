@@ -73,12 +73,17 @@ pub fn analyze(layout: &Layout, catalog: &Catalog, plan: &Plan) -> Option<Step> 
         return None;
     }
     let table = layout.table(&catalog.schema_name, Role::Events);
-    let mut step = Step::new(
-        format!("Analyze {}", table.name),
+    let only = catalog.server.major() >= 18;
+    let why = if only {
         "autovacuum never analyzes a partitioned table, and the planner needs to know the new \
-         partitions",
-        vec![Action::Analyze(table)],
-    );
+         partitions"
+    } else {
+        "autovacuum never analyzes a partitioned table, and the planner needs to know the new \
+         partitions; before PostgreSQL 18 this analyzes every leaf too, one after the other \
+         (--no-analyze leaves it out)"
+    };
+    let mut step =
+        Step::new(format!("Analyze {}", table.name), why, vec![Action::Analyze { table, only }]);
     step.transaction = super::Transaction::Forbidden;
     Some(step)
 }

@@ -101,7 +101,12 @@ pub enum Action {
         foreign_keys: Vec<QualifiedName>,
     },
     /// Refresh the planner's statistics of a parent, which autovacuum never does.
-    Analyze(QualifiedName),
+    Analyze {
+        /// The parent.
+        table: QualifiedName,
+        /// Whether the server can leave out the partitions (PostgreSQL 18 and newer).
+        only: bool,
+    },
 }
 
 /// Which set of migrations.

@@ -51,7 +51,7 @@ fn short(action: &Action) -> String {
         Action::Attach { parent, partition, bound, .. } => {
             format!("attach {} to {} for {bound}", partition.name, parent.name)
         }
-        Action::Analyze(name) => format!("analyze {}", name.name),
+        Action::Analyze { table, .. } => format!("analyze {}", table.name),
     }
 }
 

@@ -242,8 +242,8 @@ fn action_statements(action: &Action) -> Vec<Statement> {
                 locks,
             }]
         }
-        Action::Analyze(table) => vec![Statement {
-            sql: render("table/analyze", &values! { table }),
+        Action::Analyze { table, only } => vec![Statement {
+            sql: render("table/analyze", &values! { table, only }),
             why: "Autovacuum never does it on a partitioned table".to_owned(),
             locks: vec![Lock { mode: LockMode::ShareUpdateExclusive, on: table.clone() }],
         }],

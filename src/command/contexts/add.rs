@@ -57,8 +57,7 @@ pub(super) fn run(args: &AddArgs, context: &Context) -> anyhow::Result<Exit> {
         plan::contexts::add(layout, catalog, &new, &months)
     })?;
     let done = format!("the store knows {}; {}", args.names.join(", "), made(&changes));
-    report(context, &changes, &done, "Nothing to do: the store has these contexts")?;
-    Ok(Exit::Done)
+    Ok(report(context, &changes, &done, "Nothing to do: the store has these contexts")?)
 }
 
 impl AddArgs {

@@ -6,7 +6,7 @@ use clap::Args;
 use serde::Serialize;
 
 use crate::cli::exit::Exit;
-use crate::cli::output::{count, cyan, red, yellow};
+use crate::cli::output::{count, cyan, printable, red, yellow};
 use crate::command::context::{Context, layout_of};
 use crate::db::inspect::Depth;
 use crate::finding::{self, Finding, Severity};
@@ -53,10 +53,10 @@ fn text(findings: &[Finding]) -> String {
             Severity::Error => red("error"),
             Severity::Warning => yellow("warning"),
         };
-        let _ = writeln!(text, "{severity} [{}] {}", finding.check, finding.object);
-        let _ = writeln!(text, "  {}", finding.message);
+        let _ = writeln!(text, "{severity} [{}] {}", finding.check, printable(&finding.object));
+        let _ = writeln!(text, "  {}", printable(&finding.message));
         if let Some(remedy) = &finding.remedy {
-            let _ = writeln!(text, "  mend it: {}", cyan(remedy));
+            let _ = writeln!(text, "  mend it: {}", cyan(&printable(remedy)));
         }
     }
     text

@@ -44,8 +44,7 @@ pub(super) fn run(args: &EnsureArgs, context: &Context) -> anyhow::Result<Exit> 
     let (catalog, changes) = write(context, |catalog| args.plan(catalog))?;
     let done = made(&changes);
     let nothing = nothing(&catalog);
-    report(context, &changes, &done, &nothing)?;
-    Ok(Exit::Done)
+    Ok(report(context, &changes, &done, &nothing)?)
 }
 
 impl EnsureArgs {

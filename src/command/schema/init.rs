@@ -76,8 +76,7 @@ pub(super) fn run(args: &InitArgs, context: &Context) -> anyhow::Result<Exit> {
         plan::init::plan(&layout, catalog, &months)
     })?;
     let done = format!("the store is ready; {}", made(&changes));
-    report(context, &changes, &done, "Nothing to do: the store is as the layout says")?;
-    Ok(Exit::Done)
+    Ok(report(context, &changes, &done, "Nothing to do: the store is as the layout says")?)
 }
 
 impl InitArgs {
