@@ -27,7 +27,7 @@ impl<'a> Bar<'a> {
         } else {
             ProgressBar::hidden()
         };
-        let template = "{bar:24} {pos}/{len} [{elapsed_precise}] {msg}";
+        let template = "{bar:24} {pos}/{len} [{elapsed_precise}] {wide_msg}";
         if let Ok(style) = ProgressStyle::with_template(template) {
             bar.set_style(style);
         }

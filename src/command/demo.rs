@@ -39,7 +39,8 @@ pub(super) fn run(_args: &DemoArgs, context: &Context) -> anyhow::Result<Exit> {
     let running = context.embedded().start().context("starting the embedded server")?;
     let url = running.server.url.replacen("/pupctl?", &format!("/{DATABASE}?"), 1);
     let mut demo = Demo { context, url, steps: Vec::new() };
-    demo.tell("A private PostgreSQL server runs in the folder .pupctl.");
+    let folder = running.server.folder.display();
+    demo.tell(&format!("A private PostgreSQL server runs in {folder}."));
     let mut client = demo.fresh_database(&running.server.url)?;
     let current = inspect::server(&mut client)?.month();
     demo.story(&mut client, current)?;

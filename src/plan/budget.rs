@@ -34,12 +34,20 @@ pub fn partitions_per_transaction(server: &Server) -> Result<usize> {
     Ok(affordable.min(PARTITIONS_PER_TRANSACTION_MAX))
 }
 
-/// Refuses new leaves that would leave a table which no statement can open as a whole.
-pub fn refuse_too_many(catalog: &Catalog, role: Role, new_leaves: usize) -> Result<()> {
+/// Refuses new leaves that would leave a table which no statement can open as a whole. When they
+/// fill a large part of the lock table, gives back what the user should know.
+pub fn refuse_too_many(catalog: &Catalog, role: Role, new_leaves: usize) -> Result<Option<String>> {
     let locks = catalog.locks_of(role) + new_leaves * (1 + role.indexes_per_leaf());
     let capacity = catalog.server.lock_table();
-    if new_leaves == 0 || locks <= capacity {
-        return Ok(());
+    if new_leaves == 0 || locks * 100 < capacity * WARN_PERCENT {
+        return Ok(None);
+    }
+    if locks <= capacity {
+        return Ok(Some(format!(
+            "one statement that opens all partitions will take {locks} of the server's {capacity} \
+             locks: {}",
+            raise(&catalog.server, locks)
+        )));
     }
     let leaves = catalog.table(role).map_or(0, |table| table.root.leaves().count()) + new_leaves;
     let table = match role {

@@ -31,6 +31,7 @@ pub fn add(layout: &Layout, catalog: &Catalog, new: &[Context], months: &Months)
     let partitions = ensure::plan(&wanted, catalog, months)?;
     plan.steps.extend(partitions.steps);
     plan.problems = partitions.problems;
+    plan.notes = partitions.notes;
     if !wanted.has_context_level() {
         plan.notes.push(format!(
             "the layout {} has no context level: contexts are kept for later, and no partition \

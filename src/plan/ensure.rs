@@ -46,7 +46,8 @@ pub fn plan(layout: &Layout, catalog: &Catalog, months: &Months) -> Result<Plan>
         let wanted = desired::partitions(layout, role, months.all());
         let before = planner.new_leaves(role);
         planner.grow(role, &Parent::of(role, &table.root, true), &table.root, &wanted);
-        budget::refuse_too_many(catalog, role, planner.new_leaves(role) - before)?;
+        let note = budget::refuse_too_many(catalog, role, planner.new_leaves(role) - before)?;
+        planner.plan.notes.extend(note);
     }
     planner.finish();
     Ok(planner.plan)

@@ -135,7 +135,18 @@ impl Script {
     /// Renders a plan.
     #[must_use]
     pub fn of(plan: &Plan) -> Self {
-        Self { steps: plan.steps.iter().map(step).collect() }
+        let mut steps: Vec<_> = plan.steps.iter().map(step).collect();
+        // refinery looks for its table before each migration; in a script once is enough.
+        let mut seen = Vec::new();
+        for step in &mut steps {
+            let Some(migration) = &step.migration else { continue };
+            if seen.contains(&migration.history) {
+                step.statements.remove(0);
+            } else {
+                seen.push(migration.history.clone());
+            }
+        }
+        Self { steps }
     }
 
     /// The script as text that psql runs as it is, each statement with its reason and locks.

@@ -25,8 +25,11 @@ pub(super) fn run(_args: &StatusArgs, context: &Context) -> anyhow::Result<Exit>
                 "url": server.url, "folder": server.folder,
             }),
             format!(
-                "running: PostgreSQL {}, process {}\n{}\n",
-                server.version, server.pid, server.url
+                "running: PostgreSQL {}, process {}, in {}\n{}\n",
+                server.version,
+                server.pid,
+                server.folder.display(),
+                server.url
             ),
         ),
     };

@@ -6,6 +6,7 @@ use serde_json::json;
 use crate::cli::confirm::confirm;
 use crate::cli::exit::Exit;
 use crate::command::context::Context;
+use crate::server::Status;
 
 /// Stop the private server of this folder
 ///
@@ -22,9 +23,12 @@ pub(super) fn run(args: &StopArgs, context: &Context) -> anyhow::Result<Exit> {
     if args.delete_data {
         let question = "This deletes the private server of this folder with all its data.";
         confirm(output, context.global.yes, question)?;
+        let status = context.embedded().status()?;
         context.embedded().remove()?;
-        output.result(context.name, &json!({"stopped": true, "deleted": true}), "")?;
-        output.say("Deleted");
+        let stopped = matches!(status, Status::Running(_));
+        let deleted = status != Status::Absent;
+        output.result(context.name, &json!({"stopped": stopped, "deleted": deleted}), "")?;
+        output.say(if deleted { "Deleted" } else { "Nothing to do: there is none" });
         return Ok(Exit::Done);
     }
     let stopped = context.embedded().stop()?;

@@ -65,6 +65,7 @@ impl EnsureArgs {
         plan.steps.extend(partitions.steps);
         plan.steps.extend(analyze);
         plan.problems = partitions.problems;
+        plan.notes = partitions.notes;
         if !layout.has_month_level() {
             plan.notes.push(format!(
                 "the layout {} has no months: only what it names was looked at",

@@ -9,8 +9,9 @@ use crate::cli::exit::Exit;
 use crate::cli::output::{bytes, table};
 use crate::command::context::{Context, layout_of, warn_of_differences};
 use crate::db::inspect::Depth;
-use crate::layout::Role;
+use crate::error::{Error, Result};
 use crate::layout::bounds::Bound;
+use crate::layout::{Layout, Role};
 
 /// List the partitions as a tree, with bounds, rows and sizes
 ///
@@ -62,9 +63,26 @@ pub(super) fn run(args: &ListArgs, context: &Context) -> anyhow::Result<Exit> {
     let depth = Depth { sizes: true, indexes: false, ..Depth::default() };
     let catalog = context.inspect(&mut store.client, &store.schema, depth)?;
     warn_of_differences(context, layout_of(&catalog)?, &catalog);
+    args.refuse_unknown_context(layout_of(&catalog)?)?;
     let list = list(args, &catalog);
     context.output.result(context.name, &list, &text(&list))?;
     Ok(Exit::Done)
+}
+
+impl ListArgs {
+    fn refuse_unknown_context(&self, layout: &Layout) -> Result<()> {
+        let Some(name) = &self.context else { return Ok(()) };
+        if !layout.has_context_level() {
+            return Err(Error::invalid("the partitions of this store are not divided by context")
+                .hint("leave out --context"));
+        }
+        if layout.context(name).is_some() {
+            return Ok(());
+        }
+        let known: Vec<_> = layout.contexts.iter().map(|known| known.name.as_str()).collect();
+        Err(Error::invalid(format!("the store knows no context {name}"))
+            .hint(format!("it knows {}", known.join(", "))))
+    }
 }
 
 fn list(args: &ListArgs, catalog: &Catalog) -> List {

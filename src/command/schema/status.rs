@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use chrono::DateTime;
 use clap::Args;
 use serde::Serialize;
 
@@ -145,7 +146,7 @@ fn migrations(status: &Status, text: &mut String) {
     let applied = |set: &str, list: &[AppliedMigration]| -> Vec<Vec<String>> {
         list.iter()
             .map(|m| {
-                vec![set.to_owned(), format!("V{}__{}", m.version, m.name), m.applied_on.clone()]
+                vec![set.to_owned(), format!("V{}__{}", m.version, m.name), instant(&m.applied_on)]
             })
             .collect()
     };
@@ -154,4 +155,10 @@ fn migrations(status: &Status, text: &mut String) {
     let pending = &status.pending_migrations;
     rows.extend(pending.iter().map(|name| vec![String::new(), name.clone(), "pending".to_owned()]));
     text.push_str(&table(&["set", "migration", "applied"], rows, 3));
+}
+
+/// refinery's time in the form of all others.
+fn instant(text: &str) -> String {
+    DateTime::parse_from_rfc3339(text)
+        .map_or_else(|_| text.to_owned(), |at| at.to_utc().format("%F %T UTC").to_string())
 }

@@ -99,6 +99,10 @@ struct Place<'a> {
 
 impl Place<'_> {
     fn check_host(&self, what: &str) -> String {
+        if self.target.is_default() {
+            let hint = "no server is named: set PUPCTL_DATABASE_URL, or take a private one";
+            return format!("{hint} with --embedded");
+        }
         format!("check {what}; the database is named by {}", self.target.origin)
     }
 

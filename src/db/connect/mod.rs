@@ -104,10 +104,15 @@ impl Target {
     }
 
     /// The place that named the database: `--database-url`, `PUPCTL_DATABASE_URL`,
-    /// `DATABASE_URL`, `pupctl.toml` or `environment (PG*)`.
+    /// `DATABASE_URL`, `pupctl.toml`, `environment (PG*)` or `libpq's defaults`.
     #[must_use]
     pub fn origin(&self) -> &str {
         self.origin
+    }
+
+    /// Whether nothing names the server or the database.
+    pub(crate) fn is_default(&self) -> bool {
+        self.origin == sources::DEFAULTS
     }
 
     /// The user that signs in.

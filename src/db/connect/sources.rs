@@ -28,6 +28,9 @@ pub struct Sources {
     pub user: Option<String>,
 }
 
+/// The place that names the database when nothing does.
+pub(super) const DEFAULTS: &str = "libpq's defaults";
+
 impl Sources {
     /// The sources of this process.
     #[must_use]
@@ -60,7 +63,7 @@ impl Sources {
     /// All parameters, merged, and the name of the place that chose the target.
     pub(super) fn parameters(&self) -> Result<(Parameters, &'static str)> {
         let environment = Parameters::from_environment(&self.environment)?;
-        let (mut parameters, origin) = match self.url() {
+        let (mut parameters, mut origin) = match self.url() {
             Some((url, origin)) => (parse(url, origin)?, origin),
             None => (Parameters::default(), "environment (PG*)"),
         };
@@ -71,6 +74,10 @@ impl Sources {
             parameters.fill(&service::load(&service.value, &service.origin, &files)?);
         }
         parameters.fill(&environment);
+        let named = ["host", "hostaddr", "port", "dbname"];
+        if self.url().is_none() && named.iter().all(|name| parameters.get(name).is_none()) {
+            origin = DEFAULTS;
+        }
         Ok((parameters, origin))
     }
 }
