@@ -33,7 +33,6 @@
 //! use pupctl::db::execute::{LockLimits, Silent};
 //! use pupctl::db::inspect::{self, Depth};
 //! use pupctl::db::{Interrupt, Locked};
-//! use pupctl::layout::Months;
 //! use pupctl::layout::name::Tables;
 //! use pupctl::render::Script;
 //! use pupctl::{operation, plan};
@@ -47,7 +46,7 @@
 //! let tables = Tables::default();
 //! let catalog = inspect::catalog(locked.client(), "public", &tables, Depth::default())?;
 //! if let Some(wanted) = &catalog.layout {
-//!     let months = Months::new(catalog.server.month(), 3, None, None)?;
+//!     let months = plan::ensure::months(&catalog, 3, None)?;
 //!     let plan = plan::ensure::plan(wanted, &catalog, &months)?;
 //!     let script = Script::of(&plan);
 //!     operation::run(

@@ -15,8 +15,8 @@ use serde::Serialize;
 
 use crate::catalog::Catalog;
 use crate::error::Result;
-use crate::layout::{Layout, Months};
-use crate::plan::ensure::earliest_month;
+use crate::layout::Layout;
+use crate::plan::ensure::months;
 
 /// How much it matters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -69,8 +69,7 @@ impl Finding {
 
 /// All checks on the partitions of a store, errors first.
 pub fn check(layout: &Layout, catalog: &Catalog) -> Result<Vec<Finding>> {
-    let current = catalog.server.month();
-    let months = Months::new(current, layout.months_ahead, None, earliest_month(catalog))?;
+    let months = months(catalog, layout.months_ahead, None)?;
     let mut findings = table::check(layout, catalog);
     findings.extend(detach::check(catalog));
     findings.extend(missing::check(layout, catalog, &months));

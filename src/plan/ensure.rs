@@ -103,6 +103,18 @@ struct Parent<'a> {
 }
 
 impl<'a> Parent<'a> {
+    /// A branch that is only in the plan, with the owner and the grants of its parent.
+    fn branch(&self, name: &QualifiedName, wanted: &DesiredPartition) -> Self {
+        Self {
+            name: name.clone(),
+            relation: self.relation,
+            has_key: wanted.key,
+            live: false,
+            default: None,
+            foreign_keys: Vec::new(),
+        }
+    }
+
     fn of(role: Role, relation: &'a Relation, live: bool) -> Self {
         Self {
             name: relation.name.clone(),
@@ -300,14 +312,7 @@ impl Planner<'_> {
         leaves: Vec<(QualifiedName, &DesiredPartition)>,
     ) {
         let branch = self.new_partition(role, parent, &name, wanted);
-        let inner = Parent {
-            name: name.clone(),
-            relation: parent.relation,
-            has_key: wanted.key,
-            live: false,
-            default: None,
-            foreign_keys: Vec::new(),
-        };
+        let inner = parent.branch(&name, wanted);
         let mut actions = vec![Action::CreatePartition(branch)];
         for (leaf_name, leaf) in leaves {
             actions
@@ -337,14 +342,7 @@ impl Planner<'_> {
             },
         ];
         self.units.push(Unit { parent: None, role, tables: 1, actions });
-        let inner = Parent {
-            name: name.clone(),
-            relation: parent.relation,
-            has_key: wanted.key,
-            live: false,
-            default: None,
-            foreign_keys: Vec::new(),
-        };
+        let inner = parent.branch(name, wanted);
         for (leaf_name, leaf) in leaves {
             self.add_leaf(role, &inner, leaf_name, leaf);
         }
@@ -470,9 +468,14 @@ pub fn unfinished_mark(parent: &QualifiedName, bound: &Bound) -> String {
 /// How the comment on a branch that is being built begins.
 pub const UNFINISHED_PREFIX: &str = "pupctl: unfinished partition ";
 
+/// The months that a store should have, seen from the server's clock: from the earliest that is
+/// there, or `from`, to `ahead` months after the current one.
+pub fn months(catalog: &Catalog, ahead: u32, from: Option<Month>) -> Result<Months> {
+    Months::new(catalog.server.month(), ahead, from, earliest_month(catalog))
+}
+
 /// The earliest month that a table has a partition of, wherever in the tree.
-#[must_use]
-pub fn earliest_month(catalog: &Catalog) -> Option<Month> {
+fn earliest_month(catalog: &Catalog) -> Option<Month> {
     let root = &catalog.events.as_ref()?.root;
     root.walk().filter_map(|relation| relation.bound.as_ref()).filter_map(Bound::as_month).min()
 }

@@ -9,11 +9,10 @@ use crate::command::context::{Context, layout_of};
 use crate::command::write::{made, report, write};
 use crate::error::{Error, Result};
 use crate::finding;
+use crate::layout;
 use crate::layout::levels::SecondLevel;
 use crate::layout::name::validate_context;
-use crate::layout::{self, Months};
 use crate::plan;
-use crate::plan::ensure::earliest_month;
 
 /// Add bounded contexts, with their partitions
 ///
@@ -48,12 +47,7 @@ pub(super) fn run(args: &AddArgs, context: &Context) -> anyhow::Result<Exit> {
     let (_, changes) = write(context, |catalog| {
         let layout = layout_of(catalog)?;
         finding::detach::refuse_pending(catalog)?;
-        let months = Months::new(
-            catalog.server.month(),
-            layout.months_ahead,
-            None,
-            earliest_month(catalog),
-        )?;
+        let months = plan::ensure::months(catalog, layout.months_ahead, None)?;
         plan::contexts::add(layout, catalog, &new, &months)
     })?;
     let done = format!("the store knows {}; {}", args.names.join(", "), made(&changes));

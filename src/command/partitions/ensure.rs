@@ -9,9 +9,8 @@ use crate::command::context::{Context, layout_of};
 use crate::command::write::{made, report, write};
 use crate::error::Result;
 use crate::finding;
-use crate::layout::Months;
 use crate::layout::month::Month;
-use crate::plan::ensure::{analyze, earliest_month};
+use crate::plan::ensure::analyze;
 use crate::plan::{self, Plan};
 
 /// Make the partitions that the layout names and the database lacks
@@ -52,12 +51,8 @@ impl EnsureArgs {
         let layout = layout_of(catalog)?;
         plan::tables::refuse_differences(layout, catalog)?;
         finding::detach::refuse_pending(catalog)?;
-        let months = Months::new(
-            catalog.server.month(),
-            self.months.unwrap_or(layout.months_ahead),
-            self.from,
-            earliest_month(catalog),
-        )?;
+        let ahead = self.months.unwrap_or(layout.months_ahead);
+        let months = plan::ensure::months(catalog, ahead, self.from)?;
         let mut plan = Plan::default();
         plan.steps.extend(plan::init::own_tables(layout, catalog)?);
         let partitions = plan::ensure::plan(layout, catalog, &months)?;

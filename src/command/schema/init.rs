@@ -11,9 +11,8 @@ use crate::command::write::{made, report, write};
 use crate::error::{Error, Result};
 use crate::finding;
 use crate::layout::levels::PartitionBy;
-use crate::layout::{self, Layout, MONTHS_AHEAD, Months};
+use crate::layout::{self, Layout, MONTHS_AHEAD};
 use crate::plan;
-use crate::plan::ensure::earliest_month;
 
 /// Make the tables of the store and their first partitions
 ///
@@ -67,12 +66,7 @@ pub(super) fn run(args: &InitArgs, context: &Context) -> anyhow::Result<Exit> {
     let (_, changes) = write(context, |catalog| {
         finding::detach::refuse_pending(catalog)?;
         let layout = args.layout(&context.config, Some(catalog))?;
-        let months = Months::new(
-            catalog.server.month(),
-            layout.months_ahead,
-            None,
-            earliest_month(catalog),
-        )?;
+        let months = plan::ensure::months(catalog, layout.months_ahead, None)?;
         plan::init::plan(&layout, catalog, &months)
     })?;
     let done = format!("the store is ready; {}", made(&changes));
