@@ -80,7 +80,11 @@ fn months_with_grants_and_rows() {
         ANALYZE events";
     let ensure = ["partitions", "ensure", "--from", "2019-11", "--months", "5"];
     let script = same(&[&["schema", "init", "--partition-by", "month"]], rows, &ensure);
-    assert!(script.ends_with("ANALYZE (SKIP_LOCKED) \"public\".\"events\";\n"), "{script}");
+    // From 18 on the server can leave out the leaves.
+    let number = "SELECT current_setting('server_version_num')::int";
+    let only = if TestDatabase::new().one::<i32>(number) >= 180_000 { "ONLY " } else { "" };
+    let last = format!("ANALYZE (SKIP_LOCKED) {only}\"public\".\"events\";\n");
+    assert!(script.ends_with(&last), "{script}");
 }
 
 #[test]
