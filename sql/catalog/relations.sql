@@ -1,7 +1,7 @@
 -- The store's tables with everything below them, and branches that are being built beside.
 -- Over pg_inherits, because pg_partition_tree locks every partition and leaves out those whose
--- detach is pending. pg_get_expr gets no relation, which a bound does not need: it would open and lock
--- every partition.
+-- detach is pending. pg_get_expr gets no relation, which a bound does not need: it would open and
+-- lock every partition.
 WITH RECURSIVE tree AS (
     SELECT class.oid, NULL::oid AS parent, false AS detach_pending, description.description AS mark
     FROM pg_class AS class

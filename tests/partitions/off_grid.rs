@@ -68,6 +68,19 @@ fn history_since_ever_stands_for_the_months_before() {
 }
 
 #[test]
+fn an_infinite_bound_covers_the_months_before() {
+    let db = by_month();
+    db.execute(&format!(
+        "CREATE TABLE history PARTITION OF events FOR VALUES FROM ('-infinity') TO ({})",
+        start(&db, 0)
+    ));
+    let from = db.month(-4);
+    let told = ensure(&db, &["--from", &from]).success().stderr;
+    assert!(told.contains("Nothing to do"), "{told}");
+    assert!(findings(&db).contains(&"off_grid public.history".to_owned()), "{:?}", findings(&db));
+}
+
+#[test]
 fn a_range_across_two_months_keeps_both_from_being_made() {
     let db = by_month();
     db.execute(&format!(
