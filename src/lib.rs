@@ -75,6 +75,7 @@ pub mod cli;
 pub mod command;
 pub mod db;
 pub mod error;
+pub mod event;
 pub mod failpoint;
 pub mod finding;
 pub mod layout;
