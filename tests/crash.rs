@@ -108,8 +108,8 @@ fn schema_init_is_finished_by_the_next_run() {
         command: INIT,
         after_kill: nothing_more,
     };
-    // pupctl's own tables and three migrations; the layout and the partitions of two tables.
-    scenario.kill_everywhere(&[run(4 + 3, 3), migrations(4)].concat());
+    // pupctl's own tables and the store's by migrations; the layout and the partitions of two tables.
+    scenario.kill_everywhere(&[run(5 + 3, 3), migrations(5)].concat());
 }
 
 #[test]

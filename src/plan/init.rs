@@ -15,7 +15,7 @@ use super::step::{Action, Migration, MigrationSet, Plan, Step};
 use super::tables;
 
 /// The migrations of pupctl's own tables, by version.
-pub const OWN_MIGRATIONS: &[(i64, &str)] = &[(1, "own_tables")];
+pub const OWN_MIGRATIONS: &[(i64, &str)] = &[(1, "own_tables"), (2, "operation_state")];
 
 /// The migrations of the store's tables, by version. Generated files have the same numbers.
 pub const STORE_MIGRATIONS: &[(i64, &str)] =
@@ -76,13 +76,18 @@ pub fn own_tables(layout: &Layout, catalog: &Catalog) -> Result<Vec<Step>> {
     Ok(missing
         .map(|&(version, name)| {
             let migration = migration(MigrationSet::Own, version, name, layout, catalog);
-            Step::new(
-                "Make pupctl's own tables",
-                "they hold the layout and the journal of operations",
-                vec![Action::Migrate(migration)],
-            )
+            let (title, why) = own_words(version);
+            Step::new(title, why, vec![Action::Migrate(migration)])
         })
         .collect())
+}
+
+/// What a migration of pupctl's own tables does, and why.
+fn own_words(version: i64) -> (&'static str, &'static str) {
+    match version {
+        1 => ("Make pupctl's own tables", "they hold the layout and the journal of operations"),
+        _ => ("Extend the journal of operations", "long operations keep there how far they are"),
+    }
 }
 
 fn migration(

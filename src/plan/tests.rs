@@ -6,11 +6,22 @@ use super::*;
 use crate::catalog::handmade::{
     empty_store, layout, month, months, now, partition, root_of, server, whole_store, wrap,
 };
-use crate::catalog::{Catalog, Unfinished};
+use crate::catalog::{AppliedMigration, Catalog, Unfinished};
 use crate::layout::desired;
 use crate::layout::levels::{Level, PartitionBy};
 use crate::layout::name::QualifiedName;
 use crate::layout::{Layout, Months, Role};
+
+/// All migrations of pupctl's own tables, as recorded.
+fn own_migrations() -> Vec<AppliedMigration> {
+    let applied = |&(version, name): &(i64, &str)| AppliedMigration {
+        version,
+        name: name.to_owned(),
+        checksum: "0".to_owned(),
+        applied_on: String::new(),
+    };
+    init::OWN_MIGRATIONS.iter().map(applied).collect()
+}
 
 /// The steps, each with its actions in short.
 fn outline(plan: &Plan) -> String {
@@ -80,6 +91,8 @@ fn a_new_store_is_planned_in_one_go() {
       schema public
     Make pupctl's own tables
       migrate own_tables
+    Extend the journal of operations
+      migrate operation_state
     Store the layout
       store the layout
     Apply migration 1, heads and checkpoints
@@ -396,12 +409,7 @@ fn the_setting_that_is_needed_leaves_room_for_others() {
 fn new_contexts_are_stored_before_their_partitions() {
     let layout = layout(PartitionBy::Context, &["A"]);
     let mut catalog = whole_store(&layout);
-    catalog.own_migrations.push(crate::catalog::AppliedMigration {
-        version: 1,
-        name: "own_tables".to_owned(),
-        checksum: "0".to_owned(),
-        applied_on: String::new(),
-    });
+    catalog.own_migrations = own_migrations();
     let new = [crate::layout::Context::new("B"), crate::layout::Context::new("A")];
     let plan = contexts::add(&layout, &catalog, &new, &months(1)).expect("a plan");
     assert_snapshot!(outline(&plan), @"

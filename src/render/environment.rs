@@ -44,6 +44,7 @@ const TEMPLATES: &[(&str, &str)] = templates![
     "layout/store",
     "migration/history",
     "migration/own/V1__own_tables",
+    "migration/own/V2__operation_state",
     "migration/record",
     "migration/select",
     "migration/store/V1__heads_and_checkpoints",

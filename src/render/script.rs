@@ -328,15 +328,17 @@ fn rendered_migration(wanted: &Migration, record_only: bool) -> RenderedMigratio
 /// What a migration locks that others can reach by then: the tables of the migrations before it.
 fn migration_locks(wanted: &Migration) -> Vec<Lock> {
     let (schema, layout) = (wanted.schema.as_str(), &wanted.layout);
-    if (wanted.set, wanted.name) != (MigrationSet::Store, "indexes") {
-        return Vec::new();
-    }
-    let tables = [
-        layout.table(schema, Role::Events),
-        layout.table(schema, Role::Heads),
-        layout.checkpoints(schema),
-    ];
-    tables.map(|on| Lock { mode: LockMode::Share, on }).into()
+    let (mode, tables) = match (wanted.set, wanted.name) {
+        (MigrationSet::Own, "operation_state") => {
+            (LockMode::AccessExclusive, vec![operations_table(schema)])
+        }
+        (MigrationSet::Store, "indexes") => {
+            let roots = [Role::Events, Role::Heads].map(|role| layout.table(schema, role));
+            (LockMode::Share, [&roots[..], &[layout.checkpoints(schema)]].concat())
+        }
+        _ => return Vec::new(),
+    };
+    tables.into_iter().map(|on| Lock { mode, on }).collect()
 }
 
 /// The SQL of a migration of this version of pupctl.

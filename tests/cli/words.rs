@@ -217,6 +217,7 @@ fn lists() {
      set    | migration                 | applied
     --------+---------------------------+----
      pupctl | V1__own_tables            | [time]
+     pupctl | V2__operation_state       | [time]
      store  | V1__heads_and_checkpoints | [time]
      store  | V2__events                | [time]
      store  | V3__indexes               | [time]
@@ -244,6 +245,7 @@ fn an_empty_database() {
      set | migration                 | applied
     -----+---------------------------+---------
          | V1__own_tables            | pending
+         | V2__operation_state       | pending
          | V1__heads_and_checkpoints | pending
          | V2__events                | pending
          | V3__indexes               | pending

@@ -8,3 +8,4 @@ mod contexts;
 mod names;
 mod settings;
 mod seven;
+mod upgrade;

@@ -92,11 +92,12 @@ fn a_row_in_the_history_that_no_migration_wrote() {
 fn own_tables_of_a_newer_pupctl() {
     let db = store(["--partition-by", "month"]);
     db.execute(
-        "INSERT INTO pupctl_history SELECT 2, 'later', applied_on, checksum FROM pupctl_history",
+        "INSERT INTO pupctl_history SELECT 9, 'later', applied_on, checksum FROM pupctl_history
+         WHERE version = 1",
     );
     let told = refused(&db, ["partitions", "ensure", "--months", "9"], 1);
     assert_snapshot!(told, @"
-    error: a newer pupctl has changed the store's own tables (to version 2)
+    error: a newer pupctl has changed the store's own tables (to version 9)
     hint: install that version of pupctl, or a later one
     ");
     assert_eq!(refused(&db, ["schema", "init"], 1), told);
