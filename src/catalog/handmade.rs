@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use crate::layout::bounds::Bound;
 use crate::layout::desired::{self, DesiredPartition};
 use crate::layout::levels::{Level, PartitionBy};
 use crate::layout::month::Month;
@@ -23,7 +24,7 @@ pub(crate) fn month(text: &str) -> Month {
 
 /// The months from the current one on.
 pub(crate) fn months(ahead: u32) -> Months {
-    Months::new(now(), ahead, None, None).expect("months")
+    Months::new(now(), ahead, None).expect("months")
 }
 
 /// A layout with two shares in each hash level and one month ahead.
@@ -77,7 +78,8 @@ pub(crate) fn empty_store(layout: &Layout) -> Catalog {
 pub(crate) fn whole_store(layout: &Layout) -> Catalog {
     let mut catalog = empty_store(layout);
     for role in Role::ALL {
-        let wanted = desired::partitions(layout, role, months(layout.months_ahead).all());
+        let ready = |_: &[Bound]| months(layout.months_ahead).of_branch(None, &BTreeSet::new());
+        let wanted = desired::partitions(layout, role, &ready);
         let root = root_of(&mut catalog, role);
         root.partitions = wanted.iter().map(|wanted| partition(role, &root.name, wanted)).collect();
     }
@@ -112,11 +114,7 @@ fn root(layout: &Layout, role: Role) -> Relation {
     root
 }
 
-fn relation(
-    name: QualifiedName,
-    bound: Option<crate::layout::bounds::Bound>,
-    partition_key: Option<String>,
-) -> Relation {
+fn relation(name: QualifiedName, bound: Option<Bound>, partition_key: Option<String>) -> Relation {
     let is_leaf = partition_key.is_none();
     Relation {
         oid: 0,

@@ -1,5 +1,7 @@
 //! Tables and partitions as a tree.
 
+use std::collections::BTreeSet;
+
 use crate::layout::bounds::Bound;
 use crate::layout::month::Month;
 use crate::layout::name::QualifiedName;
@@ -114,10 +116,10 @@ impl Relation {
         self.walk().filter(|relation| relation.is_leaf())
     }
 
-    /// The earliest month of its own partitions.
+    /// The months of its own partitions.
     #[must_use]
-    pub fn earliest_month(&self) -> Option<Month> {
-        self.partitions.iter().filter_map(|p| p.bound.as_ref()?.as_month()).min()
+    pub fn months(&self) -> BTreeSet<Month> {
+        self.partitions.iter().filter_map(|p| p.bound.as_ref()?.as_month()).collect()
     }
 
     /// The primary key, when it is on other columns than these.

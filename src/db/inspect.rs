@@ -14,7 +14,7 @@ use crate::layout::Layout;
 use crate::layout::bounds::Bound;
 use crate::layout::name::{QualifiedName, Tables};
 use crate::plan::MigrationSet;
-use crate::plan::ensure::UNFINISHED_PREFIX;
+use crate::plan::wanted::UNFINISHED_PREFIX;
 use crate::render::environment::{render, values};
 use crate::render::script::{history_table, layout_table};
 

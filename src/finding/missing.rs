@@ -2,10 +2,11 @@
 
 use crate::catalog::Catalog;
 use crate::catalog::relation::Relation;
-use crate::layout::desired::{self, DesiredPartition};
+use crate::layout::desired::DesiredPartition;
 use crate::layout::levels::Level;
 use crate::layout::month::Month;
 use crate::layout::{Layout, Months, Role};
+use crate::plan::wanted;
 
 use super::Finding;
 
@@ -16,27 +17,22 @@ pub fn check(layout: &Layout, catalog: &Catalog, months: &Months) -> Vec<Finding
     let mut findings = Vec::new();
     for role in Role::ALL {
         let Some(table) = catalog.table(role) else { continue };
-        let wanted = desired::partitions(layout, role, months.all());
+        let wanted = wanted::partitions(layout, catalog, role, months);
         let mut comparison =
-            Comparison { months, current: catalog.server.month(), findings: &mut findings };
+            Comparison { current: catalog.server.month(), findings: &mut findings };
         comparison.compare(&table.root, &wanted);
     }
     findings
 }
 
 struct Comparison<'a> {
-    months: &'a Months,
     current: Month,
     findings: &'a mut Vec<Finding>,
 }
 
 impl Comparison<'_> {
     fn compare(&mut self, existing: &Relation, wanted: &[DesiredPartition]) {
-        let earliest = existing.earliest_month();
         for partition in wanted {
-            if !self.months.include(&partition.bound, earliest) {
-                continue;
-            }
             let covers =
                 |p: &&Relation| p.bound.as_ref().is_some_and(|b| b.covers(&partition.bound));
             match existing.partitions.iter().find(covers) {

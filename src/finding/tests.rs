@@ -90,6 +90,27 @@ fn missing_partitions_by_how_much_they_matter() {
     ");
 }
 
+/// A store by month that also has this one.
+fn with_month(text: &str) -> (Layout, Catalog) {
+    let (layout, mut catalog) = by_month();
+    let months = &mut root_of(&mut catalog, Role::Events).partitions;
+    let mut other = months[0].clone();
+    other.bound = Some(Bound::month(month(text)));
+    months.push(other);
+    (layout, catalog)
+}
+
+#[test]
+fn a_long_hole_before_the_present_is_no_gap() {
+    let missing = |text| {
+        let (layout, catalog) = with_month(text);
+        found(&layout, &catalog).matches("warning gap").count()
+    };
+    assert_eq!(missing("2025-10"), 12);
+    assert_eq!(missing("2025-09"), 0);
+    assert_eq!(missing("2005-04"), 0);
+}
+
 #[test]
 fn pending_detaches() {
     let (layout, mut catalog) = by_month();

@@ -1,4 +1,7 @@
-//! What the layout wants to be there: a tree of partitions for each table, given the months.
+//! What the layout wants to be there: a tree of partitions for each table, given the months
+//! of its branches.
+
+use std::collections::BTreeSet;
 
 use super::bounds::Bound;
 use super::levels::Level;
@@ -29,9 +32,13 @@ impl DesiredPartition {
     }
 }
 
-/// The partitions of a table, for a layout and the months that a month level should have.
+/// The months of a branch that is divided by month, which the bounds from the root down lead to;
+/// for the root itself there are none.
+pub type MonthsOf<'a> = &'a dyn Fn(&[Bound]) -> BTreeSet<Month>;
+
+/// The partitions of a table, for a layout and the months that its branches should have.
 #[must_use]
-pub fn partitions(layout: &Layout, role: Role, months: &[Month]) -> Vec<DesiredPartition> {
+pub fn partitions(layout: &Layout, role: Role, months: MonthsOf<'_>) -> Vec<DesiredPartition> {
     let levels = layout.levels_of(role);
     match levels.first() {
         Some(Level::Context) => layout
@@ -40,14 +47,14 @@ pub fn partitions(layout: &Layout, role: Role, months: &[Month]) -> Vec<DesiredP
             .map(|context| {
                 let below = layout.levels_below(role, context);
                 let bound = Bound::context(&context.name);
-                divided(bound, name::fold_context(&context.name), &below, months)
+                divided(&[], bound, name::fold_context(&context.name), &below, months)
             })
             .collect(),
-        _ => below(&levels, months),
+        _ => below(&[], &levels, months),
     }
 }
 
-fn below(levels: &[Level], months: &[Month]) -> Vec<DesiredPartition> {
+fn below(path: &[Bound], levels: &[Level], months: MonthsOf<'_>) -> Vec<DesiredPartition> {
     let Some((level, deeper)) = levels.split_first() else { return Vec::new() };
     match level {
         // The partitions of a context level come from the list of contexts.
@@ -55,22 +62,29 @@ fn below(levels: &[Level], months: &[Month]) -> Vec<DesiredPartition> {
         Level::Hash(hash) => (0..hash.partitions)
             .map(|remainder| {
                 let bound = Bound::Hash { modulus: hash.partitions, remainder };
-                divided(bound, format!("hash_{remainder:02}"), deeper, months)
+                divided(path, bound, format!("hash_{remainder:02}"), deeper, months)
             })
             .collect(),
-        Level::Month => months
-            .iter()
-            .map(|month| divided(Bound::month(*month), month.suffix(), deeper, months))
+        Level::Month => months(path)
+            .into_iter()
+            .map(|month| divided(path, Bound::month(month), month.suffix(), deeper, months))
             .collect(),
     }
 }
 
-fn divided(bound: Bound, suffix: String, levels: &[Level], months: &[Month]) -> DesiredPartition {
+fn divided(
+    parent: &[Bound],
+    bound: Bound,
+    suffix: String,
+    levels: &[Level],
+    months: MonthsOf<'_>,
+) -> DesiredPartition {
+    let path = [parent, std::slice::from_ref(&bound)].concat();
     DesiredPartition {
         bound,
         suffix,
         level: levels.first().cloned(),
         key: !levels.contains(&Level::Month),
-        partitions: below(levels, months),
+        partitions: below(&path, levels, months),
     }
 }

@@ -4,21 +4,19 @@ pub mod bounds;
 pub mod desired;
 pub mod levels;
 pub mod month;
+pub mod months;
 pub mod name;
 
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
-use bounds::Bound;
 use levels::Level;
-use month::Month;
 use name::{QualifiedName, Tables};
+
+pub use months::{MONTHS_MAX, Months, Needs};
 
 /// How many months ahead are kept ready unless the layout says otherwise.
 pub const MONTHS_AHEAD: u32 = 3;
-
-/// The most months that one command makes, counted from its first to its last.
-pub const MONTHS_MAX: i32 = 2400;
 
 /// The form of the stored layout that this version writes.
 const FORM: u32 = 1;
@@ -296,50 +294,6 @@ pub fn describe(levels: &[Level]) -> String {
 fn keep_for(role: Role, levels: &[Level]) -> Vec<Level> {
     let fits = |level: &&Level| role == Role::Events || **level != Level::Month;
     levels.iter().filter(fits).cloned().collect()
-}
-
-/// The months that month levels should have.
-///
-/// Every branch reaches from its own earliest month to the last one, so that gaps are filled; a
-/// branch that has none begins with the first month that is asked for, else the current one.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Months {
-    begin: Month,
-    all: Vec<Month>,
-}
-
-impl Months {
-    /// From the current month (or `from`, if that is earlier) to `ahead` months after the current
-    /// one. `earliest` is the earliest month that any branch has.
-    pub fn new(
-        current: Month,
-        ahead: u32,
-        from: Option<Month>,
-        earliest: Option<Month>,
-    ) -> Result<Self> {
-        let last = current.plus(i32::try_from(ahead).unwrap_or(i32::MAX));
-        let begin = from.map_or(current, |from| from.min(current));
-        let first = earliest.map_or(begin, |earliest| earliest.min(begin));
-        if last.since(first) >= MONTHS_MAX || i64::from(ahead) >= i64::from(MONTHS_MAX) {
-            return Err(Error::invalid(format!("{first} to {last} are too many months"))
-                .hint(format!("one command makes at most {MONTHS_MAX} months")));
-        }
-        Ok(Self { begin, all: first.through(last).collect() })
-    }
-
-    /// All of them, from the earliest that any branch may need.
-    #[must_use]
-    pub fn all(&self) -> &[Month] {
-        &self.all
-    }
-
-    /// Whether a branch whose earliest month is `earliest` should have the partition; always for
-    /// one that is not a month.
-    #[must_use]
-    pub fn include(&self, bound: &Bound, earliest: Option<Month>) -> bool {
-        let begin = earliest.map_or(self.begin, |earliest| earliest.min(self.begin));
-        bound.as_month().is_none_or(|month| month >= begin)
-    }
 }
 
 #[cfg(test)]

@@ -1,5 +1,8 @@
+use std::collections::BTreeSet;
+
 use super::desired::partitions;
 use super::levels::PartitionBy;
+use super::month::Month;
 use super::*;
 
 fn layout(by: PartitionBy, contexts: &[&str]) -> Layout {
@@ -8,7 +11,7 @@ fn layout(by: PartitionBy, contexts: &[&str]) -> Layout {
     Layout::new(Tables::default(), levels, contexts, MONTHS_AHEAD).expect("a layout")
 }
 
-fn months() -> Vec<Month> {
+fn months() -> BTreeSet<Month> {
     let first: Month = "2026-11".parse().expect("a month");
     first.through(first.plus(1)).collect()
 }
@@ -22,7 +25,7 @@ fn outline(by: PartitionBy, role: Role) -> Vec<String> {
         }
     }
     let mut outline = Vec::new();
-    lines(&partitions(&layout(by, &["Identity"]), role, &months()), 0, &mut outline);
+    lines(&partitions(&layout(by, &["Identity"]), role, &|_| months()), 0, &mut outline);
     outline
 }
 
@@ -99,27 +102,4 @@ fn differences_are_named() {
     let want = layout(PartitionBy::Hash, &["Identity"]);
     let lines = have.differences(&want);
     assert!(lines[0].starts_with("levels: the store has context, then month"), "{lines:?}");
-}
-
-#[test]
-fn months_reach_back_to_the_earliest_of_each_branch() {
-    let month = |text: &str| text.parse::<Month>().expect("a month");
-    let new = |ahead, from: Option<&str>, earliest: Option<&str>| {
-        Months::new(month("2026-11"), ahead, from.map(month), earliest.map(month))
-    };
-    let count = |months: Result<Months>| months.expect("months").all().len();
-    assert_eq!(count(new(1, None, None)), 2);
-    assert_eq!(count(new(1, Some("2026-09"), None)), 4);
-    assert_eq!(count(new(1, None, Some("2026-10"))), 3);
-    // A start in the future never leaves out the current month.
-    assert_eq!(count(new(1, Some("2027-05"), None)), 2);
-    assert!(new(3, Some("1900-01"), None).is_ok());
-    assert!(new(2400, None, None).is_err());
-    assert!(new(u32::MAX, None, None).is_err());
-
-    let months = new(1, None, Some("2026-08")).expect("months");
-    let october = Bound::month(month("2026-10"));
-    assert!(months.include(&october, Some(month("2026-08"))));
-    assert!(!months.include(&october, None), "a new branch needs no past");
-    assert!(months.include(&Bound::context("Identity"), None));
 }

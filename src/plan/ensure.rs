@@ -10,19 +10,19 @@ use crate::catalog::Catalog;
 use crate::catalog::relation::Relation;
 use crate::error::{Error, Result};
 use crate::layout::bounds::Bound;
-use crate::layout::desired::{self, DesiredPartition};
+use crate::layout::desired::DesiredPartition;
 use crate::layout::month::Month;
 use crate::layout::name::{self, QualifiedName};
 use crate::layout::{Layout, Months, Role};
 
 use super::step::{Action, NewPartition, Plan, Step};
-use super::{budget, obstacle};
+use super::wanted::{unfinished, unfinished_mark};
+use super::{budget, obstacle, wanted};
 
 /// Plans what is missing for these months. `catalog` must hold the tables of the layout.
 pub fn plan(layout: &Layout, catalog: &Catalog, months: &Months) -> Result<Plan> {
     let mut planner = Planner {
         catalog,
-        months,
         batch: budget::partitions_per_transaction(&catalog.server)?,
         names: taken_names(layout, catalog),
         units: Vec::new(),
@@ -43,7 +43,7 @@ pub fn plan(layout: &Layout, catalog: &Catalog, months: &Months) -> Result<Plan>
     );
     for role in Role::ALL {
         let Some(table) = catalog.table(role) else { continue };
-        let wanted = desired::partitions(layout, role, months.all());
+        let wanted = wanted::partitions(layout, catalog, role, months);
         let before = planner.new_leaves(role);
         planner.grow(role, &Parent::of(role, &table.root, true), &table.root, &wanted);
         let note = budget::refuse_too_many(catalog, role, planner.new_leaves(role) - before)?;
@@ -140,7 +140,6 @@ struct Unit {
 
 struct Planner<'a> {
     catalog: &'a Catalog,
-    months: &'a Months,
     batch: usize,
     names: BTreeSet<String>,
     units: Vec<Unit>,
@@ -164,14 +163,10 @@ impl Planner<'_> {
         existing: &Relation,
         wanted: &[DesiredPartition],
     ) {
-        let earliest = existing.earliest_month();
         // A map, because one parent may have thousands of partitions and want as many.
         let by_bound: HashMap<&Bound, &Relation> =
             existing.partitions.iter().filter_map(|p| Some((p.bound.as_ref()?, p))).collect();
         for partition in wanted {
-            if !self.months.include(&partition.bound, earliest) {
-                continue;
-            }
             match by_bound.get(&partition.bound) {
                 Some(same) => self.descend(role, same, partition),
                 None if self.is_taken(existing, partition) => {}
@@ -218,8 +213,7 @@ impl Planner<'_> {
     }
 
     fn add(&mut self, role: Role, parent: &Parent<'_>, wanted: &DesiredPartition) {
-        let mark = unfinished_mark(&parent.name, &wanted.bound);
-        if let Some(found) = self.catalog.unfinished.iter().find(|branch| branch.mark == mark) {
+        if let Some(found) = unfinished(self.catalog, &parent.name, &wanted.bound) {
             let branch = &found.branch;
             let problems = self.plan.problems.len();
             if let Some(reason) = obstacle::to_finishing(branch, parent.relation, wanted) {
@@ -238,9 +232,6 @@ impl Planner<'_> {
             self.plan.problems.push(format!("{} cannot be made: {reason}", wanted.bound));
             return;
         }
-        let mut wanted = wanted.clone();
-        wanted.partitions.retain(|leaf| self.months.include(&leaf.bound, None));
-        let wanted = &wanted;
         let Some(name) = self.choose_name(&parent.name, wanted) else { return };
         if wanted.level.is_none() {
             self.add_leaf(role, parent, name, wanted);
@@ -459,23 +450,9 @@ fn title(units: &[Unit]) -> String {
     }
 }
 
-/// The comment that a branch carries while it is being built.
-#[must_use]
-pub fn unfinished_mark(parent: &QualifiedName, bound: &Bound) -> String {
-    format!("{UNFINISHED_PREFIX}{bound} of {}", parent.name)
-}
-
-/// How the comment on a branch that is being built begins.
-pub const UNFINISHED_PREFIX: &str = "pupctl: unfinished partition ";
-
-/// The months that a store should have, seen from the server's clock: from the earliest that is
-/// there, or `from`, to `ahead` months after the current one.
+/// The months that a store should have, seen from the server's clock: from the current one, or
+/// `from`, to `ahead` months after the current one, and whatever lies between these and those
+/// that a branch has.
 pub fn months(catalog: &Catalog, ahead: u32, from: Option<Month>) -> Result<Months> {
-    Months::new(catalog.server.month(), ahead, from, earliest_month(catalog))
-}
-
-/// The earliest month that a table has a partition of, wherever in the tree.
-fn earliest_month(catalog: &Catalog) -> Option<Month> {
-    let root = &catalog.events.as_ref()?.root;
-    root.walk().filter_map(|relation| relation.bound.as_ref()).filter_map(Bound::as_month).min()
+    Months::new(catalog.server.month(), ahead, from)
 }

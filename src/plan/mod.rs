@@ -10,6 +10,7 @@ pub mod init;
 mod obstacle;
 pub mod step;
 pub mod tables;
+pub mod wanted;
 
 pub use step::{Action, Migration, MigrationSet, NewPartition, Plan, Step, Transaction};
 

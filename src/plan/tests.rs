@@ -7,13 +7,14 @@ use crate::catalog::handmade::{
     empty_store, layout, month, months, now, partition, root_of, server, whole_store, wrap,
 };
 use crate::catalog::{AppliedMigration, Catalog, Unfinished};
+use crate::layout::bounds::Bound;
 use crate::layout::desired;
 use crate::layout::levels::{Level, PartitionBy};
 use crate::layout::name::QualifiedName;
 use crate::layout::{Layout, Months, Role};
 
 /// All migrations of pupctl's own tables, as recorded.
-fn own_migrations() -> Vec<AppliedMigration> {
+pub(super) fn own_migrations() -> Vec<AppliedMigration> {
     let applied = |&(version, name): &(i64, &str)| AppliedMigration {
         version,
         name: name.to_owned(),
@@ -24,7 +25,7 @@ fn own_migrations() -> Vec<AppliedMigration> {
 }
 
 /// The steps, each with its actions in short.
-fn outline(plan: &Plan) -> String {
+pub(super) fn outline(plan: &Plan) -> String {
     let mut text = String::new();
     for step in &plan.steps {
         let _ = writeln!(text, "{}", step.title);
@@ -159,8 +160,26 @@ fn keys_are_made_where_the_parent_has_none() {
 #[test]
 fn no_transaction_makes_more_than_fifty_tables() {
     let layout = layout(PartitionBy::Month, &[]);
-    let since = Months::new(now(), 0, Some(month("2016-11")), None).expect("months");
+    let since = Months::new(now(), 0, Some(month("2016-11"))).expect("months");
     assert_eq!(batches(&ensure(&layout, &empty_store(&layout), &since)), [50, 50, 21]);
+}
+
+#[test]
+fn a_long_hole_before_the_present_is_not_filled_unless_it_is_asked_for() {
+    let layout = layout(PartitionBy::Month, &[]);
+    let filled = |earliest: &str, from: Option<&str>| {
+        let mut catalog = whole_store(&layout);
+        let months = &mut root_of(&mut catalog, Role::Events).partitions;
+        let mut other = months[0].clone();
+        other.bound = Some(Bound::month(month(earliest)));
+        months.push(other);
+        let months = ensure::months(&catalog, 1, from.map(month)).expect("months");
+        batches(&ensure(&layout, &catalog, &months)).iter().sum::<usize>()
+    };
+    assert_eq!(filled("2025-10", None), 12);
+    assert_eq!(filled("2025-09", None), 0);
+    assert_eq!(filled("2025-09", Some("2025-09")), 13);
+    assert_eq!(filled("2025-08", Some("2025-10")), 13 + 1);
 }
 
 #[test]
@@ -232,7 +251,7 @@ fn interrupted() -> (Layout, Catalog) {
     let root = root_of(&mut catalog, Role::Events);
     let branch = root.partitions.remove(0);
     let bound = branch.bound.clone().expect("a partition");
-    let mark = ensure::unfinished_mark(&root.name, &bound);
+    let mark = wanted::unfinished_mark(&root.name, &bound);
     catalog.unfinished.push(Unfinished {
         mark,
         branch: crate::catalog::relation::Relation { bound: None, ..branch },
@@ -336,7 +355,7 @@ fn what_lies_across_the_grid_is_a_problem_and_what_covers_is_none() {
     let parent = QualifiedName::new("public", "events");
     let range = |from: &str, to: &str| {
         let edge = |text: &str| crate::layout::bounds::Edge::At(text.parse().expect("an instant"));
-        crate::layout::bounds::Bound::Range { from: edge(from), to: edge(to) }
+        Bound::Range { from: edge(from), to: edge(to) }
     };
     let mut add = |name: &str, bound| {
         let wanted = desired::DesiredPartition {
@@ -379,7 +398,7 @@ fn a_branch_that_is_divided_otherwise_is_a_problem() {
 fn more_leaves_than_the_lock_table_holds_are_refused_with_the_setting() {
     let layout = layout(PartitionBy::Month, &[]);
     let mut catalog = empty_store(&layout);
-    let since = Months::new(now(), 0, Some(month("1916-12")), None).expect("months");
+    let since = Months::new(now(), 0, Some(month("1916-12"))).expect("months");
     let error = ensure::plan(&layout, &catalog, &since).expect_err("6602 of 6400 locks");
     let message = "1320 leaves of the events table would need 6602 locks";
     assert!(error.message().starts_with(message), "{error}");

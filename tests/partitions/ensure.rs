@@ -40,6 +40,37 @@ fn months_ahead_and_months_of_the_past() {
 }
 
 #[test]
+fn history_is_left_apart_until_it_is_asked_for() {
+    let db = by_month();
+    let history = "CREATE TABLE events_2005_04 (LIKE events INCLUDING ALL,
+            PRIMARY KEY (bounded_context, aggregate_type, aggregate_id, aggregate_version),
+            UNIQUE (event_id), UNIQUE (global_position));
+        ALTER TABLE events ATTACH PARTITION events_2005_04
+            FOR VALUES FROM ('2005-04-01 00:00:00+00') TO ('2005-05-01 00:00:00+00')";
+    db.execute(history);
+    assert!(ensure(&db, &[]).success().stderr.contains("Nothing to do"));
+    assert_eq!(findings(&db), Vec::<String>::new());
+    assert_eq!(months(&db), 2);
+
+    // Twelve months between two are a gap, thirteen are not.
+    let (near, far) = (db.month(-13), db.month(-14));
+    ensure(&db, &["--from", &far]).success();
+    let between: Vec<_> =
+        (-13..0).map(|ahead| format!("DROP TABLE events_{}", suffix(&db, ahead))).collect();
+    db.execute(&between.join(";"));
+    assert!(ensure(&db, &[]).success().stderr.contains("Nothing to do"));
+    assert_eq!(findings(&db), Vec::<String>::new());
+    ensure(&db, &["--from", &near]).success();
+    assert_eq!(months(&db), 2 + 14);
+    let months_between = &between[1..];
+    db.execute(&months_between.join(";"));
+    assert_eq!(findings(&db), vec!["gap public.events"; 12]);
+    ensure(&db, &[]).success();
+    assert_eq!(months(&db), 2 + 14);
+    assert_eq!(findings(&db), Vec::<String>::new());
+}
+
+#[test]
 fn a_dropped_month_is_made_again() {
     let db = by_month();
     let from = db.month(-3);

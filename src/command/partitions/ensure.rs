@@ -16,9 +16,11 @@ use crate::plan::{self, Plan};
 /// Make the partitions that the layout names and the database lacks
 ///
 /// From the earliest month that is there to so many months after the current one, gaps included;
-/// contexts and hash partitions too. Readers and writers go on meanwhile: a partition is made
-/// beside its parent, then attached under SHARE UPDATE EXCLUSIVE. Run it from cron as often as
-/// you like.
+/// contexts and hash partitions too. Months before a hole of more than 12 are history, imported
+/// or restored: the hole stays, unless --from asks for it.
+///
+/// Readers and writers go on meanwhile: a partition is made beside its parent, then attached under
+/// SHARE UPDATE EXCLUSIVE. Run it from cron as often as you like.
 ///
 /// Examples:
 ///   pupctl partitions ensure --months 3
@@ -30,7 +32,8 @@ pub struct EnsureArgs {
     #[arg(long, value_name = "COUNT", allow_negative_numbers = true, value_parser = months())]
     months: Option<u32>,
 
-    /// The first month, for events of the past
+    /// The first month, for events of the past. Without it, what lies before a hole of more than
+    /// 12 months is history, and the hole stays
     #[arg(long, value_name = "YYYY-MM", value_parser = value::<Month>)]
     from: Option<Month>,
 
