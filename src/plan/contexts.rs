@@ -32,7 +32,7 @@ pub fn add(layout: &Layout, catalog: &Catalog, new: &[Context], months: &Months)
     plan.steps.extend(partitions.steps);
     plan.problems = partitions.problems;
     plan.notes = partitions.notes;
-    if !wanted.has_context_level() {
+    if !wanted.has_context_level() && !new.is_empty() {
         plan.notes.push(format!(
             "the layout {} has no context level: contexts are kept for later, and no partition \
              is needed for them",
