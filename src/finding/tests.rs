@@ -1,7 +1,7 @@
 use super::*;
-use crate::catalog::Unfinished;
 use crate::catalog::handmade::{empty_store, layout, month, root_of, whole_store, wrap};
 use crate::catalog::index::Index;
+use crate::catalog::{Column, Unfinished};
 use crate::layout::Role;
 use crate::layout::bounds::{Bound, Edge};
 use crate::layout::levels::PartitionBy;
@@ -39,13 +39,27 @@ fn a_sound_store_has_no_findings() {
 fn missing_tables_and_other_columns() {
     let (layout, mut catalog) = by_month();
     catalog.checkpoints = None;
-    catalog.heads.as_mut().expect("heads").columns[4].data_type = "date".to_owned();
+    let columns = &mut catalog.heads.as_mut().expect("heads").columns;
+    columns[4].data_type = "date".to_owned();
+    let other = |name: &str, not_null, default: Option<&str>| Column {
+        name: name.to_owned(),
+        data_type: "text".to_owned(),
+        not_null,
+        default: default.map(str::to_owned),
+    };
+    columns.push(other("optional", false, None));
+    columns.push(other("filled", true, Some("'x'")));
+    columns.push(other("demanding", true, None));
     insta::assert_snapshot!(found(&layout, &catalog), @"
     error missing_table public.projection_checkpoints
       the table public.projection_checkpoints is missing
       pupctl schema init
     error table_differs public.aggregate_heads
       column updated_at is date, must be timestamp with time zone
+      nothing
+    error table_differs public.aggregate_heads
+      column demanding is not one of the store's and must be filled, which its writers
+        do not
       nothing
     ");
 }

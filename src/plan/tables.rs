@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-use crate::catalog::{Catalog, Table};
+use crate::catalog::{Catalog, Column, Table};
 use crate::error::{Error, Result};
 use crate::layout::levels::Level;
 use crate::layout::name::QualifiedName;
@@ -135,11 +135,15 @@ fn columns(table: &Table, expected: &[Expected]) -> Vec<String> {
             lines.push(format!("column {name} has no default"));
         }
     }
-    for column in have {
-        if !expected.iter().any(|(name, ..)| *name == column.name) {
-            lines.push(format!("column {} is not one of the store's", column.name));
-        }
-    }
+    // Writers know the store's columns alone; others they leave to NULL or the default.
+    let is_other = |column: &&Column| !expected.iter().any(|(name, ..)| *name == column.name);
+    let in_the_way = |column: &&Column| column.not_null && column.default.is_none();
+    lines.extend(have.iter().filter(is_other).filter(in_the_way).map(|column| {
+        format!(
+            "column {} is not one of the store's and must be filled, which its writers do not",
+            column.name
+        )
+    }));
     lines
 }
 

@@ -127,9 +127,11 @@ fn a_detach_that_was_interrupted() {
 }
 
 #[test]
-fn a_missing_table_and_a_column_that_is_not_one_of_the_stores() {
+fn a_missing_table_and_a_column_that_writers_do_not_fill() {
     let db = by_month();
-    db.execute("ALTER TABLE events ADD COLUMN tenant text; DROP TABLE projection_checkpoints");
+    db.execute(
+        "ALTER TABLE events ADD COLUMN tenant text NOT NULL; DROP TABLE projection_checkpoints",
+    );
     assert_eq!(
         findings(&db),
         ["missing_table public.projection_checkpoints", "table_differs public.events"]

@@ -1,7 +1,7 @@
 //! New partitions take over what PostgreSQL does not copy: owner, grants, replica identity.
 
-use crate::support::TestDatabase;
-use crate::{by_month, ensure};
+use crate::support::{Append, TestDatabase};
+use crate::{by_month, ensure, findings};
 
 /// Two roles of this test alone, dropped at its end.
 struct Roles<'a> {
@@ -98,6 +98,40 @@ fn branches_and_their_leaves_take_them_over_too() {
         assert_eq!(traits(&db, table).len(), 1, "{:?}", traits(&db, table));
     }
     assert!(traits(&db, "events")[0].contains(" | n | "), "{:?}", traits(&db, "events"));
+}
+
+#[test]
+fn columns_beside_those_of_the_store_are_taken_over() {
+    let db = TestDatabase::new();
+    let init = ["schema", "init", "--partition-by", "context,month", "--months", "0"];
+    db.pupctl(init.iter().chain(&["--contexts", "Identity"])).success();
+    db.execute(
+        "ALTER TABLE events ADD COLUMN tenant_id text, ADD COLUMN region text NOT NULL DEFAULT 'eu';
+         ALTER TABLE projection_checkpoints ADD COLUMN note text",
+    );
+    db.pupctl(["contexts", "add", "Billing"]).success();
+    ensure(&db, &["--months", "1"]).success();
+    db.pupctl(["schema", "init"]).success();
+    assert_eq!(findings(&db), Vec::<String>::new());
+    let leaves = db.leaves("public.events");
+    assert_eq!(leaves.len(), 4, "{leaves:?}");
+    let columns = "SELECT count(*) FROM pg_catalog.pg_attribute JOIN pg_catalog.pg_class
+            ON pg_class.oid = attrelid
+        WHERE relname ~ '^events' AND relkind = 'r' AND attname IN ('tenant_id', 'region')";
+    assert_eq!(db.one::<i64>(columns), 4 * 2);
+    // Whoever does not know them writes on.
+    let created_at = format!("{}-10T00:00:00Z", db.month(1));
+    let event =
+        Append { context: "Billing", id: "1", head: None, events: 1, created_at: &created_at };
+    event.run(&mut db.client()).expect("an event");
+    assert_eq!(db.one::<String>("SELECT region FROM events WHERE tenant_id IS NULL"), "eu");
+
+    // A column that must be filled is in the way: new partitions would refuse events too.
+    db.execute("ALTER TABLE events ALTER COLUMN region DROP DEFAULT");
+    let refused = ensure(&db, &["--months", "2"]).failure(1);
+    let message = "public.events: column region is not one of the store's and must be filled, \
+        which its writers do not";
+    assert!(refused.stderr.contains(message), "{refused}");
 }
 
 #[test]

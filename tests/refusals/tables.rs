@@ -89,7 +89,7 @@ fn tables_of_other_programs_are_compared_line_by_line() {
       public.events: column causation_id is missing
       public.events: column metadata is missing
       public.events: column created_at is missing
-      public.events: column id is not one of the store's
+      public.events: column id is not one of the store's and must be filled, which its writers do not
       public.events: no primary key on (bounded_context, aggregate_type, aggregate_id, aggregate_version)
       public.events: no unique key on (event_id)
       public.events: no unique key on (global_position)
