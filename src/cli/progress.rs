@@ -6,6 +6,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::db::blockers::Blocker;
 use crate::db::execute::Progress;
+use crate::event::import::{self, Phase};
 use crate::render::RenderedStep;
 
 use super::output::Output;
@@ -33,6 +34,65 @@ impl<'a> Bar<'a> {
         }
         bar.enable_steady_tick(Duration::from_millis(200));
         Self { output, drawn: bar, told: false }
+    }
+}
+
+/// Tells how a file of events is read.
+#[derive(Debug)]
+pub struct FileBar {
+    drawn: ProgressBar,
+    bytes: u64,
+    reads: bool,
+}
+
+impl FileBar {
+    /// A bar over a file of so many bytes.
+    #[must_use]
+    pub fn new(output: &Output, bytes: u64) -> Self {
+        let drawn =
+            if output.shows_progress() { ProgressBar::new(bytes) } else { ProgressBar::hidden() };
+        drawn.enable_steady_tick(Duration::from_millis(200));
+        Self { drawn, bytes, reads: false }
+    }
+
+    fn style(&self, template: &str) {
+        if let Ok(style) = ProgressStyle::with_template(template) {
+            self.drawn.set_style(style);
+        }
+    }
+}
+
+impl import::Progress for FileBar {
+    fn phase(&mut self, phase: Phase) {
+        self.reads = phase != Phase::Comparing;
+        let words = match phase {
+            Phase::Reading => "Checking".to_owned(),
+            Phase::Comparing => "Comparing the events with each other and the store".to_owned(),
+            Phase::Loading { part: 1, parts: 1 } => "Loading".to_owned(),
+            Phase::Loading { part, parts } => format!("Loading, part {part} of {parts}"),
+        };
+        tracing::info!("{words}");
+        self.drawn.set_prefix(words);
+        self.style(if self.reads {
+            "{prefix} {bar:24} {percent}% {binary_bytes_per_sec}, {eta} left, {msg}"
+        } else {
+            "{prefix} {spinner} [{elapsed_precise}]"
+        });
+        if matches!(phase, Phase::Reading | Phase::Loading { part: 1, .. }) {
+            self.drawn.set_position(0);
+            self.drawn.reset_eta();
+        }
+    }
+
+    fn read(&mut self, bytes: u64, lines: u64) {
+        self.drawn.set_position(bytes.min(self.bytes));
+        self.drawn.set_message(format!("{lines} events"));
+    }
+}
+
+impl Drop for FileBar {
+    fn drop(&mut self) {
+        self.drawn.finish_and_clear();
     }
 }
 

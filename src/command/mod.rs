@@ -5,6 +5,7 @@ pub mod context;
 pub mod contexts;
 pub mod demo;
 pub mod embedded;
+pub mod events;
 pub mod partitions;
 pub mod schema;
 pub mod write;
@@ -52,6 +53,9 @@ pub enum Command {
     /// Make, list and check partitions
     #[command(subcommand)]
     Partitions(partitions::PartitionsCommand),
+    /// Bring events in from files
+    #[command(subcommand)]
+    Events(events::EventsCommand),
     /// Run a private PostgreSQL server in the folder .pupctl
     #[command(subcommand)]
     Embedded(embedded::EmbeddedCommand),
@@ -67,6 +71,7 @@ impl Command {
             Self::Schema(command) => command.name(),
             Self::Contexts(command) => command.name(),
             Self::Partitions(command) => command.name(),
+            Self::Events(command) => command.name(),
             Self::Embedded(command) => command.name(),
             Self::Demo(_) => "demo",
         }
@@ -86,6 +91,7 @@ pub fn run(cli: Cli, output: &Output, interrupt: &Interrupt) -> anyhow::Result<E
         Command::Schema(command) => schema::run(command, &context),
         Command::Contexts(command) => contexts::run(command, &context),
         Command::Partitions(command) => partitions::run(command, &context),
+        Command::Events(command) => events::run(command, &context),
         Command::Embedded(command) => embedded::run(command, &context),
         Command::Demo(args) => demo::run(args, &context),
     }

@@ -80,14 +80,7 @@ pub fn write(
         let changes = changes(&plan, Some(Script::of(&plan)));
         return Ok((catalog, changes));
     }
-    // Before the lock, which a standby could not give.
-    let server = crate::db::inspect::server(&mut store.client)?;
-    if server.read_only {
-        return Err(read_only(server.standby).into());
-    }
-    let Store { client, schema } = store;
-    let mut locked = context.lock(Store { client, schema: schema.clone() })?;
-    let catalog = context.inspect(locked.client(), &schema, Depth::default())?;
+    let (mut locked, catalog) = lock(context, store)?;
     let plan = plan(&catalog)?;
     if plan.is_empty() {
         if !catalog.own_migrations.is_empty() {
@@ -102,6 +95,19 @@ pub fn write(
     }
     locked.release()?;
     Ok((catalog, changes(&plan, None)))
+}
+
+/// Takes the lock of the store and reads the catalog under it.
+pub(super) fn lock(context: &Context, mut store: Store) -> Result<(Locked, Catalog)> {
+    // Before the lock, which a standby could not give.
+    let server = crate::db::inspect::server(&mut store.client)?;
+    if server.read_only {
+        return Err(read_only(server.standby));
+    }
+    let schema = store.schema.clone();
+    let mut locked = context.lock(store)?;
+    let catalog = context.inspect(locked.client(), &schema, Depth::default())?;
+    Ok((locked, catalog))
 }
 
 fn execute(context: &Context, locked: &mut Locked, plan: &Plan) -> Result<()> {
@@ -124,7 +130,7 @@ fn read_only(standby: bool) -> Error {
 }
 
 /// What the role lacks, told before the first statement instead of by it.
-fn refuse_without_rights(catalog: &Catalog) -> Result<()> {
+pub(super) fn refuse_without_rights(catalog: &Catalog) -> Result<()> {
     let role = &catalog.server.role;
     let schema = &catalog.schema_name;
     if !catalog.schema.may_create {
@@ -151,7 +157,8 @@ fn refuse_without_rights(catalog: &Catalog) -> Result<()> {
     Ok(())
 }
 
-fn changes(plan: &Plan, script: Option<Script>) -> Changes {
+/// What a plan changes; with a script, only what it would.
+pub(super) fn changes(plan: &Plan, script: Option<Script>) -> Changes {
     Changes {
         dry_run: script.is_some(),
         changed: !plan.is_empty(),

@@ -98,14 +98,10 @@ impl Needs {
         Self::default()
     }
 
-    /// An event of this context and month.
-    pub fn insert(&mut self, context: &str, month: Month) {
-        // Not `entry`: events are many, contexts are few, and a name is copied once.
-        if let Some(months) = self.contexts.get_mut(context) {
-            months.insert(month);
-        } else {
-            self.contexts.insert(context.to_owned(), BTreeSet::from([month]));
-        }
+    /// An event of this context and month; no month when it lies outside of those that can be
+    /// partitions.
+    pub fn insert(&mut self, context: &str, month: Option<Month>) {
+        self.contexts.entry(context.to_owned()).or_default().extend(month);
     }
 
     /// The contexts.
@@ -181,7 +177,7 @@ mod tests {
     fn needs_are_met_without_holes_and_apart_from_the_present() {
         let mut needs = Needs::new();
         for (context, text) in [("A", "2005-04"), ("A", "2005-07"), ("B", "2026-01")] {
-            needs.insert(context, month(text));
+            needs.insert(context, Some(month(text)));
         }
         let needing = months(0, None).and_then(|months| months.needing(&needs)).expect("months");
         let a = wanted(&needing, Some("A"), &[]);
@@ -193,7 +189,7 @@ mod tests {
         let there = ["2024-12"];
         assert_eq!(wanted(&needing, Some("B"), &there), "2024-12..2026-11");
         // What is to come may be needed too.
-        needs.insert("C", month("2027-02"));
+        needs.insert("C", Some(month("2027-02")));
         let needing = needing.needing(&needs).expect("months");
         assert_eq!(wanted(&needing, Some("C"), &[]), "2026-11..2026-11 2027-02..2027-02");
     }
@@ -204,10 +200,10 @@ mod tests {
         assert!(months(2400, None).is_err());
         assert!(months(u32::MAX, None).is_err());
         let mut needs = Needs::new();
-        needs.insert("A", month("1900-01"));
+        needs.insert("A", Some(month("1900-01")));
         let plain = months(0, None).expect("months");
         assert!(plain.clone().needing(&needs).is_ok());
-        needs.insert("B", month("2999-12"));
+        needs.insert("B", Some(month("2999-12")));
         let error = plain.needing(&needs).expect_err("eleven centuries");
         assert_eq!(error.message(), "1900-01 to 2999-12 are too many months");
     }

@@ -1,14 +1,18 @@
 //! `pupctl_operations`: one row for every run that wrote something.
 
 use chrono::{DateTime, Utc};
-use postgres::Client;
+use postgres::{Client, GenericClient};
 use serde::Serialize;
+use serde_json::Value;
 
 use crate::db::Locked;
 use crate::error::{Error, Kind, Result};
 use crate::failpoint::reach;
 use crate::render::environment::{render, values};
 use crate::render::script::operations_table;
+
+/// How many operations that did not come to their end are remembered.
+const UNFINISHED_MAX: i64 = 20;
 
 /// A run, as the journal has it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -57,17 +61,54 @@ pub(super) fn start(locked: &mut Locked, command: &str) -> Result<i64> {
 }
 
 /// Ends a row with the outcome of the run.
-pub(super) fn end(locked: &mut Locked, id: i64, outcome: &Result<()>) -> Result<()> {
+pub(super) fn end(locked: &mut Locked, id: i64, failure: Option<&Error>) -> Result<()> {
     reach("operation::before_end");
     let table = operations_table(locked.schema());
-    let (word, detail) = match outcome {
-        Ok(()) => ("done", None),
-        Err(error) if error.kind() == Kind::Interrupted => ("interrupted", None),
-        Err(error) => ("failed", Some(error.message().to_owned())),
+    let (word, detail) = match failure {
+        None => ("done", None),
+        Some(error) if error.kind() == Kind::Interrupted => ("interrupted", None),
+        Some(error) => ("failed", Some(error.message().to_owned())),
     };
     locked
         .client()
         .execute(&render("operation/end", &values! { table }), &[&id, &word, &detail])
+        .map_err(|error| Error::database("writing the journal", error))?;
+    Ok(())
+}
+
+/// Notes how far an operation is. In the transaction that got it there, so that both are true or
+/// neither.
+pub(crate) fn note(
+    client: &mut impl GenericClient,
+    schema: &str,
+    id: i64,
+    state: &Value,
+) -> Result<()> {
+    let table = operations_table(schema);
+    client
+        .execute(&render("operation/note", &values! { table }), &[&id, state])
+        .map_err(|error| Error::database("writing the journal", error))?;
+    Ok(())
+}
+
+/// Where operations of this command stopped that did not come to their end, newest first.
+pub(crate) fn unfinished(
+    client: &mut impl GenericClient,
+    schema: &str,
+    command: &str,
+) -> Result<Vec<(i64, Value)>> {
+    let table = operations_table(schema);
+    let rows = client
+        .query(&render("operation/unfinished", &values! { table }), &[&command, &UNFINISHED_MAX])
+        .map_err(|error| Error::database("reading the journal", error))?;
+    Ok(rows.iter().map(|row| (row.get("id"), row.get("state"))).collect())
+}
+
+/// Forgets where operations stopped, because another one went on and came to the end.
+pub(crate) fn forget(client: &mut impl GenericClient, schema: &str, ids: &[i64]) -> Result<()> {
+    let table = operations_table(schema);
+    client
+        .execute(&render("operation/forget", &values! { table }), &[&ids])
         .map_err(|error| Error::database("writing the journal", error))?;
     Ok(())
 }

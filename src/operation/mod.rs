@@ -19,6 +19,20 @@ pub fn run(
     interrupt: &Interrupt,
     progress: &mut dyn Progress,
 ) -> Result<()> {
+    run_with(locked, command, script, limits, interrupt, progress, |_, _| Ok(()))
+}
+
+/// The same for a run that has more to do than DDL: `work` follows the script, in the same row
+/// of the journal, whose number it gets.
+pub fn run_with<T>(
+    locked: &mut Locked,
+    command: &str,
+    script: &Script,
+    limits: LockLimits,
+    interrupt: &Interrupt,
+    progress: &mut dyn Progress,
+    work: impl FnOnce(&mut Locked, i64) -> Result<T>,
+) -> Result<T> {
     // The journal is one of pupctl's own tables, so the steps that make them come first.
     let own_history = history_table(locked.schema(), MigrationSet::Own);
     let makes_own_tables = |step: &crate::render::RenderedStep| {
@@ -30,15 +44,17 @@ pub fn run(
     execute::execute(locked, bootstrap, limits, interrupt, progress)?;
 
     let operation = journal::start(locked, command)?;
-    let outcome = execute::execute(locked, steps, limits, interrupt, progress);
+    let outcome = execute::execute(locked, steps, limits, interrupt, progress)
+        .and_then(|()| work(locked, operation));
     let gone = outcome.as_ref().is_err_and(|error| error.kind() == Kind::Connection);
     if gone || locked.client().is_closed() {
         // Nobody is left to write to; the next run marks the row.
         return outcome;
     }
-    match journal::end(locked, operation, &outcome) {
+    let failure = outcome.as_ref().err();
+    match journal::end(locked, operation, failure) {
         // The signal came late, and cancelled this statement instead of the one it was meant for.
-        Err(error) if is_cancelled(&error) => journal::end(locked, operation, &outcome)?,
+        Err(error) if is_cancelled(&error) => journal::end(locked, operation, failure)?,
         ended => ended?,
     }
     outcome

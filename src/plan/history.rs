@@ -14,13 +14,24 @@ pub use crate::layout::Needs;
 /// Plans the contexts that the store does not know, and for every branch all months from the first
 /// to the last that it needs; beside that what `ensure` makes. A layout without a context level
 /// does not ask for contexts, one without months not for months.
-pub fn plan(layout: &Layout, catalog: &Catalog, needs: &Needs) -> Result<Plan> {
+///
+/// A context of `configured` gets the levels that it has there, others those of the layout.
+pub fn plan(
+    layout: &Layout,
+    catalog: &Catalog,
+    needs: &Needs,
+    configured: &[Context],
+) -> Result<Plan> {
     let mut months = ensure::months(catalog, layout.months_ahead, None)?;
     if layout.has_month_level() {
         months = months.needing(needs)?;
     }
     let is_new = |name: &&str| layout.has_context_level() && layout.context(name).is_none();
-    let new: Vec<_> = needs.contexts().filter(is_new).map(Context::new).collect();
+    let context = |name: &str| {
+        let known = configured.iter().find(|context| context.name == name);
+        known.cloned().unwrap_or_else(|| Context::new(name))
+    };
+    let new: Vec<_> = needs.contexts().filter(is_new).map(context).collect();
     contexts::add(layout, catalog, &new, &months)
 }
 

@@ -40,6 +40,12 @@ macro_rules! templates {
 
 /// Every template; `tests/tidy.rs` compares the list with the folder.
 const TEMPLATES: &[(&str, &str)] = templates![
+    "event/copy",
+    "event/existing",
+    "event/lock_heads",
+    "event/move_heads",
+    "event/moves",
+    "event/stage",
     "layout/select",
     "layout/store",
     "migration/history",
@@ -51,9 +57,12 @@ const TEMPLATES: &[(&str, &str)] = templates![
     "migration/store/V2__events",
     "migration/store/V3__indexes",
     "operation/end",
+    "operation/forget",
     "operation/interrupted",
     "operation/list",
+    "operation/note",
     "operation/start",
+    "operation/unfinished",
     "partition/attach",
     "partition/create",
     "partition/create_brin",

@@ -16,7 +16,7 @@ use crate::plan::{Action, NewPartition};
 fn needs(events: &[(&str, &str)]) -> Needs {
     let mut needs = Needs::new();
     for (context, text) in events {
-        needs.insert(context, month(text));
+        needs.insert(context, Some(month(text)));
     }
     needs
 }
@@ -31,13 +31,13 @@ fn store(by: PartitionBy, contexts: &[&str]) -> (Layout, Catalog) {
 /// The plan; when it is executed, nothing is left to do or to complain of.
 #[track_caller]
 fn planned(layout: &Layout, catalog: &Catalog, needs: &Needs) -> Plan {
-    let planned = plan(layout, catalog, needs).expect("a plan");
+    let planned = plan(layout, catalog, needs, &[]).expect("a plan");
     let after = executed(catalog, &planned);
     let layout = after.layout.clone().expect("a layout");
     let ensured = ensure::plan(&layout, &after, &months(layout.months_ahead)).expect("a plan");
     assert!(ensured.is_empty(), "{}", outline(&ensured));
     assert_eq!(finding::check(&layout, &after).expect("findings"), []);
-    let again = plan(&layout, &after, needs).expect("a plan");
+    let again = plan(&layout, &after, needs, &[]).expect("a plan");
     assert!(again.is_empty(), "{}", outline(&again));
     planned
 }
@@ -236,12 +236,12 @@ fn what_is_there_is_not_made_again() {
 fn stores_that_are_not_as_they_should_be_are_refused() {
     let (layout, mut catalog) = store(PartitionBy::Month, &[]);
     let many = needs(&[("A", "1900-01"), ("A", "2019-11")]);
-    let error = plan(&layout, &catalog, &many).expect_err("1442 leaves");
+    let error = plan(&layout, &catalog, &many, &[]).expect_err("1442 leaves");
     assert!(error.message().ends_with("the server's lock table holds 6400"), "{error}");
     catalog.events.as_mut().expect("events").columns.pop();
-    let error = plan(&layout, &catalog, &Needs::new()).expect_err("a column less");
+    let error = plan(&layout, &catalog, &Needs::new(), &[]).expect_err("a column less");
     assert_eq!(error.detail_lines(), ["public.events: column created_at is missing"]);
     let by_context = crate::catalog::handmade::layout(PartitionBy::Context, &[]);
     let nameless = needs(&[("", "2005-04")]);
-    assert!(plan(&by_context, &empty_store(&by_context), &nameless).is_err());
+    assert!(plan(&by_context, &empty_store(&by_context), &nameless, &[]).is_err());
 }

@@ -1,0 +1,2 @@
+ANALYZE pg_temp.pupctl_import_events;
+ANALYZE pg_temp.pupctl_import_runs

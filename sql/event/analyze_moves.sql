@@ -1,0 +1,2 @@
+ANALYZE pg_temp.pupctl_import_moves;
+ANALYZE pg_temp.pupctl_import_existing

@@ -1,0 +1,1 @@
+CREATE INDEX ON pg_temp.pupctl_import_events (place)

@@ -1,0 +1,1 @@
+SELECT line FROM pg_temp.pupctl_import_existing ORDER BY line

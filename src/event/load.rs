@@ -1,0 +1,267 @@
+//! The second way through a file: its events go into the store, each part of the file in one
+//! transaction with the heads of its aggregates and the note in the journal.
+
+use std::io::Write as _;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::time::Duration;
+
+use postgres::Transaction;
+use serde_json::json;
+
+use crate::db::{Interrupt, Locked};
+use crate::error::{Error, Kind, Result};
+use crate::failpoint::reach;
+use crate::layout::Role;
+use crate::layout::name::QualifiedName;
+use crate::operation::journal;
+use crate::render::environment::{render, values};
+
+use super::encode::Rows;
+use super::import::{CHUNKS_WAITING, Checked, Loaded, Phase, Progress, Store, receive, worker};
+use super::line;
+use super::model::COLUMNS;
+use super::skipped::Skipped;
+use super::source::{Lines, Source};
+use super::staging::broken;
+use super::survey::{Batch, LINES_PER_LOOK, send};
+
+/// How many bytes of rows are sent at once.
+const CHUNK_BYTES: usize = 256 * 1024;
+
+/// What the reader has for the transaction that runs.
+enum Message {
+    /// Rows, a part of a copy.
+    Rows(Vec<u8>),
+    /// The end of the copy, and how many rows it has.
+    End(Vec<u8>, u64),
+}
+
+/// What loading needs to know.
+pub struct Load<'a> {
+    /// The store.
+    pub store: Store<'a>,
+    /// The file.
+    pub source: &'a Source,
+    /// What its first reading found.
+    pub checked: &'a Checked,
+    /// How long to wait for locks on tables.
+    pub lock_timeout: Duration,
+    /// The longest line, in bytes.
+    pub line_bytes_max: usize,
+    /// Raised when the user wants it to end.
+    pub interrupt: &'a Interrupt,
+}
+
+impl Load<'_> {
+    /// Loads all parts. `operation` is the row of the journal.
+    pub fn run(
+        &self,
+        locked: &mut Locked,
+        operation: i64,
+        progress: &mut dyn Progress,
+    ) -> Result<Loaded> {
+        let bytes = Arc::new(AtomicU64::new(0));
+        let read = AtomicU64::new(0);
+        let lines = self.source.lines(self.line_bytes_max, Arc::clone(&bytes))?;
+        let (sender, receiver) = sync_channel(CHUNKS_WAITING);
+        let reader = Reader {
+            batches: &self.checked.batches,
+            skipped: &self.checked.skipped,
+            sender,
+            interrupt: self.interrupt,
+            read: &read,
+        };
+        let mut tell = |progress: &mut dyn Progress| {
+            progress.read(bytes.load(Ordering::Relaxed), read.load(Ordering::Relaxed));
+        };
+        std::thread::scope(|scope| {
+            let reading = scope.spawn(move || reader.run(lines));
+            let loaded = self.batches(locked, operation, receiver, progress, &mut tell);
+            let read = worker(reading);
+            // Without the reader's end the last transaction was not committed.
+            match loaded {
+                Err(error) if error.kind() == Kind::Interrupted => Err(error),
+                loaded => read.and(loaded),
+            }
+        })
+    }
+
+    #[expect(clippy::needless_pass_by_value, reason = "its end tells the reader to stop")]
+    fn batches(
+        &self,
+        locked: &mut Locked,
+        operation: i64,
+        receiver: Receiver<Message>,
+        progress: &mut dyn Progress,
+        tell: &mut dyn FnMut(&mut dyn Progress),
+    ) -> Result<Loaded> {
+        let mut loaded = Loaded::default();
+        let parts = self.checked.batches.len();
+        let mut after = 0;
+        for (number, batch) in self.checked.batches.iter().enumerate() {
+            progress.phase(Phase::Loading { part: number + 1, parts });
+            let schema = locked.schema().to_owned();
+            let mut transaction = locked
+                .client()
+                .transaction()
+                .map_err(|error| Error::database("beginning to load events", error))?;
+            let mut next = || {
+                let message = receive(&receiver, || tell(progress));
+                message.ok_or_else(|| Error::new(Kind::System, "the file was not read to its end"))
+            };
+            loaded.events += self.copy(&mut transaction, after, &mut next)?;
+            reach("import::copied");
+            loaded.heads += self.move_heads(&mut transaction, number)?;
+            let state = json!({
+                "source": self.source.name(), "lines": batch.last_line, "digest": batch.digest,
+            });
+            journal::note(&mut transaction, &schema, operation, &state)?;
+            if number + 1 == parts {
+                let done: Vec<i64> =
+                    self.checked.prefixes.iter().map(|prefix| prefix.operation).collect();
+                journal::forget(&mut transaction, &schema, &done)?;
+            }
+            self.interrupt.check()?;
+            reach("import::before_commit");
+            transaction.commit().map_err(|error| Error::database("committing events", error))?;
+            reach("import::after_commit");
+            after = batch.last_line;
+        }
+        Ok(loaded)
+    }
+
+    /// Copies the events of a part, the lines behind `after`.
+    fn copy(
+        &self,
+        transaction: &mut Transaction<'_>,
+        after: u64,
+        next: &mut dyn FnMut() -> Result<Message>,
+    ) -> Result<u64> {
+        let fail = |error| Error::database("preparing to load events", error);
+        let timeout = format!("{}ms", self.lock_timeout.as_millis().max(1));
+        transaction
+            .execute(include_str!("../../sql/event/lock_timeout.sql"), &[&timeout])
+            .map_err(fail)?;
+        // Heads before events, as everything that locks both.
+        let heads = self.store.table(Role::Heads);
+        transaction
+            .batch_execute(&render("event/lock_heads", &values! { heads }))
+            .map_err(|error| self.explain(Error::database("locking the heads", error), after))?;
+        let events = self.store.table(Role::Events);
+        let sql = render("event/copy", &values! { events, columns => COLUMNS });
+        let explain = |error: Error| self.explain(error, after);
+        let doing = "copying events to the server";
+        let mut writer =
+            transaction.copy_in(&sql).map_err(|error| explain(Error::database(doing, error)))?;
+        let rows = loop {
+            match next()? {
+                Message::Rows(rows) => {
+                    writer.write_all(&rows).map_err(|error| explain(broken(&error)))?;
+                }
+                Message::End(rows, count) => {
+                    writer.write_all(&rows).map_err(|error| explain(broken(&error)))?;
+                    break count;
+                }
+            }
+        };
+        let copied = writer.finish().map_err(|error| explain(Error::database(doing, error)))?;
+        if copied == rows {
+            return Ok(copied);
+        }
+        Err(Error::refused(format!("{rows} events were sent, but {copied} went in"))
+            .hint("a trigger on the events table leaves some out: see \\d of the table in psql"))
+    }
+
+    fn move_heads(&self, transaction: &mut Transaction<'_>, batch: usize) -> Result<u64> {
+        let heads: QualifiedName = self.store.table(Role::Heads);
+        let batch = i32::try_from(batch).unwrap_or(i32::MAX);
+        let row = transaction
+            .query_one(&render("event/move_heads", &values! { heads }), &[&batch])
+            .map_err(|error| Error::database("moving the heads of the aggregates", error))?;
+        let [wanted, done]: [i64; 2] = [row.get("wanted"), row.get("done")];
+        if wanted == done {
+            return Ok(done.cast_unsigned());
+        }
+        Err(Error::refused(format!(
+            "{} of the aggregates got events from somebody else while the file was loaded",
+            wanted - done
+        ))
+        .hint("run it again, when nobody writes to these aggregates"))
+    }
+
+    /// Says at which line of the file a copy failed.
+    fn explain(&self, error: Error, after: u64) -> Error {
+        let source = self.source.name();
+        if error.sqlstate() == Some("55P03") {
+            return Error::new(Kind::LockTimeout, "the locks to load events were not obtained")
+                .hint("try again, or for longer: --lock-budget 2m")
+                .because(error);
+        }
+        let Some(row) = row_of(&error) else { return error };
+        let line = self.checked.skipped.line_of_row(after, row);
+        match error.sqlstate() {
+            Some("23505") => Error::refused(format!(
+                "{source}, line {line}: somebody else wrote this event, or one of its version"
+            ))
+            .details(error.detail_lines().first().cloned())
+            .hint("run it again: what is there by then is told, or left out with --skip-existing"),
+            _ => error.context(format!("{source}, line {line}")),
+        }
+    }
+}
+
+/// The row of a copy in which it failed, from 1.
+fn row_of(error: &Error) -> Option<u64> {
+    let place = error.detail_lines().iter().find_map(|line| line.strip_prefix("where: COPY "))?;
+    let (_, row) = place.split_once(", line ")?;
+    row.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
+}
+
+/// Reads the events of a file again.
+struct Reader<'a> {
+    batches: &'a [Batch],
+    skipped: &'a Skipped,
+    sender: SyncSender<Message>,
+    interrupt: &'a Interrupt,
+    /// How many lines were read so far, for whoever shows it.
+    read: &'a AtomicU64,
+}
+
+impl Reader<'_> {
+    /// Reads to the end of the last batch.
+    fn run(self, mut lines: Lines) -> Result<()> {
+        let mut rows = Rows::begin();
+        let mut count = 0;
+        let mut more = lines.advance()?;
+        for batch in self.batches {
+            while more && lines.number() <= batch.last_line {
+                let number = lines.number();
+                if number.is_multiple_of(LINES_PER_LOOK) {
+                    self.interrupt.check()?;
+                    self.read.store(number, Ordering::Relaxed);
+                }
+                if !self.skipped.contains(number) {
+                    let event = line::parse(lines.line()).map_err(|_| changed(&lines))?;
+                    rows.event(&event);
+                    count += 1;
+                    if rows.bytes() >= CHUNK_BYTES {
+                        send(&self.sender, Message::Rows(rows.take()))?;
+                    }
+                }
+                more = lines.advance()?;
+            }
+            if lines.digest() != batch.digest {
+                return Err(changed(&lines));
+            }
+            send(&self.sender, Message::End(rows.finish(), std::mem::take(&mut count)))?;
+        }
+        Ok(())
+    }
+}
+
+fn changed(lines: &Lines) -> Error {
+    Error::refused(format!("{} changed while it was imported", lines.name()))
+        .hint("run it again when nobody writes to the file any more")
+}

@@ -1,0 +1,234 @@
+//! The checks across events, in SQL over temporary tables of the session. Nothing of them is left
+//! when the session ends, however it ends.
+
+use std::io::Write as _;
+
+use postgres::GenericClient;
+use postgres::fallible_iterator::FallibleIterator as _;
+
+use crate::catalog::Server;
+use crate::error::{Error, Result};
+use crate::layout::name::QualifiedName;
+use crate::render::environment::{render, values};
+use crate::render::quote::shown;
+
+use super::route::{Leaf, Place};
+use super::runs::aggregate;
+use super::skipped::Skipped;
+use super::source::Source;
+use super::survey::Chunk;
+
+/// How many lines an error lists.
+const LISTED_MAX: i64 = 10;
+
+/// Makes the tables.
+pub(super) fn begin(
+    client: &mut impl GenericClient,
+    heads: &QualifiedName,
+    server: &Server,
+) -> Result<()> {
+    let fail = |error: postgres::Error| {
+        let failure = Error::database("making temporary tables for the checks", error);
+        if failure.sqlstate() == Some("42501") {
+            return failure.hint(format!(
+                "as the owner of the database, run: GRANT TEMPORARY ON DATABASE {} TO {}",
+                shown(&server.database),
+                shown(&server.role)
+            ));
+        }
+        failure
+    };
+    client.batch_execute(include_str!("../../sql/event/session.sql")).map_err(fail)?;
+    client.batch_execute(&render("event/stage", &values! { heads })).map_err(fail)
+}
+
+/// Copies rows into one of the tables.
+pub(super) fn copy(client: &mut impl GenericClient, chunk: &Chunk) -> Result<()> {
+    let (sql, rows) = match chunk {
+        Chunk::Events(rows) => (include_str!("../../sql/event/copy_events.sql"), rows),
+        Chunk::Runs(rows) => (include_str!("../../sql/event/copy_runs.sql"), rows),
+    };
+    let mut writer = client.copy_in(sql).map_err(failed)?;
+    writer.write_all(rows).map_err(|error| broken(&error))?;
+    writer.finish().map_err(failed)?;
+    Ok(())
+}
+
+/// The error of the session inside one of its stream.
+pub(super) fn broken(error: &std::io::Error) -> Error {
+    let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<postgres::Error>());
+    match inner {
+        Some(inner) => Error::reported("copying events to the server", inner),
+        None => Error::new(
+            crate::error::Kind::Connection,
+            format!("the server took no more events: {error}"),
+        ),
+    }
+}
+
+fn failed(error: postgres::Error) -> Error {
+    Error::database("checking the events of the file", error)
+}
+
+/// Refuses ids that the file has twice.
+pub(super) fn refuse_duplicates(client: &mut impl GenericClient, source: &Source) -> Result<()> {
+    client.batch_execute(include_str!("../../sql/event/analyze.sql")).map_err(failed)?;
+    let rows = client
+        .query(include_str!("../../sql/event/duplicates.sql"), &[&(LISTED_MAX + 1)])
+        .map_err(failed)?;
+    let lines: Vec<_> = rows
+        .iter()
+        .map(|row| {
+            let [first, last]: [i64; 2] = [row.get("first"), row.get("last")];
+            let id: String = row.get("event_id");
+            (last, format!("the event_id {id} is that of line {first} too"))
+        })
+        .collect();
+    refuse(source, &lines, None)
+}
+
+/// Looks up the events of the file in those partitions that have any.
+pub(super) fn find_existing(
+    client: &mut impl GenericClient,
+    places: &[Place],
+    leaves: &[Leaf],
+) -> Result<()> {
+    let mut touched: Vec<Vec<i32>> = vec![Vec::new(); leaves.len()];
+    for (number, place) in places.iter().enumerate() {
+        for leaf in place.leaves.iter().flatten() {
+            touched[*leaf].push(i32::try_from(number).unwrap_or(i32::MAX));
+        }
+    }
+    let oids: Vec<u32> = leaves
+        .iter()
+        .zip(&touched)
+        .filter_map(|(leaf, places)| (!places.is_empty()).then_some(leaf.oid))
+        .collect();
+    let rows =
+        client.query(include_str!("../../sql/event/filled.sql"), &[&oids]).map_err(failed)?;
+    let filled: std::collections::HashSet<u32> = rows.iter().map(|row| row.get("oid")).collect();
+    if filled.len() > 1 {
+        client.batch_execute(include_str!("../../sql/event/places.sql")).map_err(failed)?;
+    }
+    // A statement for each, so that it locks one partition only.
+    for (leaf, places) in leaves.iter().zip(&touched) {
+        if filled.contains(&leaf.oid) {
+            let sql = render("event/existing", &values! { leaf => leaf.name });
+            client.execute(&sql, &[places]).map_err(failed)?;
+        }
+    }
+    Ok(())
+}
+
+/// Refuses events that the store has already, unless they may be skipped: all of them, or those
+/// that an import of the same file has loaded, up to line `loaded`.
+pub(super) fn refuse_clashes(
+    client: &mut impl GenericClient,
+    source: &Source,
+    skip: bool,
+    loaded: u64,
+) -> Result<()> {
+    let behind = if skip { i64::MAX } else { loaded.cast_signed() };
+    let rows = client
+        .query(include_str!("../../sql/event/clashes.sql"), &[&behind, &(LISTED_MAX + 1)])
+        .map_err(failed)?;
+    let mut same = false;
+    let lines: Vec<_> = rows
+        .iter()
+        .map(|row| {
+            let clash: Option<String> = row.get("clash");
+            same |= clash.is_none();
+            (row.get("line"), clash.unwrap_or_else(|| "the store has this event already".into()))
+        })
+        .collect();
+    let total = rows.first().map(|row| row.get("total"));
+    refuse(source, &lines, total).map_err(|error| {
+        if same {
+            return error.hint("leave out what is there: pupctl events import --skip-existing");
+        }
+        error
+    })
+}
+
+/// Compares the versions with each other and with the heads. Afterwards it is known how far
+/// every head will move.
+pub(super) fn refuse_holes(
+    client: &mut impl GenericClient,
+    source: &Source,
+    heads: &QualifiedName,
+) -> Result<()> {
+    client.batch_execute(&render("event/moves", &values! { heads })).map_err(failed)?;
+    client.batch_execute(include_str!("../../sql/event/analyze_moves.sql")).map_err(failed)?;
+    let rows = client
+        .query(include_str!("../../sql/event/holes.sql"), &[&(LISTED_MAX + 1)])
+        .map_err(failed)?;
+    let total = rows.first().map(|row| row.get("total"));
+    refuse(source, &rows.iter().map(hole).collect::<Vec<_>>(), total)?;
+
+    let rows = client
+        .query(include_str!("../../sql/event/taken.sql"), &[&(LISTED_MAX + 1)])
+        .map_err(failed)?;
+    let total = rows.first().map(|row| row.get("total"));
+    refuse(source, &rows.iter().map(taken).collect::<Vec<_>>(), total)
+}
+
+fn hole(row: &postgres::Row) -> (i64, String) {
+    let name = named(row);
+    let [first, head]: [i64; 2] = [row.get("first_version"), row.get("head")];
+    let what = match (row.get::<_, Option<i64>>("last_before"), row.get("line_before")) {
+        (Some(before), Some::<i64>(line)) if first <= before => {
+            format!("version {first} of {name} comes after version {before} (line {line})")
+        }
+        (Some(before), Some(line)) => format!(
+            "version {first} of {name} follows version {before} (line {line}): versions have no \
+             holes"
+        ),
+        _ if head == 0 => format!("{name} begins with version {first}, the first version is 1"),
+        _ => format!("version {first} of {name} does not follow the store's version {head}"),
+    };
+    (row.get("first_line"), what)
+}
+
+fn taken(row: &postgres::Row) -> (i64, String) {
+    let name = named(row);
+    let [version, head]: [i64; 2] = [row.get("aggregate_version"), row.get("head")];
+    let what = if version <= head {
+        format!("version {version} of {name} is taken: the store is at version {head}")
+    } else {
+        format!(
+            "the store has version {version} of {name}, but its head says {head}: mend the head"
+        )
+    };
+    (row.get("line"), what)
+}
+
+fn named(row: &postgres::Row) -> String {
+    aggregate(row.get("bounded_context"), row.get("aggregate_type"), row.get("aggregate_id"))
+}
+
+/// One error of many lines.
+fn refuse(source: &Source, lines: &[(i64, String)], total: Option<i64>) -> Result<()> {
+    let Some((first, what)) = lines.first() else { return Ok(()) };
+    let listed = usize::try_from(LISTED_MAX).unwrap_or_default();
+    let mut error = Error::refused(format!("{}, line {first}: {what}", source.name()));
+    for (line, what) in lines.iter().take(listed).skip(1) {
+        error = error.detail(format!("line {line}: {what}"));
+    }
+    if lines.len() > listed {
+        let all = total.map_or_else(|| "more".to_owned(), |total| format!("{total} in all"));
+        error = error.detail(format!("… {all}"));
+    }
+    Err(error)
+}
+
+/// The lines whose events are there already.
+pub(super) fn skipped(client: &mut impl GenericClient) -> Result<Skipped> {
+    let mut skipped = Skipped::default();
+    let none: [&(dyn postgres::types::ToSql + Sync); 0] = [];
+    let mut rows =
+        client.query_raw(include_str!("../../sql/event/skipped.sql"), none).map_err(failed)?;
+    while let Some(row) = rows.next().map_err(failed)? {
+        skipped.add(row.get::<_, i64>("line").cast_unsigned());
+    }
+    Ok(skipped)
+}
