@@ -25,11 +25,13 @@ const EDGES: &[(&str, &[&str])] = &[
     ("db", &["error", "failpoint", "layout", "catalog", "plan", "render", "migration"]),
     ("server", &["error", "failpoint"]),
     ("operation", &["error", "failpoint", "plan", "render", "db"]),
-    ("cli", &["error", "layout", "render", "db"]),
+    ("event", &["error", "failpoint", "layout", "catalog", "plan", "render", "db"]),
+    ("cli", &["error", "layout", "render", "db", "event"]),
     (
         "command",
         &[
             "error",
+            "failpoint",
             "layout",
             "catalog",
             "plan",
@@ -38,6 +40,7 @@ const EDGES: &[(&str, &[&str])] = &[
             "db",
             "server",
             "operation",
+            "event",
             "cli",
         ],
     ),

@@ -5,6 +5,7 @@ pub mod context;
 pub mod contexts;
 pub mod demo;
 pub mod embedded;
+pub mod events;
 pub mod partitions;
 pub mod schema;
 pub mod write;
@@ -49,6 +50,9 @@ pub enum Command {
     /// Add bounded contexts, and list them
     #[command(subcommand)]
     Contexts(contexts::ContextsCommand),
+    /// Copy the events of a store
+    #[command(subcommand)]
+    Events(events::EventsCommand),
     /// Make, list and check partitions
     #[command(subcommand)]
     Partitions(partitions::PartitionsCommand),
@@ -66,6 +70,7 @@ impl Command {
         match self {
             Self::Schema(command) => command.name(),
             Self::Contexts(command) => command.name(),
+            Self::Events(command) => command.name(),
             Self::Partitions(command) => command.name(),
             Self::Embedded(command) => command.name(),
             Self::Demo(_) => "demo",
@@ -85,6 +90,7 @@ pub fn run(cli: Cli, output: &Output, interrupt: &Interrupt) -> anyhow::Result<E
     match &command {
         Command::Schema(command) => schema::run(command, &context),
         Command::Contexts(command) => contexts::run(command, &context),
+        Command::Events(command) => events::run(command, &context),
         Command::Partitions(command) => partitions::run(command, &context),
         Command::Embedded(command) => embedded::run(command, &context),
         Command::Demo(args) => demo::run(args, &context),

@@ -2,8 +2,8 @@
 //!
 //! | field | JSON | column |
 //! |---|---|---|
-//! | `global_position` | integer | written by export, ignored by import: the store draws its own |
-//! | `bounded_context`, `aggregate_type`, `aggregate_id`, `event_type` | string | the same, `text` |
+//! | `global_position` | integer | ignored by import: the store draws its own |
+//! | `bounded_context`, `aggregate_type`, `aggregate_id`, `event_type` | string | the same (text) |
 //! | `aggregate_version` | integer from 1 | the same, `bigint` |
 //! | `event_id` | string | the same, `uuid` |
 //! | `event_version` | integer, 1 when it is missing | the same, `integer` |

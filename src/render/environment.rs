@@ -40,6 +40,8 @@ macro_rules! templates {
 
 /// Every template; `tests/tidy.rs` compares the list with the folder.
 const TEMPLATES: &[(&str, &str)] = templates![
+    "event/export",
+    "event/extents",
     "layout/select",
     "layout/store",
     "migration/history",

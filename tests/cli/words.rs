@@ -39,6 +39,7 @@ fn help() {
     Commands:
       schema      Make the tables of the store, and look at them
       contexts    Add bounded contexts, and list them
+      events      Copy the events of a store
       partitions  Make, list and check partitions
       embedded    Run a private PostgreSQL server in the folder .pupctl
       demo        Show what pupctl does, on a private server
