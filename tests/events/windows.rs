@@ -1,7 +1,7 @@
 //! Stores with more partitions than the lock table holds at once.
 
 use crate::support::{TestDatabase, TestServer};
-use crate::{export, init, positions, stored};
+use crate::{export, fill, init, positions, store, stored};
 
 /// 120 locks in all, of which an export takes 60: a dozen leaves with their four indexes each.
 const SMALL: [(&str, &str); 2] = [("max_locks_per_transaction", "10"), ("max_connections", "12")];
@@ -54,6 +54,30 @@ fn windows_give_what_one_statement_gives() {
     assert!(windows.stdout == whole.stdout, "{windows}");
     let part = export(&db, &["--after-position", "500", "--up-to-position", "1500"]).success();
     assert!(positions(&part.stdout).into_iter().eq(501..=1500), "{part}");
+}
+
+/// Sorting would write every event to the disk of the server before the first one comes.
+#[test]
+fn leaves_are_merged_by_their_indexes_without_sorting() {
+    for (by, arguments) in [
+        ("none", &[] as &[&str]),
+        ("none", &["--context", "A"]),
+        ("hash", &["--context", "A", "--after-position", "5"]),
+        ("context,month", &["--up-to-position", "500"]),
+    ] {
+        let db = store(by);
+        fill(&db, 100);
+        let json = export(&db, &[arguments, &["--dry-run", "-o", "json"]].concat()).success();
+        let copy = json.json()["reads"][0]["sql"].as_str().expect("a statement").to_owned();
+        let query =
+            copy.trim_start_matches("COPY (").trim_end_matches(") TO STDOUT (FORMAT binary)");
+        let mut client = db.pinned();
+        client.batch_execute("SET enable_sort = off").expect("a setting");
+        let plan = client.query(&format!("EXPLAIN {query}"), &[]).expect("a plan");
+        let plan: Vec<String> = plan.iter().map(|row| row.get(0)).collect();
+        assert!(!plan.iter().any(|line| line.contains("Sort  (")), "{by}: {plan:#?}");
+        assert!(plan.iter().any(|line| line.contains("Index Scan using")), "{by}: {plan:#?}");
+    }
 }
 
 #[test]
