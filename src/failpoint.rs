@@ -15,6 +15,8 @@ pub const NAMES: &[&str] = &[
     "execute::after_step",
     "execute::before_commit",
     "execute::before_step",
+    "export::before_rename",
+    "export::before_window",
     "import::after_commit",
     "import::before_commit",
     "import::checked",

@@ -20,6 +20,7 @@
 //! - [`db`] talks to the server: it connects as libpq does, reads the catalog in a constant
 //!   number of queries, and is the only place that runs DDL.
 //! - [`operation`] runs a script under the lock of the store and keeps the journal.
+//! - [`event`] takes events out of a store, as lines of JSON.
 //! - [`server`] runs a private PostgreSQL for people who have none at hand.
 //!
 //! # Example

@@ -218,9 +218,32 @@ fn the_embedded_server_survives_one_kill_after_another() {
     folder.run("stop", "").success();
 }
 
+/// The points of `pupctl events export`.
+const EXPORT: [&str; 2] = ["export::before_window", "export::before_rename"];
+
+#[test]
+fn an_export_that_was_killed_leaves_the_file_of_before_or_none() {
+    let db = TestDatabase::new();
+    db.pupctl(["schema", "init", "--partition-by", "none"]).success();
+    let file = db.folder().join("events.jsonl");
+    for before in [None, Some("of before\n")] {
+        if let Some(text) = before {
+            std::fs::write(&file, text).expect("a file");
+        }
+        for point in EXPORT {
+            let export = db.command(["events", "export", "events.jsonl", "--overwrite"]);
+            export.failpoints(&format!("{point}=return")).run().killed();
+            assert_eq!(std::fs::read_to_string(&file).ok().as_deref(), before, "{point}");
+        }
+    }
+    db.pupctl(["events", "export", "events.jsonl", "--overwrite"]).success();
+    assert_eq!(std::fs::read_to_string(&file).expect("a file"), "");
+}
+
 #[test]
 fn every_fail_point_is_one_of_those_above() {
     let all: BTreeSet<_> = pupctl::failpoint::NAMES.iter().copied().collect();
     let killed = [run(1, 1), migrations(1)].concat().into_iter().map(|(point, _)| point);
-    assert_eq!(killed.chain(EMBEDDED.map(|(_, point)| point)).collect::<BTreeSet<_>>(), all);
+    let killed = killed.chain(EMBEDDED.map(|(_, point)| point)).chain(EXPORT);
+    assert_eq!(killed.collect::<BTreeSet<_>>(), all);
 }

@@ -25,12 +25,13 @@ const EDGES: &[(&str, &[&str])] = &[
     ("db", &["error", "failpoint", "layout", "catalog", "plan", "render", "migration"]),
     ("server", &["error", "failpoint"]),
     ("operation", &["error", "failpoint", "plan", "render", "db"]),
-    ("event", &["error", "failpoint", "layout", "catalog", "render", "db", "operation"]),
+    ("event", &["error", "failpoint", "layout", "catalog", "plan", "render", "db", "operation"]),
     ("cli", &["error", "layout", "render", "db", "event"]),
     (
         "command",
         &[
             "error",
+            "failpoint",
             "layout",
             "catalog",
             "plan",
@@ -69,7 +70,7 @@ const LITERAL_SQL: &[(&str, &str, &str)] = &[
     ("src/command/write.rs", "GRANT CREATE ON", "a hint"),
     ("src/db/connect/explain.rs", "GRANT CONNECT ON DATABASE", "a hint"),
     ("src/db/connect/mod.rs", "GRANT {quoted} TO", "a hint"),
-    ("src/event/staging.rs", "GRANT TEMPORARY ON DATABASE", "a hint"),
+    ("src/event/import/staging.rs", "GRANT TEMPORARY ON DATABASE", "a hint"),
     ("src/server/cluster.rs", "CREATE DATABASE {DATABASE};", "a constant, in single-user mode"),
 ];
 

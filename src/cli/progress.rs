@@ -1,11 +1,12 @@
-//! The progress bar, on standard error, where there is a terminal.
+//! The progress bars, on standard error, where there is a terminal.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::db::blockers::Blocker;
 use crate::db::execute::Progress;
+use crate::event::export;
 use crate::event::import::{self, Phase};
 use crate::render::RenderedStep;
 
@@ -128,6 +129,54 @@ impl Progress for Bar<'_> {
 }
 
 impl Drop for Bar<'_> {
+    fn drop(&mut self) {
+        self.drawn.finish_and_clear();
+    }
+}
+
+/// Tells how many events went by, and how fast.
+#[derive(Debug)]
+pub struct Meter {
+    drawn: ProgressBar,
+    begin: Instant,
+}
+
+impl Meter {
+    /// A bar over about so many events; a spinner where nobody knows.
+    #[must_use]
+    pub fn new(output: &Output, events: Option<u64>) -> Self {
+        let (bar, template) = match events.filter(|events| *events > 0) {
+            Some(events) => (
+                ProgressBar::new(events),
+                "{bar:24} {human_pos}/{human_len} events [{elapsed_precise}] {wide_msg}",
+            ),
+            None => (
+                ProgressBar::new_spinner(),
+                "{spinner} {human_pos} events [{elapsed_precise}] {wide_msg}",
+            ),
+        };
+        let bar = if output.shows_progress() { bar } else { ProgressBar::hidden() };
+        if let Ok(style) = ProgressStyle::with_template(template) {
+            bar.set_style(style);
+        }
+        bar.enable_steady_tick(Duration::from_millis(200));
+        Self { drawn: bar, begin: Instant::now() }
+    }
+}
+
+impl export::Progress for Meter {
+    #[allow(clippy::cast_precision_loss)]
+    fn wrote(&mut self, events: u64, bytes: u64) {
+        if self.drawn.is_hidden() {
+            return;
+        }
+        let seconds = self.begin.elapsed().as_secs_f64().max(0.001);
+        self.drawn.set_position(events);
+        self.drawn.set_message(format!("{:.1} MB/s", bytes as f64 / seconds / 1e6));
+    }
+}
+
+impl Drop for Meter {
     fn drop(&mut self) {
         self.drawn.finish_and_clear();
     }

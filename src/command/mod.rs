@@ -53,7 +53,7 @@ pub enum Command {
     /// Make, list and check partitions
     #[command(subcommand)]
     Partitions(partitions::PartitionsCommand),
-    /// Bring events in from files
+    /// Load events from files into the store, and write them to files
     #[command(subcommand)]
     Events(events::EventsCommand),
     /// Run a private PostgreSQL server in the folder .pupctl

@@ -107,26 +107,43 @@ pub fn catalog(
     depth: Depth,
 ) -> Result<Catalog> {
     let server = server(client)?;
-    let fail = |error| Error::database("reading the catalog", error);
-    let mut transaction = client
+    let mut transaction = snapshot(client)?;
+    let catalog = catalog_within(&mut transaction, server, schema, tables, depth)?;
+    transaction.rollback().map_err(|error| Error::database("reading the catalog", error))?;
+    Ok(catalog)
+}
+
+/// Begins a transaction that writes nothing and sees one state of the database to its end.
+pub fn snapshot(client: &mut Client) -> Result<Transaction<'_>> {
+    client
         .build_transaction()
         .read_only(true)
         .isolation_level(IsolationLevel::RepeatableRead)
         .start()
-        .map_err(fail)?;
-    transaction.batch_execute(PIN_SETTINGS).map_err(fail)?;
-    let mut reader = Reader { transaction, schema };
-    let catalog = reader.catalog(server, tables, depth)?;
-    reader.transaction.rollback().map_err(fail)?;
-    Ok(catalog)
+        .map_err(|error| Error::database("reading the catalog", error))
 }
 
-struct Reader<'a> {
-    transaction: Transaction<'a>,
+/// The same within a transaction that goes on, for whoever reads the tables as they were at the
+/// same moment. It leaves the settings of the session pinned to the end of the transaction.
+pub fn catalog_within(
+    transaction: &mut Transaction<'_>,
+    server: Server,
+    schema: &str,
+    tables: &Tables,
+    depth: Depth,
+) -> Result<Catalog> {
+    transaction
+        .batch_execute(PIN_SETTINGS)
+        .map_err(|error| Error::database("reading the catalog", error))?;
+    Reader { transaction, schema }.catalog(server, tables, depth)
+}
+
+struct Reader<'a, 'b> {
+    transaction: &'a mut Transaction<'b>,
     schema: &'a str,
 }
 
-impl Reader<'_> {
+impl Reader<'_, '_> {
     fn catalog(&mut self, server: Server, tables: &Tables, depth: Depth) -> Result<Catalog> {
         let schema = self.schema;
         let row = self.one(include_str!("../../sql/catalog/schema.sql"), &[&schema])?;

@@ -21,6 +21,11 @@ impl Interrupt {
     /// Asks the run to stop, and cancels the statement that it waits for.
     pub fn raise(&self) {
         self.0.raised.store(true, Ordering::SeqCst);
+        self.cancel();
+    }
+
+    /// Cancels the statement that runs, for whoever does not want the rest of its rows.
+    pub(crate) fn cancel(&self) {
         if let Ok(cancel) = self.0.cancel.lock()
             && let Some(cancel) = cancel.as_ref()
         {

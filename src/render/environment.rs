@@ -40,12 +40,14 @@ macro_rules! templates {
 
 /// Every template; `tests/tidy.rs` compares the list with the folder.
 const TEMPLATES: &[(&str, &str)] = templates![
-    "event/copy",
-    "event/existing",
-    "event/lock_heads",
-    "event/move_heads",
-    "event/moves",
-    "event/stage",
+    "event/export/extents",
+    "event/export/read",
+    "event/import/copy",
+    "event/import/existing",
+    "event/import/lock_heads",
+    "event/import/move_heads",
+    "event/import/moves",
+    "event/import/stage",
     "layout/select",
     "layout/store",
     "migration/history",

@@ -40,6 +40,7 @@ fn help() {
       schema      Make the tables of the store, and look at them
       contexts    Add bounded contexts, and list them
       partitions  Make, list and check partitions
+      events      Load events from files into the store, and write them to files
       embedded    Run a private PostgreSQL server in the folder .pupctl
       demo        Show what pupctl does, on a private server
       help        Print this message or the help of the given subcommand(s)

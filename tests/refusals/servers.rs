@@ -90,6 +90,11 @@ fn a_standby_is_read_and_not_written() {
     let url = standby.embedded.url().replace("/pupctl?", &format!("/{}?", db.name()));
     let session = || postgres::Client::connect(&url, postgres::NoTls).expect("a session");
     // It follows the primary.
+    db.execute(
+        "INSERT INTO events (bounded_context, aggregate_type, aggregate_id, aggregate_version,
+            event_id, event_type, payload)
+         VALUES ('A', 'Order', '1', 1, gen_random_uuid(), 'OrderPlaced', '{}')",
+    );
     db.pupctl(["contexts", "add", "B"]).success();
     eventually("the standby has the new partition", || {
         let there = "SELECT to_regclass('events_b') IS NOT NULL";
@@ -110,6 +115,8 @@ fn a_standby_is_read_and_not_written() {
     }
     let check = pupctl(&["partitions", "check", "--exit-code"]).success();
     assert!(check.stderr.contains("No problem found"), "{check}");
+    let export = ["events", "export"];
+    assert_eq!(pupctl(&export).success().stdout, db.pupctl(export).success().stdout);
     let planned = pupctl(&["contexts", "add", "C", "--dry-run"]).success();
     assert!(planned.stdout.contains("events_c"), "{planned}");
     assert_eq!(fingerprint(&mut session()), before);

@@ -1,6 +1,8 @@
 //! `pupctl events …`
 
+pub mod export;
 pub mod import;
+mod sink;
 
 use clap::Subcommand;
 
@@ -13,6 +15,8 @@ use super::context::Context;
 pub enum EventsCommand {
     /// Load a file of events into the store, all or nothing
     Import(import::ImportArgs),
+    /// Write the events of the store to a file or to standard output
+    Export(export::ExportArgs),
 }
 
 impl EventsCommand {
@@ -20,6 +24,7 @@ impl EventsCommand {
     pub(super) fn name(&self) -> &'static str {
         match self {
             Self::Import(_) => crate::event::import::COMMAND,
+            Self::Export(_) => "events export",
         }
     }
 }
@@ -27,5 +32,6 @@ impl EventsCommand {
 pub(super) fn run(command: &EventsCommand, context: &Context) -> anyhow::Result<Exit> {
     match command {
         EventsCommand::Import(args) => import::run(args, context),
+        EventsCommand::Export(args) => export::run(args, context),
     }
 }

@@ -10,6 +10,16 @@
 //! the heads of its aggregates and the note in the journal, by which the same import goes on
 //! where it was interrupted.
 
+mod encode;
+mod line;
+mod load;
+mod route;
+mod runs;
+mod skipped;
+pub mod source;
+mod staging;
+mod survey;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -28,19 +38,18 @@ use crate::layout::name::QualifiedName;
 use crate::layout::{Context, Layout, Role};
 use crate::operation::journal;
 
-use super::route::{Place, Router};
-use super::skipped::Skipped;
-use super::source::{LINE_BYTES_MAX, Source};
-use super::staging;
-use super::survey::{Batch, Chunk, Limits, Prefix, Survey, Surveyed};
+use route::{Place, Router};
+use skipped::Skipped;
+use source::{LINE_BYTES_MAX, Source};
+use survey::{Batch, Chunk, Limits, Prefix, Survey, Surveyed};
 
-pub use super::load::Load;
+pub use load::Load;
 
 /// How often progress is told while nothing else happens.
 const TICK: Duration = Duration::from_millis(200);
 
 /// How many chunks may wait for the server.
-pub(super) const CHUNKS_WAITING: usize = 2;
+const CHUNKS_WAITING: usize = 2;
 
 /// How many missing partitions an error lists.
 const MISSING_LISTED: usize = 10;
@@ -109,9 +118,9 @@ pub struct Checked {
     pub missing: Vec<(String, Option<Month>)>,
     /// How many lines an earlier import that was interrupted has loaded.
     pub resumed: u64,
-    pub(super) batches: Vec<Batch>,
-    pub(super) prefixes: Vec<Prefix>,
-    pub(super) skipped: Skipped,
+    batches: Vec<Batch>,
+    prefixes: Vec<Prefix>,
+    skipped: Skipped,
 }
 
 impl Checked {
@@ -149,7 +158,7 @@ pub struct Store<'a> {
 }
 
 impl Store<'_> {
-    pub(super) fn table(&self, role: Role) -> QualifiedName {
+    fn table(&self, role: Role) -> QualifiedName {
         self.layout.table(&self.catalog.schema_name, role)
     }
 
@@ -266,7 +275,7 @@ fn copy_all(
 }
 
 /// The next message of a reader; `None` when it has ended.
-pub(super) fn receive<T>(receiver: &Receiver<T>, mut tell: impl FnMut()) -> Option<T> {
+fn receive<T>(receiver: &Receiver<T>, mut tell: impl FnMut()) -> Option<T> {
     loop {
         match receiver.recv_timeout(TICK) {
             Ok(message) => return Some(message),
@@ -277,7 +286,7 @@ pub(super) fn receive<T>(receiver: &Receiver<T>, mut tell: impl FnMut()) -> Opti
 }
 
 /// What a reader gives back.
-pub(super) fn worker<T>(thread: ScopedJoinHandle<'_, Result<T>>) -> Result<T> {
+fn worker<T>(thread: ScopedJoinHandle<'_, Result<T>>) -> Result<T> {
     thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
 

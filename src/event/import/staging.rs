@@ -38,15 +38,15 @@ pub(super) fn begin(
         }
         failure
     };
-    client.batch_execute(include_str!("../../sql/event/session.sql")).map_err(fail)?;
-    client.batch_execute(&render("event/stage", &values! { heads })).map_err(fail)
+    client.batch_execute(include_str!("../../../sql/event/import/session.sql")).map_err(fail)?;
+    client.batch_execute(&render("event/import/stage", &values! { heads })).map_err(fail)
 }
 
 /// Copies rows into one of the tables.
 pub(super) fn copy(client: &mut impl GenericClient, chunk: &Chunk) -> Result<()> {
     let (sql, rows) = match chunk {
-        Chunk::Events(rows) => (include_str!("../../sql/event/copy_events.sql"), rows),
-        Chunk::Runs(rows) => (include_str!("../../sql/event/copy_runs.sql"), rows),
+        Chunk::Events(rows) => (include_str!("../../../sql/event/import/copy_events.sql"), rows),
+        Chunk::Runs(rows) => (include_str!("../../../sql/event/import/copy_runs.sql"), rows),
     };
     let mut writer = client.copy_in(sql).map_err(failed)?;
     writer.write_all(rows).map_err(|error| broken(&error))?;
@@ -72,9 +72,9 @@ fn failed(error: postgres::Error) -> Error {
 
 /// Refuses ids that the file has twice.
 pub(super) fn refuse_duplicates(client: &mut impl GenericClient, source: &Source) -> Result<()> {
-    client.batch_execute(include_str!("../../sql/event/analyze.sql")).map_err(failed)?;
+    client.batch_execute(include_str!("../../../sql/event/import/analyze.sql")).map_err(failed)?;
     let rows = client
-        .query(include_str!("../../sql/event/duplicates.sql"), &[&(LISTED_MAX + 1)])
+        .query(include_str!("../../../sql/event/import/duplicates.sql"), &[&(LISTED_MAX + 1)])
         .map_err(failed)?;
     let lines: Vec<_> = rows
         .iter()
@@ -104,16 +104,19 @@ pub(super) fn find_existing(
         .zip(&touched)
         .filter_map(|(leaf, places)| (!places.is_empty()).then_some(leaf.oid))
         .collect();
-    let rows =
-        client.query(include_str!("../../sql/event/filled.sql"), &[&oids]).map_err(failed)?;
+    let rows = client
+        .query(include_str!("../../../sql/event/import/filled.sql"), &[&oids])
+        .map_err(failed)?;
     let filled: std::collections::HashSet<u32> = rows.iter().map(|row| row.get("oid")).collect();
     if filled.len() > 1 {
-        client.batch_execute(include_str!("../../sql/event/places.sql")).map_err(failed)?;
+        client
+            .batch_execute(include_str!("../../../sql/event/import/places.sql"))
+            .map_err(failed)?;
     }
     // A statement for each, so that it locks one partition only.
     for (leaf, places) in leaves.iter().zip(&touched) {
         if filled.contains(&leaf.oid) {
-            let sql = render("event/existing", &values! { leaf => leaf.name });
+            let sql = render("event/import/existing", &values! { leaf => leaf.name });
             client.execute(&sql, &[places]).map_err(failed)?;
         }
     }
@@ -130,7 +133,7 @@ pub(super) fn refuse_clashes(
 ) -> Result<()> {
     let behind = if skip { i64::MAX } else { loaded.cast_signed() };
     let rows = client
-        .query(include_str!("../../sql/event/clashes.sql"), &[&behind, &(LISTED_MAX + 1)])
+        .query(include_str!("../../../sql/event/import/clashes.sql"), &[&behind, &(LISTED_MAX + 1)])
         .map_err(failed)?;
     let mut same = false;
     let lines: Vec<_> = rows
@@ -157,16 +160,18 @@ pub(super) fn refuse_holes(
     source: &Source,
     heads: &QualifiedName,
 ) -> Result<()> {
-    client.batch_execute(&render("event/moves", &values! { heads })).map_err(failed)?;
-    client.batch_execute(include_str!("../../sql/event/analyze_moves.sql")).map_err(failed)?;
+    client.batch_execute(&render("event/import/moves", &values! { heads })).map_err(failed)?;
+    client
+        .batch_execute(include_str!("../../../sql/event/import/analyze_moves.sql"))
+        .map_err(failed)?;
     let rows = client
-        .query(include_str!("../../sql/event/holes.sql"), &[&(LISTED_MAX + 1)])
+        .query(include_str!("../../../sql/event/import/holes.sql"), &[&(LISTED_MAX + 1)])
         .map_err(failed)?;
     let total = rows.first().map(|row| row.get("total"));
     refuse(source, &rows.iter().map(hole).collect::<Vec<_>>(), total)?;
 
     let rows = client
-        .query(include_str!("../../sql/event/taken.sql"), &[&(LISTED_MAX + 1)])
+        .query(include_str!("../../../sql/event/import/taken.sql"), &[&(LISTED_MAX + 1)])
         .map_err(failed)?;
     let total = rows.first().map(|row| row.get("total"));
     refuse(source, &rows.iter().map(taken).collect::<Vec<_>>(), total)
@@ -225,8 +230,9 @@ fn refuse(source: &Source, lines: &[(i64, String)], total: Option<i64>) -> Resul
 pub(super) fn skipped(client: &mut impl GenericClient) -> Result<Skipped> {
     let mut skipped = Skipped::default();
     let none: [&(dyn postgres::types::ToSql + Sync); 0] = [];
-    let mut rows =
-        client.query_raw(include_str!("../../sql/event/skipped.sql"), none).map_err(failed)?;
+    let mut rows = client
+        .query_raw(include_str!("../../../sql/event/import/skipped.sql"), none)
+        .map_err(failed)?;
     while let Some(row) = rows.next().map_err(failed)? {
         skipped.add(row.get::<_, i64>("line").cast_unsigned());
     }

@@ -19,13 +19,13 @@ use crate::operation::journal;
 use crate::render::environment::{render, values};
 
 use super::encode::Rows;
-use super::import::{CHUNKS_WAITING, Checked, Loaded, Phase, Progress, Store, receive, worker};
 use super::line;
-use super::model::COLUMNS;
 use super::skipped::Skipped;
 use super::source::{Lines, Source};
 use super::staging::broken;
 use super::survey::{Batch, LINES_PER_LOOK, send};
+use super::{CHUNKS_WAITING, Checked, Loaded, Phase, Progress, Store, receive, worker};
+use crate::event::model::COLUMNS;
 
 /// How many bytes of rows are sent at once.
 const CHUNK_BYTES: usize = 256 * 1024;
@@ -142,15 +142,15 @@ impl Load<'_> {
         let fail = |error| Error::database("preparing to load events", error);
         let timeout = format!("{}ms", self.lock_timeout.as_millis().max(1));
         transaction
-            .execute(include_str!("../../sql/event/lock_timeout.sql"), &[&timeout])
+            .execute(include_str!("../../../sql/event/import/lock_timeout.sql"), &[&timeout])
             .map_err(fail)?;
         // Heads before events, as everything that locks both.
         let heads = self.store.table(Role::Heads);
         transaction
-            .batch_execute(&render("event/lock_heads", &values! { heads }))
+            .batch_execute(&render("event/import/lock_heads", &values! { heads }))
             .map_err(|error| self.explain(Error::database("locking the heads", error), after))?;
         let events = self.store.table(Role::Events);
-        let sql = render("event/copy", &values! { events, columns => COLUMNS });
+        let sql = render("event/import/copy", &values! { events, columns => COLUMNS });
         let explain = |error: Error| self.explain(error, after);
         let doing = "copying events to the server";
         let mut writer =
@@ -178,7 +178,7 @@ impl Load<'_> {
         let heads: QualifiedName = self.store.table(Role::Heads);
         let batch = i32::try_from(batch).unwrap_or(i32::MAX);
         let row = transaction
-            .query_one(&render("event/move_heads", &values! { heads }), &[&batch])
+            .query_one(&render("event/import/move_heads", &values! { heads }), &[&batch])
             .map_err(|error| Error::database("moving the heads of the aggregates", error))?;
         let [wanted, done]: [i64; 2] = [row.get("wanted"), row.get("done")];
         if wanted == done {

@@ -11,7 +11,7 @@ use serde_json::error::Category;
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
-use super::model::Event;
+use crate::event::model::Event;
 
 /// A key of an index holds at most 2704 bytes, in which version and headers need some.
 const KEY_BYTES_MAX: usize = 2600;
@@ -20,7 +20,7 @@ const KEY_BYTES_MAX: usize = 2600;
 const WHOLE: &str = "expected a whole number";
 
 /// The event of a line; else what is wrong with it, to be told with file and line in front.
-pub fn parse(line: &[u8]) -> Result<Event<'_>, String> {
+pub(super) fn parse(line: &[u8]) -> Result<Event<'_>, String> {
     let fields: Fields<'_> = serde_json::from_slice(line).map_err(|error| explain(&error))?;
     let event = fields.event()?;
     check(&event)?;
@@ -180,7 +180,7 @@ fn instant(text: &str) -> Result<DateTime<Utc>, String> {
         Err(_) if is_late => None,
         Err(error) => {
             return Err(format!(
-                "`created_at` is no RFC 3339 time: `{}` ({error})",
+                "`created_at` is no time: `{}` ({error})",
                 shortened(text)
             ));
         }
@@ -381,9 +381,9 @@ mod tests {
         `aggregate_version` is 0, the first version is 1
         `aggregate_version`: invalid type: floating point `1.5`, expected a whole number
         `event_id` is `g8204f92-2aad-5c7b-acb6-a71c3c634c9d`, not a UUID
-        `created_at` is no RFC 3339 time: `2005-04-31T22:13:13.1234567+02:00` (input is out of range)
+        `created_at` is no time: `2005-04-31T22:13:13.1234567+02:00` (input is out of range)
         `created_at` is not in the years 1 to 9999: `10000-04-07T22:13:13.1234567+02:00`
-        `created_at` is no RFC 3339 time: `2005-04-07T22:13:13.1234567` (premature end of input)
+        `created_at` is no time: `2005-04-07T22:13:13.1234567` (premature end of input)
         `aggregate_id` holds a NUL character, which PostgreSQL cannot store
         `metadata` holds \u0000, which PostgreSQL cannot store
         `metadata` holds half of a surrogate pair, which is no character

@@ -10,10 +10,10 @@ use crate::error::{Error, Kind, Result};
 
 use super::encode::Rows;
 use super::line;
-use super::model::Event;
 use super::route::Router;
 use super::runs::Runs;
 use super::source::Lines;
+use crate::event::model::Event;
 
 /// How many bytes of rows are sent at once.
 const CHUNK_BYTES: usize = 1024 * 1024;

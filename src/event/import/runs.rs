@@ -8,7 +8,7 @@
 use std::collections::HashMap;
 
 use super::encode::Rows;
-use super::model::Event;
+use crate::event::model::Event;
 
 /// How many bytes the open runs may take.
 const OPEN_BYTES_MAX: usize = 24 * 1024 * 1024;
