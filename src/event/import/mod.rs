@@ -11,6 +11,7 @@
 //! where it was interrupted.
 
 mod encode;
+mod ids;
 mod line;
 mod load;
 mod route;
@@ -216,7 +217,7 @@ impl Check<'_> {
             refuse_missing(router.places(), source)?;
         }
         progress.phase(Phase::Comparing);
-        staging::refuse_duplicates(client, source)?;
+        staging::refuse_duplicates(client, source, surveyed.suspects.as_deref())?;
         staging::find_existing(client, router.places(), router.leaves())?;
         let resumed = surveyed.prefixes.iter().map(|prefix| prefix.lines).max().unwrap_or(0);
         staging::refuse_clashes(client, source, options.skip_existing, resumed)?;

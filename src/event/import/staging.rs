@@ -5,6 +5,7 @@ use std::io::Write as _;
 
 use postgres::GenericClient;
 use postgres::fallible_iterator::FallibleIterator as _;
+use uuid::Uuid;
 
 use crate::catalog::Server;
 use crate::error::{Error, Result};
@@ -70,11 +71,22 @@ fn failed(error: postgres::Error) -> Error {
     Error::database("checking the events of the file", error)
 }
 
-/// Refuses ids that the file has twice.
-pub(super) fn refuse_duplicates(client: &mut impl GenericClient, source: &Source) -> Result<()> {
-    client.batch_execute(include_str!("../../../sql/event/import/analyze.sql")).map_err(failed)?;
+/// Refuses ids that the file has twice. Only `suspects` can be, where they are known.
+pub(super) fn refuse_duplicates(
+    client: &mut impl GenericClient,
+    source: &Source,
+    suspects: Option<&[Uuid]>,
+) -> Result<()> {
+    if suspects.is_some_and(<[Uuid]>::is_empty) {
+        return Ok(());
+    }
+    let suspects: Option<Vec<String>> =
+        suspects.map(|ids| ids.iter().map(Uuid::to_string).collect());
     let rows = client
-        .query(include_str!("../../../sql/event/import/duplicates.sql"), &[&(LISTED_MAX + 1)])
+        .query(
+            include_str!("../../../sql/event/import/duplicates.sql"),
+            &[&(LISTED_MAX + 1), &suspects],
+        )
         .map_err(failed)?;
     let lines: Vec<_> = rows
         .iter()
@@ -108,6 +120,11 @@ pub(super) fn find_existing(
         .query(include_str!("../../../sql/event/import/filled.sql"), &[&oids])
         .map_err(failed)?;
     let filled: std::collections::HashSet<u32> = rows.iter().map(|row| row.get("oid")).collect();
+    if !filled.is_empty() {
+        client
+            .batch_execute(include_str!("../../../sql/event/import/analyze_events.sql"))
+            .map_err(failed)?;
+    }
     if filled.len() > 1 {
         client
             .batch_execute(include_str!("../../../sql/event/import/places.sql"))
@@ -160,6 +177,9 @@ pub(super) fn refuse_holes(
     source: &Source,
     heads: &QualifiedName,
 ) -> Result<()> {
+    client
+        .batch_execute(include_str!("../../../sql/event/import/analyze_runs.sql"))
+        .map_err(failed)?;
     client.batch_execute(&render("event/import/moves", &values! { heads })).map_err(failed)?;
     client
         .batch_execute(include_str!("../../../sql/event/import/analyze_moves.sql"))

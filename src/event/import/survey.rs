@@ -5,10 +5,13 @@ use std::collections::HashSet;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::SyncSender;
 
+use uuid::Uuid;
+
 use crate::db::Interrupt;
 use crate::error::{Error, Kind, Result};
 
 use super::encode::Rows;
+use super::ids::Ids;
 use super::line;
 use super::route::Router;
 use super::runs::Runs;
@@ -69,6 +72,8 @@ pub(super) struct Surveyed {
     pub(super) batches: Vec<Batch>,
     /// The prefixes with which the file begins.
     pub(super) prefixes: Vec<Prefix>,
+    /// The event ids that may be there twice; `None` when all may.
+    pub(super) suspects: Option<Vec<Uuid>>,
 }
 
 /// Reads a file to its end.
@@ -88,6 +93,7 @@ impl Survey<'_, '_> {
         let mut reading = Reading {
             survey: self,
             runs: Runs::new(),
+            ids: Ids::new(),
             events: Rows::begin(),
             run_rows: Rows::begin(),
             transaction: Transaction::default(),
@@ -119,6 +125,7 @@ impl Survey<'_, '_> {
 struct Reading<'s, 'r> {
     survey: Survey<'s, 'r>,
     runs: Runs,
+    ids: Ids,
     events: Rows,
     run_rows: Rows,
     transaction: Transaction,
@@ -152,6 +159,7 @@ impl Reading<'_, '_> {
         }
         self.transaction.add(group, locks);
         let run = self.runs.add(number, &event).map_err(problem)?;
+        self.ids.add(event.event_id);
         self.stage(number, place, run, &event)?;
         if self.runs.is_full() {
             self.close_runs()?;
@@ -212,6 +220,7 @@ impl Reading<'_, '_> {
         self.send(chunk)?;
         let chunk = Chunk::Runs(self.run_rows.finish());
         self.send(chunk)?;
+        self.found.suspects = self.ids.suspects();
         Ok(self.found)
     }
 
