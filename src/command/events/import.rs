@@ -52,6 +52,10 @@ pub struct ImportArgs {
     #[arg(long)]
     skip_existing: bool,
 
+    /// Fill columns that a team added from fields of their names, instead of refusing these
+    #[arg(long)]
+    extra_columns: bool,
+
     /// The longest line, in MiB; it costs as much memory
     #[arg(long, value_name = "MIB", default_value_t = 16,
         value_parser = clap::value_parser!(u16).range(1..=1024))]
@@ -105,6 +109,7 @@ impl ImportArgs {
         Options {
             create_partitions: self.create_partitions,
             skip_existing: self.skip_existing,
+            extra_columns: self.extra_columns,
             line_bytes_max: usize::from(self.max_line) * 1024 * 1024,
             problems_max,
         }
