@@ -83,6 +83,17 @@ fn compressed_files_that_are_broken() {
 }
 
 #[test]
+fn an_empty_file_is_nothing_to_do() {
+    for content in [vec![], b"\n \n".to_vec(), gzip("")] {
+        let db = none();
+        let file = file(&db, content);
+        let output = db.pupctl(["events", "import", file]).success();
+        assert_eq!(output.stderr, "Nothing to do: the file has no events\n");
+        assert_eq!(db.journal(), ["schema init: done"]);
+    }
+}
+
+#[test]
 fn an_empty_line_in_the_middle() {
     let db = none();
     let content = lines(&order(1, 2)) + "\n \n" + &lines(&order(2, 1));

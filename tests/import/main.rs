@@ -8,6 +8,7 @@ mod files;
 mod layouts;
 mod lines;
 mod payloads;
+mod places;
 mod versions;
 
 use std::path::PathBuf;

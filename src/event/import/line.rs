@@ -179,10 +179,7 @@ fn instant(text: &str) -> Result<DateTime<Utc>, String> {
         }
         Err(_) if is_late => None,
         Err(error) => {
-            return Err(format!(
-                "`created_at` is no time: `{}` ({error})",
-                shortened(text)
-            ));
+            return Err(format!("`created_at` is no time: `{}` ({error})", shortened(text)));
         }
     }
     .ok_or_else(|| {
