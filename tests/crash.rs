@@ -31,6 +31,8 @@ fn migrations(count: usize) -> Vec<(&'static str, usize)> {
 /// A prepared store and the command that is killed.
 struct Scenario<'a> {
     server: &'a TestServer,
+    /// The files that the commands read.
+    files: &'a [(&'a str, String)],
     preparation: &'a [&'a [&'a str]],
     command: &'a [&'a str],
     /// What must hold after every kill, before the second run.
@@ -40,6 +42,9 @@ struct Scenario<'a> {
 impl Scenario<'_> {
     fn prepared(&self) -> TestDatabase {
         let db = TestDatabase::on(self.server);
+        for (name, text) in self.files {
+            std::fs::write(db.folder().join(name), text).expect("a file");
+        }
         for arguments in self.preparation {
             db.pupctl(*arguments).success();
         }
@@ -53,7 +58,7 @@ impl Scenario<'_> {
         let next = points.iter().map(|(point, times)| format!("{point}={times}*off->return"));
         let next = next.collect::<Vec<_>>().join(";");
         undisturbed.command(self.command).failpoints(&next).run().success();
-        let dump = undisturbed.dump();
+        let dump = whole(&undisturbed);
         for &(point, times) in points {
             for passed in 0..times {
                 self.kill_at(point, passed, &dump);
@@ -69,9 +74,23 @@ impl Scenario<'_> {
         (self.after_kill)(&db);
         // The server may still be about to notice that the killed one is gone.
         let again = db.pupctl(self.command.iter().chain(&["--wait", "60s"])).success();
-        assert_eq!(db.dump(), undisturbed, "{point} after {passed}\n{run}\n{again}");
+        assert_eq!(whole(&db), undisturbed, "{point} after {passed}\n{run}\n{again}");
         journal_tells_both(&db, self.preparation.len(), again.stderr.contains("Done:"), point);
     }
+}
+
+/// What a store is and holds. Positions may have gaps, so they count as an order alone.
+fn whole(db: &TestDatabase) -> String {
+    let rows = |rows: &str| format!("SELECT ({rows})::text FROM public.");
+    let there = "SELECT to_regclass('public.events') IS NOT NULL";
+    let mut lines = vec![db.dump()];
+    if db.one(there) {
+        let events = rows("to_jsonb(event) - 'global_position'") + "events AS event";
+        lines.extend(db.texts(&(events + " ORDER BY global_position")));
+        let heads = rows("to_jsonb(head) - 'updated_at'") + "aggregate_heads AS head";
+        lines.extend(db.texts(&(heads + " ORDER BY 1")));
+    }
+    lines.join("\n")
 }
 
 /// The killed run says so, as far as it had begun a row; the next is done, if it had work.
@@ -104,6 +123,7 @@ fn nothing_more(_: &TestDatabase) {}
 fn schema_init_is_finished_by_the_next_run() {
     let scenario = Scenario {
         server: TestServer::shared(),
+        files: &[],
         preparation: &[],
         command: INIT,
         after_kill: nothing_more,
@@ -116,6 +136,7 @@ fn schema_init_is_finished_by_the_next_run() {
 fn contexts_add_is_finished_by_the_next_run() {
     let scenario = Scenario {
         server: TestServer::shared(),
+        files: &[],
         preparation: &[INIT],
         command: &["contexts", "add", "B"],
         after_kill: nothing_more,
@@ -131,11 +152,70 @@ fn partitions_ensure_is_finished_by_the_next_run() {
     let server = TestServer::private(&settings);
     let scenario = Scenario {
         server: &server,
+        files: &[],
         preparation: &[&["schema", "init", "--partition-by", "month", "--months", "0"]],
         command: &["partitions", "ensure", "--months", "9"],
         after_kill: nothing_more,
     };
     scenario.kill_everywhere(&run(3, 3));
+}
+
+/// The points that an import passes in so many transactions.
+fn import(transactions: usize) -> Vec<(&'static str, usize)> {
+    vec![
+        ("import::checked", 1),
+        ("import::copied", transactions),
+        ("import::before_commit", transactions),
+        ("import::after_commit", transactions),
+    ]
+}
+
+/// A file with an event of each of these months, the next versions of as many aggregates as there
+/// are remainders, from version `1 + before` on.
+fn monthly(months: std::ops::Range<u32>, before: u32, aggregates: u32) -> String {
+    let line = |number: u32| {
+        let (month, version) = (number % 18, before + number / aggregates + 1);
+        format!(
+            "{{\"bounded_context\":\"A\",\"aggregate_type\":\"T\",\"aggregate_id\":\"{}\",\
+             \"aggregate_version\":{version},\"event_type\":\"E\",\"payload\":{number},\
+             \"event_id\":\"00000000-0000-4000-8000-{before:06}{number:06}\",\
+             \"created_at\":\"{}-{:02}-07T00:00:00Z\"}}\n",
+            number % aggregates,
+            2014 + month / 12,
+            month % 12 + 1
+        )
+    };
+    months.map(line).collect()
+}
+
+#[test]
+fn an_import_of_several_transactions_is_finished_by_the_next_run() {
+    // Room for the rows of seven partitions in a transaction.
+    let settings = [("max_locks_per_transaction", "10"), ("max_connections", "12")];
+    let server = TestServer::private(&settings);
+    let create = &["events", "import", "first.ndjson", "--create-partitions"];
+    let scenario = Scenario {
+        server: &server,
+        // Five aggregates of 18 months, three of which grow in the second file; what belongs
+        // to one of them is in every transaction.
+        files: &[("first.ndjson", monthly(0..18, 0, 5)), ("second.ndjson", monthly(0..18, 4, 3))],
+        preparation: &[&["schema", "init", "--partition-by", "month", "--months", "0"], create],
+        command: &["events", "import", "second.ndjson"],
+        after_kill: nothing_more,
+    };
+    scenario.kill_everywhere(&[run(0, 0), import(3)].concat());
+}
+
+#[test]
+fn an_import_that_makes_its_partitions_is_finished_by_the_next_run() {
+    let scenario = Scenario {
+        server: TestServer::shared(),
+        files: &[("first.ndjson", monthly(0..18, 0, 5))],
+        preparation: &[INIT],
+        command: &["events", "import", "first.ndjson", "--create-partitions"],
+        after_kill: |db| assert!([0, 18].contains(&db.one::<i64>("SELECT count(*) FROM events"))),
+    };
+    scenario.kill_everywhere(&[run(1, 1), import(1)].concat());
 }
 
 /// The months of the context B that writers can reach.
@@ -152,6 +232,7 @@ fn a_large_branch_is_attached_whole_or_not_at_all() {
     let init = &["schema", "init", "--partition-by", "context,month", "--months", "8"];
     let scenario = Scenario {
         server: &server,
+        files: &[],
         preparation: &[init],
         command: &["contexts", "add", "B"],
         after_kill: |db| assert!([0, 9].contains(&reachable(db)), "{}", db.tree("public.events")),
@@ -243,7 +324,7 @@ fn an_export_that_was_killed_leaves_the_file_of_before_or_none() {
 #[test]
 fn every_fail_point_is_one_of_those_above() {
     let all: BTreeSet<_> = pupctl::failpoint::NAMES.iter().copied().collect();
-    let killed = [run(1, 1), migrations(1)].concat().into_iter().map(|(point, _)| point);
+    let killed = [run(1, 1), migrations(1), import(1)].concat().into_iter().map(|(point, _)| point);
     let killed = killed.chain(EMBEDDED.map(|(_, point)| point)).chain(EXPORT);
     assert_eq!(killed.collect::<BTreeSet<_>>(), all);
 }

@@ -3,7 +3,8 @@
 use postgres::Client;
 
 /// What can be changed in the catalog: relations with their columns, owners, grants, bounds,
-/// keys, options and comments; schemas; sequences.
+/// keys, options and comments; schemas; sequences. Without what belongs to one session, whose
+/// schema the server keeps for the next one.
 const CATALOG: &str = "
 SELECT concat_ws(' | ', class.oid::regclass, class.relkind, class.relowner::regrole, class.relacl,
     class.reloptions, class.relispartition, pg_get_expr(class.relpartbound, class.oid),
@@ -17,15 +18,17 @@ SELECT concat_ws(' | ', class.oid::regclass, class.relkind, class.relowner::regr
     CASE WHEN class.relkind IN ('i', 'I') THEN pg_get_indexdef(class.oid) END)
 FROM pg_class AS class JOIN pg_namespace AS namespace ON namespace.oid = class.relnamespace
 WHERE namespace.nspname NOT IN ('pg_catalog', 'information_schema')
-    AND namespace.nspname NOT LIKE 'pg_toast%'
+    AND namespace.nspname !~ '^pg_(toast|temp_)'
 UNION ALL
 SELECT concat_ws(' | ', nspname, nspowner::regrole, nspacl) FROM pg_namespace
+WHERE nspname !~ '^pg_(toast_)?temp_'
 ORDER BY 1";
 
 const TABLES: &str = "
 SELECT format('%I.%I', nspname, relname)
 FROM pg_class JOIN pg_namespace AS namespace ON namespace.oid = relnamespace
 WHERE relkind = 'r' AND nspname NOT IN ('pg_catalog', 'information_schema')
+    AND nspname !~ '^pg_temp_'
 ORDER BY 1";
 
 /// Everything in the database, the rows of its tables included.

@@ -154,13 +154,6 @@ impl ImportArgs {
         let checked = Check { store, source, options, interrupt: &context.interrupt }
             .run(locked.client(), &mut bar)?;
         let plan = self.plan(store, &checked)?;
-        if !plan.problems.is_empty() {
-            let problems = plan.problems.clone();
-            return Err(Error::refused("the partitions that the file needs cannot all be made")
-                .details(problems)
-                .hint("pupctl partitions check says more")
-                .into());
-        }
         let mut loaded = Loaded::default();
         if checked.to_load() > 0 {
             if !plan.is_empty() {
@@ -222,7 +215,13 @@ impl ImportArgs {
         for (context, month) in &checked.missing {
             needs.insert(context, *month);
         }
-        plan::history::plan(layout, catalog, &needs, configured)
+        let plan = plan::history::plan(layout, catalog, &needs, configured)?;
+        if plan.problems.is_empty() {
+            return Ok(plan);
+        }
+        Err(Error::refused("the partitions that the file needs cannot all be made")
+            .details(plan.problems)
+            .hint("pupctl partitions check says more"))
     }
 }
 
@@ -292,6 +291,9 @@ fn close(report: &Report) -> String {
     let new = report.events - report.existing;
     if report.changes.dry_run {
         return format!("Dry run: {new} events would go in{existing}; nothing was changed");
+    }
+    if report.events == 0 {
+        return "Nothing to do: the file has no events".to_owned();
     }
     if new == 0 {
         return format!("Nothing to do: the store has all {} events of the file", report.events);

@@ -13,7 +13,7 @@ use crate::error::{Error, Result};
 use crate::layout::bounds::{Bound, Edge};
 use crate::layout::levels::Level;
 use crate::layout::month::Month;
-use crate::layout::name::QualifiedName;
+use crate::layout::name::{QualifiedName, validate_context};
 use crate::layout::{Context, Layout, Role};
 
 /// What a partition costs beside itself and its indexes when it gets rows: the table for long
@@ -167,6 +167,10 @@ impl<'a> Router<'a> {
             by_default: false,
         };
         let reached = walk.down(self.root)?;
+        if !reached && self.layout.has_context_level() {
+            // Here the line is known; who makes the partition knows the name alone.
+            validate_context(context).map_err(|error| error.message().to_owned())?;
+        }
         let Walk { mut from, mut to, leaves, by_default, .. } = walk;
         let month = Month::of(at);
         let levels = self.levels_below(context);
