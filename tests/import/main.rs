@@ -7,6 +7,7 @@ mod event;
 mod files;
 mod layouts;
 mod lines;
+mod meanwhile;
 mod payloads;
 mod places;
 mod versions;
