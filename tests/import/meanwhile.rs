@@ -166,6 +166,14 @@ fn changed(change: impl FnOnce(&mut std::fs::File)) {
 }
 
 #[test]
+fn a_file_that_grows_is_refused() {
+    changed(|file| {
+        file.seek(SeekFrom::End(0)).expect("its end");
+        file.write_all(lines(&order(3, 1)).as_bytes()).expect("a line");
+    });
+}
+
+#[test]
 fn a_file_in_which_a_byte_changes_is_refused() {
     changed(|file| {
         let place = lines(&order(2, 1)).find("OrderPlaced").expect("a type");
