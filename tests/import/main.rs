@@ -10,6 +10,8 @@ mod lines;
 mod meanwhile;
 mod payloads;
 mod places;
+mod resume;
+mod stores;
 mod versions;
 
 use std::path::PathBuf;
