@@ -11,6 +11,7 @@ mod meanwhile;
 mod payloads;
 mod places;
 mod resume;
+mod rights;
 mod stores;
 mod versions;
 
