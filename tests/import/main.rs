@@ -12,6 +12,7 @@ mod payloads;
 mod places;
 mod resume;
 mod rights;
+mod servers;
 mod stores;
 mod versions;
 

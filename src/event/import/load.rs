@@ -80,10 +80,11 @@ impl Load<'_> {
             let reading = scope.spawn(move || reader.run(lines));
             let loaded = self.batches(locked, operation, receiver, progress, &mut tell);
             let read = worker(reading);
-            // Without the reader's end the last transaction was not committed.
             match loaded {
-                Err(error) if error.kind() == Kind::Interrupted => Err(error),
-                loaded => read.and(loaded),
+                Ok(loaded) => read.map(|()| loaded),
+                // It got no more rows: the reader knows why.
+                Err(error) if error.kind() == Kind::System => Err(read.err().unwrap_or(error)),
+                Err(error) => Err(self.interrupt.explain(error)),
             }
         })
     }
