@@ -7,8 +7,13 @@ mod event;
 mod files;
 mod layouts;
 mod lines;
+mod meanwhile;
 mod payloads;
 mod places;
+mod resume;
+mod rights;
+mod servers;
+mod stores;
 mod versions;
 
 use std::path::PathBuf;

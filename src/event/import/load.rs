@@ -83,10 +83,11 @@ impl Load<'_> {
             let reading = scope.spawn(move || reader.run(lines));
             let loaded = self.batches(locked, operation, receiver, progress, &mut tell);
             let read = worker(reading);
-            // Without the reader's end the last transaction was not committed.
             match loaded {
-                Err(error) if error.kind() == Kind::Interrupted => Err(error),
-                loaded => read.and(loaded),
+                Ok(loaded) => read.map(|()| loaded),
+                // It got no more rows: the reader knows why.
+                Err(error) if error.kind() == Kind::System => Err(read.err().unwrap_or(error)),
+                Err(error) => Err(self.interrupt.explain(error)),
             }
         })
     }
@@ -235,14 +236,14 @@ impl Reader<'_> {
         let mut rows = Encoder::of(self.extra);
         let mut count = 0;
         let mut more = lines.advance()?;
-        for batch in self.batches {
+        for (number, batch) in (1..).zip(self.batches) {
             while more && lines.number() <= batch.last_line {
-                let number = lines.number();
-                if number.is_multiple_of(LINES_PER_LOOK) {
+                let line = lines.number();
+                if line.is_multiple_of(LINES_PER_LOOK) {
                     self.interrupt.check()?;
-                    self.read.store(number, Ordering::Relaxed);
+                    self.read.store(line, Ordering::Relaxed);
                 }
-                if !self.skipped.contains(number) {
+                if !self.skipped.contains(line) {
                     let event = line::parse(lines.line()).map_err(|_| changed(&lines))?;
                     rows.event(&event, self.extra);
                     count += 1;
@@ -252,7 +253,9 @@ impl Reader<'_> {
                 }
                 more = lines.advance()?;
             }
-            if lines.digest() != batch.digest {
+            // What came behind the last line was not checked, and would be missing without a word.
+            let is_longer = more && number == self.batches.len();
+            if is_longer || lines.digest() != batch.digest {
                 return Err(changed(&lines));
             }
             send(&self.sender, Message::End(rows.finish(), std::mem::take(&mut count)))?;

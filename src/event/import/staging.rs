@@ -31,6 +31,12 @@ pub(super) fn begin(
 ) -> Result<()> {
     let fail = |error: postgres::Error| {
         let failure = Error::database("making temporary tables for the checks", error);
+        if failure.sqlstate() == Some("25006") {
+            let what = "a file is checked in temporary tables, which no read-only session can make";
+            return Error::refused(what)
+                .hint("connect to the primary server, as a role whose sessions may write")
+                .because(failure);
+        }
         if failure.sqlstate() == Some("42501") {
             return failure.hint(format!(
                 "as the owner of the database, run: GRANT TEMPORARY ON DATABASE {} TO {}",
