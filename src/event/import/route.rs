@@ -6,12 +6,13 @@
 use std::collections::{BTreeMap, HashMap};
 
 use chrono::{DateTime, Utc};
+use serde::Serialize;
 
 use crate::catalog::Catalog;
 use crate::catalog::relation::Relation;
 use crate::error::{Error, Result};
 use crate::layout::bounds::{Bound, Edge};
-use crate::layout::levels::Level;
+use crate::layout::levels::{AGGREGATE_COLUMNS, Level};
 use crate::layout::month::Month;
 use crate::layout::name::{QualifiedName, validate_context};
 use crate::layout::{Context, Layout, Role};
@@ -30,6 +31,19 @@ pub(super) struct Leaf {
     pub(super) oid: u32,
     /// Its name.
     pub(super) name: QualifiedName,
+    /// The shares of hashes that it holds, from the root down.
+    pub(super) shares: Vec<Share>,
+}
+
+/// One share of a hash.
+#[derive(Debug, Clone, Serialize)]
+pub(super) struct Share {
+    /// The OID of the table that is divided.
+    parent: u32,
+    modulus: u32,
+    remainder: u32,
+    /// By which columns.
+    columns: Vec<String>,
 }
 
 /// Where events of one context and a span of time go.
@@ -96,11 +110,8 @@ impl<'a> Router<'a> {
         })?;
         let root = &events.root;
         let mut leaves = Vec::new();
-        let mut numbers = HashMap::new();
-        for leaf in root.leaves() {
-            numbers.insert(leaf.oid, leaves.len());
-            leaves.push(Leaf { oid: leaf.oid, name: leaf.name.clone() });
-        }
+        collect(root, &mut Vec::new(), &mut leaves);
+        let numbers = leaves.iter().enumerate().map(|(place, leaf)| (leaf.oid, place)).collect();
         let of_new = 1 + Role::Events.indexes_per_leaf();
         let most = root.leaves().map(|leaf| 1 + leaf.indexes.len()).max().unwrap_or(0);
         Ok(Self {
@@ -228,6 +239,37 @@ impl<'a> Router<'a> {
         let context = self.layout.context(context).or_else(configured).unwrap_or(&unknown);
         self.layout.levels_below(Role::Events, context)
     }
+}
+
+/// The leaves below a relation, each with the shares on the way to it.
+fn collect(relation: &Relation, shares: &mut Vec<Share>, leaves: &mut Vec<Leaf>) {
+    if relation.is_leaf() {
+        let (oid, name) = (relation.oid, relation.name.clone());
+        leaves.push(Leaf { oid, name, shares: shares.clone() });
+    }
+    let columns = hash_columns(relation);
+    for partition in &relation.partitions {
+        let share = match (&partition.bound, &columns) {
+            (Some(Bound::Hash { modulus, remainder }), Some(columns)) => Some(Share {
+                parent: relation.oid,
+                modulus: *modulus,
+                remainder: *remainder,
+                columns: columns.clone(),
+            }),
+            _ => None,
+        };
+        let length = shares.len();
+        shares.extend(share);
+        collect(partition, shares, leaves);
+        shares.truncate(length);
+    }
+}
+
+/// The columns by which a relation is divided into shares, when they name the aggregate.
+fn hash_columns(relation: &Relation) -> Option<Vec<String>> {
+    let key = relation.partition_key.as_deref()?.strip_prefix("HASH (")?.strip_suffix(')')?;
+    let columns: Vec<_> = key.split(", ").map(str::to_owned).collect();
+    columns.iter().all(|column| AGGREGATE_COLUMNS.contains(&column.as_str())).then_some(columns)
 }
 
 impl Place {

@@ -177,7 +177,10 @@ pub(super) fn find_existing(
     // A statement for each, so that it locks one partition only.
     for (leaf, places) in leaves.iter().zip(&touched) {
         if filled.contains(&leaf.oid) {
-            let sql = render("event/import/existing", &values! { leaf => leaf.name });
+            let sql = render(
+                "event/import/existing",
+                &values! { leaf => leaf.name, shares => leaf.shares },
+            );
             client.execute(&sql, &[places]).map_err(failed)?;
         }
     }
