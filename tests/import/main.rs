@@ -16,6 +16,7 @@ mod servers;
 mod stores;
 mod versions;
 
+use std::io::Write as _;
 use std::path::PathBuf;
 
 use support::{Output, TestDatabase, fingerprint};
@@ -73,4 +74,9 @@ fn told(output: &Output) -> String {
     assert!(output.stderr.starts_with("error: "), "{output}");
     assert!(!output.stderr.contains("panicked"), "{output}");
     output.stderr.clone()
+}
+
+/// Says why a test has nothing to do.
+fn skipped(why: &str) {
+    let _ = writeln!(std::io::stderr(), "skipped: {why}");
 }
