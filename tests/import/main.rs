@@ -10,6 +10,7 @@ mod lines;
 mod meanwhile;
 mod payloads;
 mod places;
+mod real;
 mod resume;
 mod rights;
 mod servers;
