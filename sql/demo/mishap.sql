@@ -3,6 +3,6 @@ DO $$
 DECLARE newest text;
 BEGIN
     SELECT max(inhrelid::regclass::text) INTO newest
-    FROM pg_inherits WHERE inhparent = 'events_billing'::regclass;
+    FROM pg_inherits WHERE inhparent = 'events_core'::regclass;
     EXECUTE 'DROP TABLE ' || newest;
 END $$

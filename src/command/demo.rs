@@ -9,10 +9,9 @@ use serde::Serialize;
 use serde_json::json;
 
 use crate::cli::exit::Exit;
-use crate::cli::output::{bold, cyan};
-use crate::db::inspect;
+use crate::cli::output::{self, Output, bold, cyan};
 use crate::error::{Error, Kind, Result};
-use crate::layout::month::Month;
+use crate::render::environment::{render, values};
 
 use super::Cli;
 use super::context::Context;
@@ -20,17 +19,26 @@ use super::context::Context;
 /// The database that the demo makes anew each time, on the embedded server.
 const DATABASE: &str = "pupctl_demo";
 
-/// How many months of history the demo has.
-const MONTHS_BACK: i32 = 3;
+/// Ten years of a real project, as events; what they are is told beside the file.
+const HISTORY: &str = include_str!("../../tests/data/git-history-500.ndjson");
 
-/// How many aggregates each context gets; each has ten events.
-const AGGREGATES: i64 = 1000;
+/// Every layout, with the options that `schema init` takes for it.
+const LAYOUTS: [&[&str]; 7] = [
+    &["none"],
+    &["context"],
+    &["hash", "--hash-partitions", "4"],
+    &["month"],
+    &["context,hash", "--hash-partitions", "4"],
+    &["context,month"],
+    &["hash,month", "--hash-partitions", "4"],
+];
 
 /// Show what pupctl does, on a private server
 ///
 /// Starts the private server of this folder, makes a store in a database of its own
-/// (pupctl_demo, made anew each time), fills it with generated events and maintains it. Each
-/// step shows the command that you would type. Takes a few seconds.
+/// (pupctl_demo, made anew each time), fills it with real events, ten years of the history of a
+/// project, and maintains it; then does the same in every layout. Each step shows the command
+/// that you would type. Takes some ten seconds.
 #[derive(Debug, Args)]
 pub struct DemoArgs {}
 
@@ -42,8 +50,12 @@ pub(super) fn run(_args: &DemoArgs, context: &Context) -> anyhow::Result<Exit> {
     let folder = running.server.folder.display();
     demo.tell(&format!("A private PostgreSQL server runs in {folder}."));
     let mut client = demo.fresh_database(&running.server.url)?;
-    let current = inspect::server(&mut client)?.month();
-    demo.story(&mut client, current)?;
+    let file = running.server.folder.join("git-history.ndjson");
+    std::fs::write(&file, HISTORY)
+        .map_err(|error| Error::system(format!("cannot write {}", file.display()), error))?;
+    let file = file.display().to_string();
+    demo.story(&mut client, &file)?;
+    demo.every_layout(&mut client, &file)?;
     demo.close(begin)
 }
 
@@ -60,34 +72,29 @@ struct StepDone {
 }
 
 impl Demo<'_> {
-    fn story(&mut self, client: &mut Client, current: Month) -> anyhow::Result<()> {
-        let first = current.plus(-MONTHS_BACK);
+    fn story(&mut self, client: &mut Client, file: &str) -> anyhow::Result<()> {
         self.tell("An event store, divided by bounded context and by month:");
-        self.pupctl(
-            &[
-                "schema",
-                "init",
-                "--partition-by",
-                "context,month",
-                "--contexts",
-                "Identity,Billing,Analytics",
-            ],
-            Exit::Done,
-        )?;
+        self.pupctl(&["schema", "init", "--partition-by", "context,month"], Exit::Done)?;
         self.tell("Run it again, as a deployment would: it is there already.");
         self.pupctl(&["schema", "init"], Exit::Done)?;
-        self.tell("Events of the last months shall be loaded, so their partitions are made:");
-        self.pupctl(&["partitions", "ensure", "--from", &first.to_string()], Exit::Done)?;
-        self.fill(client, first)?;
-        self.pupctl(&["contexts", "list"], Exit::Done)?;
-        self.tell("Every event lies in the partition of its context and month:");
-        self.pupctl(&["partitions", "list", "--context", "Billing"], Exit::Done)?;
         self.tell(
-            "What would one more month ahead do? The exact SQL, with the lock of each statement:",
+            "Ten years of real events come in, checked as a whole, with the contexts and months \
+             that they need:",
         );
-        self.pupctl(&["partitions", "ensure", "--months", "4", "--dry-run"], Exit::Done)?;
-        self.tell("A new context is a command, not a migration:");
-        self.pupctl(&["contexts", "add", "Shipping"], Exit::Done)?;
+        self.pupctl(&["events", "import", file, "--create-partitions", "--analyze"], Exit::Done)?;
+        self.tell("Once more, as after a failure somewhere: nothing is doubled.");
+        self.pupctl(&["events", "import", file, "--skip-existing"], Exit::Done)?;
+        self.tell("Every event lies in the partition of its context and month:");
+        self.pupctl(&["partitions", "list", "--context", "Builtins"], Exit::Done)?;
+        self.tell("And comes out again as it went in:");
+        self.pupctl(&["events", "export", "--context", "Gui", "--to", "2008-01"], Exit::Done)?;
+        self.tell(
+            "What would a new context do? The exact SQL, with the lock of each statement; it is a \
+             command, not a migration:",
+        );
+        let add = ["contexts", "add", "Shipping"];
+        self.pupctl(&[&add[..], &["--dry-run"]].concat(), Exit::Done)?;
+        self.pupctl(&add, Exit::Done)?;
         self.tell("A mishap: somebody drops a partition by hand. The check from cron notices:");
         client
             .batch_execute(include_str!("../../sql/demo/mishap.sql"))
@@ -100,6 +107,45 @@ impl Demo<'_> {
         self.pupctl(&["schema", "status"], Exit::Done)
     }
 
+    /// The same events in a store of each layout, each in a schema of its own.
+    fn every_layout(&mut self, client: &mut Client, file: &str) -> anyhow::Result<()> {
+        self.tell("The same events in every layout: init, import, list, check.");
+        let output = self.context.output.clone();
+        let mut rows = Vec::new();
+        for layout in LAYOUTS {
+            let begin = Instant::now();
+            let schema = format!("demo_{}", layout[0].replace(',', "_"));
+            client
+                .batch_execute(&render("table/schema", &values! { schema }))
+                .map_err(|error| Error::database("making a schema", error))?;
+            self.context.interrupt.check()?;
+            for command in [
+                &[&["schema", "init", "--partition-by"], layout].concat()[..],
+                &["events", "import", file, "--create-partitions"],
+                &["partitions", "list"],
+                &["partitions", "check", "--exit-code"],
+            ] {
+                let arguments = [command, &["--schema", &schema]].concat();
+                self.run(&arguments, &output.silenced(), Exit::Done)?;
+            }
+            let counted = client
+                .query_one(include_str!("../../sql/demo/count.sql"), &[&schema])
+                .map_err(|error| Error::database("counting the partitions", error))?;
+            rows.push(vec![
+                layout[0].to_owned(),
+                schema,
+                counted.get::<_, i64>("leaves").to_string(),
+                HISTORY.lines().count().to_string(),
+                format!("{:.1} s", begin.elapsed().as_secs_f64()),
+            ]);
+        }
+        if !output.is_json() {
+            let head = ["layout", "schema", "partitions", "events", "time"];
+            output.data(&output::table(&head, rows, 2))?;
+        }
+        Ok(())
+    }
+
     fn fresh_database(&self, server: &str) -> Result<Client> {
         let fail = |error| Error::database("making the database of the demo", error);
         let mut admin = Client::connect(server, NoTls).map_err(fail)?;
@@ -108,36 +154,24 @@ impl Demo<'_> {
         Client::connect(&self.url, NoTls).map_err(fail)
     }
 
-    fn fill(&mut self, client: &mut Client, first: Month) -> Result<()> {
-        let fail = |error| Error::database("filling the store", error);
-        let begin = Instant::now();
-        let rows = client
-            .execute(include_str!("../../sql/demo/fill.sql"), &[&first.start(), &AGGREGATES])
-            .map_err(fail)?;
-        client.execute(include_str!("../../sql/demo/heads.sql"), &[]).map_err(fail)?;
-        client.batch_execute("ANALYZE").map_err(fail)?;
-        let seconds = begin.elapsed().as_secs_f64();
-        self.tell(&format!(
-            "{rows} generated events went in through the parent in {seconds:.1} s:"
-        ));
-        Ok(())
-    }
-
     /// Runs a command as a user would, and insists on how it ends.
     fn pupctl(&mut self, arguments: &[&str], expected: Exit) -> anyhow::Result<()> {
         let line = arguments.join(" ");
         if !self.context.output.is_json() {
             self.context.output.data(&format!("{}\n", cyan(&format!("$ pupctl {line}"))))?;
         }
+        let output = self.context.output.clone();
+        let output = if output.is_json() { output.silenced() } else { output };
+        self.run(arguments, &output, expected)
+    }
+
+    fn run(&mut self, arguments: &[&str], output: &Output, expected: Exit) -> anyhow::Result<()> {
+        let line = arguments.join(" ");
         let mut cli =
             Cli::try_parse_from(std::iter::once("pupctl").chain(arguments.iter().copied()))?;
         cli.global.database_url = Some(self.url.clone());
         cli.global.config.clone_from(&self.context.global.config);
-        let mut output = self.context.output.clone();
-        if output.is_json() {
-            output = output.silenced();
-        }
-        let exit = super::run(cli, &output, &self.context.interrupt)
+        let exit = super::run(cli, output, &self.context.interrupt)
             .with_context(|| format!("pupctl {line}"))?;
         self.steps.push(StepDone { command: format!("pupctl {line}"), exit_code: exit.code() });
         if exit == expected {
@@ -169,7 +203,7 @@ impl Demo<'_> {
         output.data(&format!(
             "{}\n{}\n{}\n",
             cyan(&format!("$ export PUPCTL_DATABASE_URL='{url}'")),
-            cyan("$ pupctl partitions list"),
+            cyan("$ pupctl partitions list --schema public"),
             cyan("$ pupctl embedded stop"),
         ))?;
         Ok(Exit::Done)

@@ -59,7 +59,7 @@ pub enum Command {
     /// Run a private PostgreSQL server in the folder .pupctl
     #[command(subcommand)]
     Embedded(embedded::EmbeddedCommand),
-    /// Show what pupctl does, on a private server
+    #[expect(missing_docs, reason = "the words are those of the arguments, for the help too")]
     Demo(demo::DemoArgs),
 }
 

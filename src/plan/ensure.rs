@@ -62,17 +62,9 @@ fn taken_names(layout: &Layout, catalog: &Catalog) -> BTreeSet<String> {
     names
 }
 
-/// Whether the plan should refresh statistics: partitions were added to a table that has rows.
+/// Refreshes the statistics of the events table.
 #[must_use]
-pub fn analyze(layout: &Layout, catalog: &Catalog, plan: &Plan) -> Option<Step> {
-    let added = plan.new_partitions().any(|partition| partition.role == Role::Events);
-    let has_rows = catalog
-        .events
-        .as_ref()
-        .is_some_and(|table| table.root.leaves().any(|leaf| leaf.rows.unwrap_or(0) > 0));
-    if !added || !has_rows {
-        return None;
-    }
+pub fn analysis(layout: &Layout, catalog: &Catalog) -> Step {
     let table = layout.table(&catalog.schema_name, Role::Events);
     let only = catalog.server.major() >= 18;
     let why = if only {
@@ -86,7 +78,21 @@ pub fn analyze(layout: &Layout, catalog: &Catalog, plan: &Plan) -> Option<Step> 
     let mut step =
         Step::new(format!("Analyze {}", table.name), why, vec![Action::Analyze { table, only }]);
     step.transaction = super::Transaction::Forbidden;
-    Some(step)
+    step
+}
+
+/// Whether the plan should refresh statistics: partitions were added to a table that has rows.
+#[must_use]
+pub fn analyze(layout: &Layout, catalog: &Catalog, plan: &Plan) -> Option<Step> {
+    let added = plan.new_partitions().any(|partition| partition.role == Role::Events);
+    let has_rows = catalog
+        .events
+        .as_ref()
+        .is_some_and(|table| table.root.leaves().any(|leaf| leaf.rows.unwrap_or(0) > 0));
+    if !added || !has_rows {
+        return None;
+    }
+    Some(analysis(layout, catalog))
 }
 
 /// The table to which partitions are added, as the planner needs it: it may be in the catalog,

@@ -48,6 +48,7 @@ const TEMPLATES: &[(&str, &str)] = templates![
     "event/import/move_heads",
     "event/import/moves",
     "event/import/stage",
+    "event/import/stage_extra",
     "layout/select",
     "layout/store",
     "migration/history",

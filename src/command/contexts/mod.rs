@@ -11,10 +11,9 @@ use super::context::Context;
 
 /// The verbs of `contexts`.
 #[derive(Debug, Subcommand)]
+#[expect(missing_docs, reason = "the words are those of the arguments, for the help too")]
 pub enum ContextsCommand {
-    /// Add bounded contexts, with their partitions
     Add(add::AddArgs),
-    /// List the bounded contexts of the store
     List(list::ListArgs),
 }
 

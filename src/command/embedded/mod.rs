@@ -13,14 +13,11 @@ use super::context::Context;
 
 /// The verbs of `embedded`.
 #[derive(Debug, Subcommand)]
+#[expect(missing_docs, reason = "the words are those of the arguments, for the help too")]
 pub enum EmbeddedCommand {
-    /// Start the private server of this folder
     Start(start::StartArgs),
-    /// Stop the private server of this folder
     Stop(stop::StopArgs),
-    /// Say whether the private server of this folder runs
     Status(status::StatusArgs),
-    /// Print the URL of the private server of this folder
     Url(url::UrlArgs),
 }
 

@@ -26,9 +26,9 @@ use super::sink::{Compression, Destination};
 /// .zst is compressed. Only reads: a standby and a role that may only SELECT will do.
 ///
 /// Examples:
-///   pupctl events export events.jsonl.zst
-///   pupctl events export billing.jsonl --context Billing --month 2026-11
-///   pupctl events export new.jsonl --after-position 1200000
+///   pupctl events export events.ndjson.zst
+///   pupctl events export billing.ndjson --context Billing --month 2026-11
+///   pupctl events export new.ndjson --after-position 1200000
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]
 pub struct ExportArgs {
@@ -103,7 +103,7 @@ pub(super) fn run(args: &ExportArgs, context: &Context) -> anyhow::Result<Exit> 
         return Err(Error::invalid(
             "standard output carries the events, and cannot carry a report",
         )
-        .hint("name a file: pupctl events export events.jsonl --output json")
+        .hint("name a file: pupctl events export events.ndjson --output json")
         .into());
     }
     let mut store = context.open()?;

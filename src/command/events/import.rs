@@ -13,6 +13,7 @@ use crate::cli::progress::{Bar, FileBar, units};
 use crate::command::context::{Context, layout_of};
 use crate::command::write::{self, Changes};
 use crate::db::Locked;
+use crate::db::execute::{Silent, execute};
 use crate::db::inspect::Depth;
 use crate::error::{Error, Result};
 use crate::event::import::source::Source;
@@ -39,6 +40,7 @@ const PROBLEMS_LISTED: usize = 20;
 ///   pupctl events import - --skip-existing
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]
+#[expect(clippy::struct_excessive_bools, reason = "switches are independent of each other")]
 pub struct ImportArgs {
     /// The file, or - for standard input
     #[arg(value_name = "FILE")]
@@ -51,6 +53,16 @@ pub struct ImportArgs {
     /// Leave out the events that the store has already, instead of refusing the file
     #[arg(long)]
     skip_existing: bool,
+
+    /// Fill columns that a team added from fields of their names, instead of refusing these
+    #[arg(long)]
+    extra_columns: bool,
+
+    /// Refresh the statistics afterwards: autovacuum does so for partitions, never for the whole
+    ///
+    /// Before PostgreSQL 18 this analyzes every partition too, one after the other.
+    #[arg(long)]
+    analyze: bool,
 
     /// The longest line, in MiB; it costs as much memory
     #[arg(long, value_name = "MIB", default_value_t = 16,
@@ -105,6 +117,7 @@ impl ImportArgs {
         Options {
             create_partitions: self.create_partitions,
             skip_existing: self.skip_existing,
+            extra_columns: self.extra_columns,
             line_bytes_max: usize::from(self.max_line) * 1024 * 1024,
             problems_max,
         }
@@ -183,6 +196,7 @@ impl ImportArgs {
             line_bytes_max: self.options(1).line_bytes_max,
             interrupt: &context.interrupt,
         };
+        let after = self.after(store);
         let mut made = false;
         operation::run_with(
             locked,
@@ -193,10 +207,19 @@ impl ImportArgs {
             &mut steps,
             |locked, operation| {
                 made = true;
-                load.run(locked, operation, &mut bar)
+                let loaded = load.run(locked, operation, &mut bar)?;
+                drop(bar);
+                execute(locked, &after.steps, limits, &context.interrupt, &mut Silent)?;
+                Ok(loaded)
             },
         )
         .map_err(|error| if made { name_partitions(error, plan) } else { error })
+    }
+
+    /// What follows the load.
+    fn after(&self, store: Store<'_>) -> Script {
+        let steps = self.analyze.then(|| plan::ensure::analysis(store.layout, store.catalog));
+        Script::of(&Plan { steps: steps.into_iter().collect(), ..Plan::default() })
     }
 
     /// What has to be made before the events can go in.

@@ -12,10 +12,9 @@ use super::context::Context;
 
 /// The verbs of `events`.
 #[derive(Debug, Subcommand)]
+#[expect(missing_docs, reason = "the words are those of the arguments, for the help too")]
 pub enum EventsCommand {
-    /// Load a file of events into the store, all or nothing
     Import(import::ImportArgs),
-    /// Write the events of the store to a file or to standard output
     Export(export::ExportArgs),
 }
 

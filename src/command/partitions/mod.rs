@@ -12,12 +12,10 @@ use super::context::Context;
 
 /// The verbs of `partitions`.
 #[derive(Debug, Subcommand)]
+#[expect(missing_docs, reason = "the words are those of the arguments, for the help too")]
 pub enum PartitionsCommand {
-    /// Make the partitions that the layout names and the database lacks
     Ensure(ensure::EnsureArgs),
-    /// List the partitions as a tree, with bounds, rows and sizes
     List(list::ListArgs),
-    /// Look for missing months, gaps, lost keys and other problems
     Check(check::CheckArgs),
 }
 

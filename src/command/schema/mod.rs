@@ -11,10 +11,9 @@ use super::context::Context;
 
 /// The verbs of `schema`.
 #[derive(Debug, Subcommand)]
+#[expect(missing_docs, reason = "the words are those of the arguments, for the help too")]
 pub enum SchemaCommand {
-    /// Make the tables of the store and their first partitions
     Init(init::InitArgs),
-    /// Show the layout, the migrations and the latest operations
     Status(status::StatusArgs),
 }
 

@@ -19,13 +19,15 @@ use crate::operation::journal;
 use crate::render::environment::{render, values};
 
 use super::encode::Rows;
+use super::extra::Column;
 use super::line;
 use super::skipped::Skipped;
 use super::source::{Lines, Source};
-use super::staging::broken;
+use super::staging::{broken, row_of};
 use super::survey::{Batch, LINES_PER_LOOK, send};
+use super::text::TextRows;
 use super::{CHUNKS_WAITING, Checked, Loaded, Phase, Progress, Store, receive, worker};
-use crate::event::model::COLUMNS;
+use crate::event::model::{COLUMNS, Event};
 
 /// How many bytes of rows are sent at once.
 const CHUNK_BYTES: usize = 256 * 1024;
@@ -69,6 +71,7 @@ impl Load<'_> {
         let reader = Reader {
             batches: &self.checked.batches,
             skipped: &self.checked.skipped,
+            extra: &self.checked.extra,
             sender,
             interrupt: self.interrupt,
             read: &read,
@@ -151,7 +154,10 @@ impl Load<'_> {
             .batch_execute(&render("event/import/lock_heads", &values! { heads }))
             .map_err(|error| self.explain(Error::database("locking the heads", error), after))?;
         let events = self.store.table(Role::Events);
-        let sql = render("event/import/copy", &values! { events, columns => COLUMNS });
+        let further = self.checked.extra.iter().map(|column| column.name.as_str());
+        let columns: Vec<_> = COLUMNS.into_iter().chain(further).collect();
+        let format = if self.checked.extra.is_empty() { "BINARY" } else { "TEXT" };
+        let sql = render("event/import/copy", &values! { events, columns, format });
         let explain = |error: Error| self.explain(error, after);
         let doing = "copying events to the server";
         let mut writer =
@@ -213,17 +219,11 @@ impl Load<'_> {
     }
 }
 
-/// The row of a copy in which it failed, from 1.
-fn row_of(error: &Error) -> Option<u64> {
-    let place = error.detail_lines().iter().find_map(|line| line.strip_prefix("where: COPY "))?;
-    let (_, row) = place.split_once(", line ")?;
-    row.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
-}
-
 /// Reads the events of a file again.
 struct Reader<'a> {
     batches: &'a [Batch],
     skipped: &'a Skipped,
+    extra: &'a [Column],
     sender: SyncSender<Message>,
     interrupt: &'a Interrupt,
     /// How many lines were read so far, for whoever shows it.
@@ -233,7 +233,7 @@ struct Reader<'a> {
 impl Reader<'_> {
     /// Reads to the end of the last batch.
     fn run(self, mut lines: Lines) -> Result<()> {
-        let mut rows = Rows::begin();
+        let mut rows = Encoder::of(self.extra);
         let mut count = 0;
         let mut more = lines.advance()?;
         for (number, batch) in (1..).zip(self.batches) {
@@ -245,7 +245,7 @@ impl Reader<'_> {
                 }
                 if !self.skipped.contains(line) {
                     let event = line::parse(lines.line()).map_err(|_| changed(&lines))?;
-                    rows.event(&event);
+                    rows.event(&event, self.extra);
                     count += 1;
                     if rows.bytes() >= CHUNK_BYTES {
                         send(&self.sender, Message::Rows(rows.take()))?;
@@ -261,6 +261,46 @@ impl Reader<'_> {
             send(&self.sender, Message::End(rows.finish(), std::mem::take(&mut count)))?;
         }
         Ok(())
+    }
+}
+
+/// Binary is faster; text is for columns of any type.
+enum Encoder {
+    Binary(Rows),
+    Text(TextRows),
+}
+
+impl Encoder {
+    fn of(extra: &[Column]) -> Self {
+        if extra.is_empty() { Self::Binary(Rows::begin()) } else { Self::Text(TextRows::default()) }
+    }
+
+    fn event(&mut self, event: &Event<'_>, extra: &[Column]) {
+        match self {
+            Self::Binary(rows) => rows.event(event),
+            Self::Text(rows) => rows.event(event, extra),
+        }
+    }
+
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Binary(rows) => rows.bytes(),
+            Self::Text(rows) => rows.bytes(),
+        }
+    }
+
+    fn take(&mut self) -> Vec<u8> {
+        match self {
+            Self::Binary(rows) => rows.take(),
+            Self::Text(rows) => rows.take(),
+        }
+    }
+
+    fn finish(&mut self) -> Vec<u8> {
+        match self {
+            Self::Binary(rows) => rows.finish(),
+            Self::Text(rows) => rows.take(),
+        }
     }
 }
 

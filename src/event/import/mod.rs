@@ -11,6 +11,8 @@
 //! where it was interrupted.
 
 mod encode;
+mod extra;
+mod ids;
 mod line;
 mod load;
 mod route;
@@ -19,6 +21,7 @@ mod skipped;
 pub mod source;
 mod staging;
 mod survey;
+mod text;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -38,6 +41,7 @@ use crate::layout::name::QualifiedName;
 use crate::layout::{Context, Layout, Role};
 use crate::operation::journal;
 
+use extra::{Column, Extra};
 use route::{Place, Router};
 use skipped::Skipped;
 use source::{LINE_BYTES_MAX, Source};
@@ -64,6 +68,8 @@ pub struct Options {
     pub create_partitions: bool,
     /// Events that the store has already are left out instead of refused.
     pub skip_existing: bool,
+    /// Fields that are not an event's go into columns of their names instead of being refused.
+    pub extra_columns: bool,
     /// The longest line, in bytes.
     pub line_bytes_max: usize,
     /// How many problems with lines are told at once.
@@ -75,6 +81,7 @@ impl Default for Options {
         Self {
             create_partitions: false,
             skip_existing: false,
+            extra_columns: false,
             line_bytes_max: LINE_BYTES_MAX,
             problems_max: 1,
         }
@@ -121,6 +128,7 @@ pub struct Checked {
     batches: Vec<Batch>,
     prefixes: Vec<Prefix>,
     skipped: Skipped,
+    extra: Vec<Column>,
 }
 
 impl Checked {
@@ -211,12 +219,14 @@ impl Check<'_> {
         let prefixes = store.prefixes(client)?;
         staging::begin(client, &heads, &store.catalog.server)?;
         let mut router = Router::new(store.layout, store.configured, store.catalog)?;
-        let surveyed = self.survey(client, &mut router, &prefixes, progress)?;
+        let extra = self.extra()?;
+        staging::begin_extra(client, &store.table(Role::Events), extra.kept())?;
+        let surveyed = self.survey(client, &mut router, extra, &prefixes, progress)?;
         if !options.create_partitions {
             refuse_missing(router.places(), source)?;
         }
         progress.phase(Phase::Comparing);
-        staging::refuse_duplicates(client, source)?;
+        staging::refuse_duplicates(client, source, surveyed.suspects.as_deref())?;
         staging::find_existing(client, router.places(), router.leaves())?;
         let resumed = surveyed.prefixes.iter().map(|prefix| prefix.lines).max().unwrap_or(0);
         staging::refuse_clashes(client, source, options.skip_existing, resumed)?;
@@ -226,10 +236,18 @@ impl Check<'_> {
         Ok(summary(router.places(), surveyed, skipped, resumed))
     }
 
+    fn extra(&self) -> Result<Extra> {
+        let events = self.store.catalog.events.as_ref().ok_or_else(|| {
+            Error::refused("the events table is missing").hint("make it: pupctl schema init")
+        })?;
+        Ok(Extra::of(events, self.options.extra_columns))
+    }
+
     fn survey(
         &self,
         client: &mut impl GenericClient,
         router: &mut Router<'_>,
+        extra: Extra,
         prefixes: &[Prefix],
         progress: &mut dyn Progress,
     ) -> Result<Surveyed> {
@@ -246,6 +264,7 @@ impl Check<'_> {
                 create_partitions: self.options.create_partitions,
             },
             prefixes,
+            extra,
             sender,
             interrupt: self.interrupt,
             read: &read,
@@ -254,7 +273,7 @@ impl Check<'_> {
             let reading = scope.spawn(move || survey.run(lines));
             let mut tell =
                 || progress.read(bytes.load(Ordering::Relaxed), read.load(Ordering::Relaxed));
-            let copied = copy_all(client, receiver, &mut tell);
+            let copied = copy_all(client, self.source, receiver, &mut tell);
             let surveyed = worker(reading);
             copied.and(surveyed)
         })
@@ -264,11 +283,12 @@ impl Check<'_> {
 #[expect(clippy::needless_pass_by_value, reason = "its end tells the reader to stop")]
 fn copy_all(
     client: &mut impl GenericClient,
+    source: &Source,
     receiver: Receiver<Chunk>,
     tell: &mut dyn FnMut(),
 ) -> Result<()> {
     while let Some(chunk) = receive(&receiver, &mut *tell) {
-        staging::copy(client, &chunk)?;
+        staging::copy(client, source, &chunk)?;
         tell();
     }
     Ok(())
@@ -332,5 +352,6 @@ fn summary(places: &[Place], surveyed: Surveyed, skipped: Skipped, resumed: u64)
         batches: surveyed.batches,
         prefixes: surveyed.prefixes,
         skipped,
+        extra: surveyed.extra,
     }
 }

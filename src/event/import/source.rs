@@ -1,6 +1,5 @@
 //! The file that is imported: found, decompressed and cut into lines, at constant memory.
 
-use std::fmt::Write as _;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Seek};
 use std::ops::Range;
@@ -9,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use flate2::bufread::MultiGzDecoder;
-use ring::digest;
+use xxhash_rust::xxh3::Xxh3;
 
 use crate::error::{Error, Result};
 
@@ -102,7 +101,7 @@ impl Source {
             ended: false,
             number: 0,
             line_bytes_max,
-            digest: digest::Context::new(&digest::SHA256),
+            digest: Box::default(),
         })
     }
 }
@@ -134,7 +133,7 @@ pub struct Lines {
     ended: bool,
     number: u64,
     line_bytes_max: usize,
-    digest: digest::Context,
+    digest: Box<Xxh3>,
 }
 
 impl Lines {
@@ -171,12 +170,7 @@ impl Lines {
     /// A digest of all lines before this one, to know the same lines again.
     #[must_use]
     pub fn digest(&self) -> String {
-        let mut text = String::new();
-        for byte in self.digest.clone().finish().as_ref() {
-            // Writing to a string cannot fail.
-            let _ = write!(text, "{byte:02x}");
-        }
-        text
+        format!("{:032x}", self.digest.digest128())
     }
 
     /// What to call the file.

@@ -5,6 +5,7 @@ use std::io::Write as _;
 
 use postgres::GenericClient;
 use postgres::fallible_iterator::FallibleIterator as _;
+use uuid::Uuid;
 
 use crate::catalog::Server;
 use crate::error::{Error, Result};
@@ -12,6 +13,7 @@ use crate::layout::name::QualifiedName;
 use crate::render::environment::{render, values};
 use crate::render::quote::shown;
 
+use super::extra::Column;
 use super::route::{Leaf, Place};
 use super::runs::aggregate;
 use super::skipped::Skipped;
@@ -48,16 +50,51 @@ pub(super) fn begin(
     client.batch_execute(&render("event/import/stage", &values! { heads })).map_err(fail)
 }
 
+/// Makes the table that reads the values of further columns.
+pub(super) fn begin_extra(
+    client: &mut impl GenericClient,
+    events: &QualifiedName,
+    columns: &[Column],
+) -> Result<()> {
+    if columns.is_empty() {
+        return Ok(());
+    }
+    let columns: Vec<_> = columns.iter().map(|column| &column.name).collect();
+    let sql = render("event/import/stage_extra", &values! { events, columns });
+    client.batch_execute(&sql).map_err(failed)
+}
+
 /// Copies rows into one of the tables.
-pub(super) fn copy(client: &mut impl GenericClient, chunk: &Chunk) -> Result<()> {
-    let (sql, rows) = match chunk {
-        Chunk::Events(rows) => (include_str!("../../../sql/event/import/copy_events.sql"), rows),
-        Chunk::Runs(rows) => (include_str!("../../../sql/event/import/copy_runs.sql"), rows),
-    };
+pub(super) fn copy(client: &mut impl GenericClient, source: &Source, chunk: &Chunk) -> Result<()> {
+    match chunk {
+        Chunk::Events(rows) => {
+            copy_rows(client, include_str!("../../../sql/event/import/copy_events.sql"), rows)
+        }
+        Chunk::Runs(rows) => {
+            copy_rows(client, include_str!("../../../sql/event/import/copy_runs.sql"), rows)
+        }
+        Chunk::Extra(rows, first) => {
+            let sql = include_str!("../../../sql/event/import/copy_extra.sql");
+            copy_rows(client, sql, rows).map_err(|error| match row_of(&error) {
+                Some(row) => error.context(format!("{}, line {}", source.name(), first + row - 1)),
+                None => error,
+            })
+        }
+    }
+}
+
+fn copy_rows(client: &mut impl GenericClient, sql: &str, rows: &[u8]) -> Result<()> {
     let mut writer = client.copy_in(sql).map_err(failed)?;
     writer.write_all(rows).map_err(|error| broken(&error))?;
     writer.finish().map_err(failed)?;
     Ok(())
+}
+
+/// The row of a copy in which it failed, from 1.
+pub(super) fn row_of(error: &Error) -> Option<u64> {
+    let place = error.detail_lines().iter().find_map(|line| line.strip_prefix("where: COPY "))?;
+    let (_, row) = place.split_once(", line ")?;
+    row.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
 }
 
 /// The error of the session inside one of its stream.
@@ -76,11 +113,22 @@ fn failed(error: postgres::Error) -> Error {
     Error::database("checking the events of the file", error)
 }
 
-/// Refuses ids that the file has twice.
-pub(super) fn refuse_duplicates(client: &mut impl GenericClient, source: &Source) -> Result<()> {
-    client.batch_execute(include_str!("../../../sql/event/import/analyze.sql")).map_err(failed)?;
+/// Refuses ids that the file has twice. Only `suspects` can be, where they are known.
+pub(super) fn refuse_duplicates(
+    client: &mut impl GenericClient,
+    source: &Source,
+    suspects: Option<&[Uuid]>,
+) -> Result<()> {
+    if suspects.is_some_and(<[Uuid]>::is_empty) {
+        return Ok(());
+    }
+    let suspects: Option<Vec<String>> =
+        suspects.map(|ids| ids.iter().map(Uuid::to_string).collect());
     let rows = client
-        .query(include_str!("../../../sql/event/import/duplicates.sql"), &[&(LISTED_MAX + 1)])
+        .query(
+            include_str!("../../../sql/event/import/duplicates.sql"),
+            &[&(LISTED_MAX + 1), &suspects],
+        )
         .map_err(failed)?;
     let lines: Vec<_> = rows
         .iter()
@@ -114,6 +162,11 @@ pub(super) fn find_existing(
         .query(include_str!("../../../sql/event/import/filled.sql"), &[&oids])
         .map_err(failed)?;
     let filled: std::collections::HashSet<u32> = rows.iter().map(|row| row.get("oid")).collect();
+    if !filled.is_empty() {
+        client
+            .batch_execute(include_str!("../../../sql/event/import/analyze_events.sql"))
+            .map_err(failed)?;
+    }
     if filled.len() > 1 {
         client
             .batch_execute(include_str!("../../../sql/event/import/places.sql"))
@@ -166,6 +219,9 @@ pub(super) fn refuse_holes(
     source: &Source,
     heads: &QualifiedName,
 ) -> Result<()> {
+    client
+        .batch_execute(include_str!("../../../sql/event/import/analyze_runs.sql"))
+        .map_err(failed)?;
     client.batch_execute(&render("event/import/moves", &values! { heads })).map_err(failed)?;
     client
         .batch_execute(include_str!("../../../sql/event/import/analyze_moves.sql"))

@@ -5,14 +5,19 @@ use std::collections::HashSet;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::SyncSender;
 
+use uuid::Uuid;
+
 use crate::db::Interrupt;
 use crate::error::{Error, Kind, Result};
 
 use super::encode::Rows;
+use super::extra::{Column, Extra};
+use super::ids::Ids;
 use super::line;
 use super::route::Router;
 use super::runs::Runs;
 use super::source::Lines;
+use super::text::TextRows;
 use crate::event::model::Event;
 
 /// How many bytes of rows are sent at once.
@@ -27,6 +32,8 @@ pub(super) enum Chunk {
     Events(Vec<u8>),
     /// For the runs.
     Runs(Vec<u8>),
+    /// The fields of further columns, a row for each line from this one on.
+    Extra(Vec<u8>, u64),
 }
 
 /// A part of the file that is loaded in one transaction.
@@ -69,6 +76,10 @@ pub(super) struct Surveyed {
     pub(super) batches: Vec<Batch>,
     /// The prefixes with which the file begins.
     pub(super) prefixes: Vec<Prefix>,
+    /// The event ids that may be there twice; `None` when all may.
+    pub(super) suspects: Option<Vec<Uuid>>,
+    /// The further columns that the file fills.
+    pub(super) extra: Vec<Column>,
 }
 
 /// Reads a file to its end.
@@ -76,6 +87,7 @@ pub(super) struct Survey<'s, 'r> {
     pub(super) router: &'s mut Router<'r>,
     pub(super) limits: Limits,
     pub(super) prefixes: &'s [Prefix],
+    pub(super) extra: Extra,
     pub(super) sender: SyncSender<Chunk>,
     pub(super) interrupt: &'s Interrupt,
     /// How many lines were read so far, for whoever shows it.
@@ -88,6 +100,9 @@ impl Survey<'_, '_> {
         let mut reading = Reading {
             survey: self,
             runs: Runs::new(),
+            ids: Ids::new(),
+            extra: TextRows::default(),
+            extra_from: 1,
             events: Rows::begin(),
             run_rows: Rows::begin(),
             transaction: Transaction::default(),
@@ -119,6 +134,10 @@ impl Survey<'_, '_> {
 struct Reading<'s, 'r> {
     survey: Survey<'s, 'r>,
     runs: Runs,
+    ids: Ids,
+    extra: TextRows,
+    /// The line of its first row.
+    extra_from: u64,
     events: Rows,
     run_rows: Rows,
     transaction: Transaction,
@@ -132,11 +151,7 @@ impl Reading<'_, '_> {
     fn line(&mut self, lines: &Lines, number: u64) -> Result<()> {
         let problem = |what: String| lines.problem(number, &what);
         let event = line::parse(lines.line()).map_err(problem)?;
-        if let Some((name, _)) = event.extra.first() {
-            return Err(
-                lines.problem(number, &format!("the field `{name}` is not one of an event's"))
-            );
-        }
+        self.survey.extra.note(&event, |what| lines.problem(number, what))?;
         let router = &mut *self.survey.router;
         let place =
             router.place(&event.bounded_context, event.created_at, number).map_err(problem)?;
@@ -152,7 +167,9 @@ impl Reading<'_, '_> {
         }
         self.transaction.add(group, locks);
         let run = self.runs.add(number, &event).map_err(problem)?;
+        self.ids.add(event.event_id);
         self.stage(number, place, run, &event)?;
+        self.stage_extra(number, &event)?;
         if self.runs.is_full() {
             self.close_runs()?;
         }
@@ -172,6 +189,24 @@ impl Reading<'_, '_> {
             self.send(chunk)?;
         }
         Ok(())
+    }
+
+    fn stage_extra(&mut self, number: u64, event: &Event<'_>) -> Result<()> {
+        let columns = self.survey.extra.kept();
+        if columns.is_empty() {
+            return Ok(());
+        }
+        self.extra.extra(event, columns);
+        if self.extra.bytes() >= CHUNK_BYTES {
+            self.send_extra(number)?;
+        }
+        Ok(())
+    }
+
+    fn send_extra(&mut self, last_line: u64) -> Result<()> {
+        let first_line = std::mem::replace(&mut self.extra_from, last_line + 1);
+        let rows = self.extra.take();
+        self.send(Chunk::Extra(rows, first_line))
     }
 
     /// Ends the runs, so that none reaches into the next transaction.
@@ -212,6 +247,11 @@ impl Reading<'_, '_> {
         self.send(chunk)?;
         let chunk = Chunk::Runs(self.run_rows.finish());
         self.send(chunk)?;
+        if self.extra.bytes() > 0 {
+            self.send_extra(self.found.lines)?;
+        }
+        self.found.suspects = self.ids.suspects();
+        self.found.extra = self.survey.extra.filled();
         Ok(self.found)
     }
 

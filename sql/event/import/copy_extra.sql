@@ -1,0 +1,1 @@
+COPY pg_temp.pupctl_import_extra FROM STDIN

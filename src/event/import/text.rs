@@ -1,0 +1,83 @@
+//! Rows in PostgreSQL's text COPY format (`COPY`, "Text Format", in the manual), for tables with
+//! columns of types that pupctl does not know.
+
+use std::fmt::Write as _;
+
+use chrono::SecondsFormat;
+
+use crate::event::model::Event;
+
+use super::extra::{self, Column};
+
+/// Rows that wait to be sent.
+#[derive(Debug, Default)]
+pub(super) struct TextRows {
+    buffer: Vec<u8>,
+    in_row: bool,
+}
+
+impl TextRows {
+    /// How many bytes wait.
+    pub(super) fn bytes(&self) -> usize {
+        self.buffer.len()
+    }
+
+    /// What waits, to be sent.
+    pub(super) fn take(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.buffer)
+    }
+
+    /// Adds an event with the columns of [`crate::event::model::COLUMNS`] and further ones.
+    pub(super) fn event(&mut self, event: &Event<'_>, columns: &[Column]) {
+        self.text(&event.bounded_context);
+        self.text(&event.aggregate_type);
+        self.text(&event.aggregate_id);
+        self.text(&event.aggregate_version.to_string());
+        self.text(&event.event_id.to_string());
+        self.text(&event.event_type);
+        self.text(&event.event_version.to_string());
+        let mut payload = "\\x".to_owned();
+        for byte in event.payload.iter() {
+            // Writing to a string cannot fail.
+            let _ = write!(payload, "{byte:02x}");
+        }
+        self.text(&payload);
+        for text in [&event.trace_id, &event.correlation_id, &event.causation_id, &event.metadata] {
+            self.field(text.as_deref());
+        }
+        self.text(&event.created_at.to_rfc3339_opts(SecondsFormat::Micros, true));
+        self.extra(event, columns);
+    }
+
+    /// Adds the fields of further columns, and ends the row.
+    pub(super) fn extra(&mut self, event: &Event<'_>, columns: &[Column]) {
+        for column in columns {
+            self.field(extra::value(event, column).as_deref());
+        }
+        self.buffer.push(b'\n');
+        self.in_row = false;
+    }
+
+    fn text(&mut self, text: &str) {
+        self.field(Some(text));
+    }
+
+    fn field(&mut self, text: Option<&str>) {
+        if std::mem::replace(&mut self.in_row, true) {
+            self.buffer.push(b'\t');
+        }
+        let Some(text) = text else {
+            self.buffer.extend(b"\\N");
+            return;
+        };
+        for byte in text.bytes() {
+            match byte {
+                b'\\' => self.buffer.extend(b"\\\\"),
+                b'\t' => self.buffer.extend(b"\\t"),
+                b'\n' => self.buffer.extend(b"\\n"),
+                b'\r' => self.buffer.extend(b"\\r"),
+                other => self.buffer.push(other),
+            }
+        }
+    }
+}
