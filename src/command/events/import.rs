@@ -96,9 +96,9 @@ struct Report {
 
 pub(super) fn run(args: &ImportArgs, context: &Context) -> anyhow::Result<Exit> {
     let source = if args.file == Path::new("-") {
-        Source::standard_input()?
+        Source::standard_input(&context.interrupt)?
     } else {
-        Source::open(&args.file)?
+        Source::open(&args.file, &context.interrupt)?
     };
     let store = context.open_for_writing()?;
     if context.global.dry_run {
@@ -161,16 +161,17 @@ impl ImportArgs {
         let options = self.options(1);
         let checked = Check { store, source, options, interrupt: &context.interrupt }
             .run(locked.client(), &mut bar)?;
-        let plan = self.plan(store, &checked)?;
-        let mut loaded = Loaded::default();
-        if checked.to_load() > 0 {
-            if !plan.is_empty() {
-                write::refuse_without_rights(catalog)?;
-            }
-            loaded = self.load(context, locked, &plan, store, source, &checked, bar)?;
-        } else {
+        if checked.to_load() == 0 {
+            drop(bar);
             operation::settle(locked)?;
+            let nothing = write::changes(&Plan::default(), None);
+            return report(context, source, &checked, Loaded::default(), nothing);
         }
+        let plan = self.plan(store, &checked)?;
+        if !plan.is_empty() {
+            write::refuse_without_rights(catalog)?;
+        }
+        let loaded = self.load(context, locked, &plan, store, source, &checked, bar)?;
         report(context, source, &checked, loaded, write::changes(&plan, None))
     }
 
@@ -280,7 +281,7 @@ fn report(
         heads: loaded.heads,
         transactions: checked.transactions(),
         contexts: checked.contexts.clone(),
-        changes,
+        changes: Changes { changed: changes.changed || loaded.events > 0, ..changes },
     };
     let rows = report.contexts.iter().map(|(name, events)| vec![name.clone(), events.to_string()]);
     let table = output::table(&["context", "events"], rows.collect(), 1);
@@ -304,6 +305,9 @@ fn report(
 fn close(report: &Report) -> String {
     let existing = match report.existing {
         0 => String::new(),
+        existing if existing == report.resumed => {
+            format!(", {existing} went in before an earlier run was interrupted")
+        }
         existing => format!(", {existing} are there already"),
     };
     let new = report.events - report.existing;

@@ -87,6 +87,9 @@ impl Load<'_> {
                 Ok(loaded) => read.map(|()| loaded),
                 // It got no more rows: the reader knows why.
                 Err(error) if error.kind() == Kind::System => Err(read.err().unwrap_or(error)),
+                Err(error) if error.kind() == Kind::Connection => Err(error.hint(
+                    "run it again: what was loaded is whole, and the rest goes on from there",
+                )),
                 Err(error) => Err(self.interrupt.explain(error)),
             }
         })

@@ -1,15 +1,18 @@
 //! The file that is imported: found, decompressed and cut into lines, at constant memory.
 
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, Read, Seek};
+use std::io::{self, BufRead, BufReader, Read, Seek, Write as _};
 use std::ops::Range;
+use std::os::fd::AsFd;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use flate2::bufread::MultiGzDecoder;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use xxhash_rust::xxh3::Xxh3;
 
+use crate::db::Interrupt;
 use crate::error::{Error, Result};
 
 /// The longest line that is read unless the caller says otherwise, in bytes.
@@ -33,7 +36,7 @@ pub struct Source {
 impl Source {
     /// Opens a file. What cannot be read twice (a pipe) is copied into a file without a name
     /// first, which is gone when the process is.
-    pub fn open(path: &Path) -> Result<Self> {
+    pub fn open(path: &Path, interrupt: &Interrupt) -> Result<Self> {
         let name = path.display().to_string();
         let fail = |error| Error::system(format!("cannot read {}", path.display()), error);
         let file = File::open(path).map_err(fail)?;
@@ -44,22 +47,35 @@ impl Source {
         if metadata.is_file() {
             return Ok(Self { name, file, bytes: metadata.len() });
         }
-        Self::spool(name, file)
+        Self::spool(name, file, interrupt)
     }
 
     /// Takes what standard input has.
-    pub fn standard_input() -> Result<Self> {
-        Self::spool("standard input".to_owned(), io::stdin().lock())
+    pub fn standard_input(interrupt: &Interrupt) -> Result<Self> {
+        Self::spool("standard input".to_owned(), io::stdin().lock(), interrupt)
     }
 
-    fn spool(name: String, mut from: impl Read) -> Result<Self> {
-        let fail = |error| {
+    fn spool(name: String, mut from: impl Read + AsFd, interrupt: &Interrupt) -> Result<Self> {
+        let fail = |error: io::Error| {
             Error::system(format!("cannot keep {name} in a temporary file"), error)
                 .hint("a folder with more space: set TMPDIR")
         };
         let mut file = tempfile::tempfile().map_err(fail)?;
-        let bytes = io::copy(&mut from, &mut file).map_err(fail)?;
-        Ok(Self { name, file, bytes })
+        let mut bytes = 0;
+        let mut buffer = vec![0; READ_BYTES];
+        loop {
+            // A pipe may stay silent for long, and a signal alone does not end a read.
+            interrupt.check()?;
+            if !is_readable(&from) {
+                continue;
+            }
+            let count = from.read(&mut buffer).map_err(fail)?;
+            if count == 0 {
+                return Ok(Self { name, file, bytes });
+            }
+            file.write_all(&buffer[..count]).map_err(fail)?;
+            bytes += count as u64;
+        }
     }
 
     /// What to call it.
@@ -103,6 +119,16 @@ impl Source {
             line_bytes_max,
             digest: Box::default(),
         })
+    }
+}
+
+/// Waits for bytes, or for the end, a little while.
+fn is_readable(from: &impl AsFd) -> bool {
+    let mut fds = [PollFd::new(from, PollFlags::IN)];
+    let wait = Timespec { tv_sec: 0, tv_nsec: 200_000_000 };
+    match poll(&mut fds, Some(&wait)) {
+        Ok(ready) => ready > 0,
+        Err(error) => error != rustix::io::Errno::INTR,
     }
 }
 
@@ -282,12 +308,12 @@ impl Lines {
 
 #[cfg(test)]
 mod tests {
-    use std::io::Write as _;
-
     use super::*;
 
     fn source(content: &[u8]) -> Source {
-        Source::spool("a.ndjson".to_owned(), content).expect("a spooled file")
+        let mut file = tempfile::tempfile().expect("a file");
+        file.write_all(content).expect("its content");
+        Source { name: "a.ndjson".to_owned(), file, bytes: content.len() as u64 }
     }
 
     fn read(source: &Source) -> Result<Vec<(u64, String)>> {

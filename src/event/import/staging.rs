@@ -92,8 +92,10 @@ fn copy_rows(client: &mut impl GenericClient, sql: &str, rows: &[u8]) -> Result<
 
 /// The row of a copy in which it failed, from 1.
 pub(super) fn row_of(error: &Error) -> Option<u64> {
-    let place = error.detail_lines().iter().find_map(|line| line.strip_prefix("where: COPY "))?;
-    let (_, row) = place.split_once(", line ")?;
+    // What a trigger said stands in lines of its own before it.
+    let mut lines = error.detail_lines().iter().flat_map(|detail| detail.lines());
+    let is_copy = |line: &&str| line.trim_start_matches("where: ").starts_with("COPY ");
+    let (_, row) = lines.find(is_copy)?.split_once(", line ")?;
     row.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
 }
 
