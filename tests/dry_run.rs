@@ -3,7 +3,7 @@
 
 mod support;
 
-use support::TestDatabase;
+use support::{TestDatabase, fingerprint};
 
 /// Prepares two databases alike, runs the script in one and the command in the other.
 fn same(preparation: &[&[&str]], sql: &str, command: &[&str]) -> String {
@@ -85,6 +85,31 @@ fn months_with_grants_and_rows() {
     let only = if TestDatabase::new().one::<i32>(number) >= 180_000 { "ONLY " } else { "" };
     let last = format!("ANALYZE (SKIP_LOCKED) {only}\"public\".\"events\";\n");
     assert!(script.ends_with(&last), "{script}");
+}
+
+#[test]
+fn an_import_with_its_partitions() {
+    let db = TestDatabase::new();
+    db.pupctl(BY_CONTEXT_AND_MONTH).success();
+    let excerpt = format!("{}/tests/data/git-history-500.ndjson", env!("CARGO_MANIFEST_DIR"));
+    let import = ["events", "import", &excerpt, "--create-partitions"];
+    let before = fingerprint(&mut db.client());
+    let dry = || db.pupctl(import.iter().chain(&["--dry-run"])).success();
+    let printed = dry();
+    assert!(printed.stderr.contains("493 events would go in"), "{printed}");
+    assert!(printed.stderr.contains("nothing was changed"), "{printed}");
+    assert_eq!(dry().stdout, printed.stdout, "the same question has the same answer");
+    assert!(fingerprint(&mut db.client()) == before, "a dry run writes nothing");
+
+    // psql makes what is missing, and only the events are left to the import.
+    std::fs::write(db.folder().join("script.sql"), &printed.stdout).expect("a script");
+    db.psql(["-f", "script.sql"]).success();
+    let made = db.dump();
+    let dry = db.pupctl(["events", "import", &excerpt, "--dry-run"]).success();
+    assert_eq!(dry.stdout, "", "{dry}");
+    db.pupctl(import).success();
+    assert_eq!(db.dump(), made);
+    assert_eq!(db.one::<i64>("SELECT count(*) FROM events"), 493);
 }
 
 #[test]

@@ -42,6 +42,31 @@ fn every_layout_is_made_enlarged_and_sound() {
 }
 
 #[test]
+fn real_history_is_imported_into_every_layout() {
+    let excerpt = format!("{}/tests/data/git-history-500.ndjson", env!("CARGO_MANIFEST_DIR"));
+    for layout in
+        ["none", "context", "hash", "month", "context,hash", "context,month", "hash,month"]
+    {
+        let db = TestDatabase::new();
+        let init = ["schema", "init", "--partition-by", layout, "--months", "0"];
+        let hash: &[&str] = if layout.contains("hash") { &["--hash-partitions", "2"] } else { &[] };
+        db.pupctl(init.iter().chain(hash)).success();
+        let import = ["events", "import", &excerpt, "--create-partitions"];
+        let report = db.pupctl(import.iter().chain(&["-o", "json"])).success().json();
+        assert_eq!((&report["imported"], &report["heads"]), (&493.into(), &146.into()), "{layout}");
+        // Each aggregate of the file begins with its first version, and has no holes.
+        let whole = "SELECT count(*) || ' ' || sum(aggregate_version) FROM aggregate_heads";
+        assert_eq!(db.one::<String>(whole), "146 493", "{layout}");
+        assert_eq!(db.one::<i64>("SELECT count(*) FROM events"), 493, "{layout}");
+        let again = db.pupctl(import.iter().chain(&["--skip-existing"])).success();
+        assert!(again.stderr.contains("Nothing to do"), "{layout}: {again}");
+        db.pupctl(["partitions", "check", "--exit-code"]).success();
+        let ensure = db.pupctl(["partitions", "ensure"]).success();
+        assert!(ensure.stderr.contains("Nothing to do"), "{layout}: {ensure}");
+    }
+}
+
+#[test]
 fn an_interrupted_detach_is_found_and_finished() {
     let db = TestDatabase::new();
     db.pupctl(["schema", "init", "--partition-by", "month", "--months", "1"]).success();

@@ -37,6 +37,18 @@ fn one_of_many_makes_the_store_and_the_others_find_it() {
 }
 
 #[test]
+fn one_of_many_imports_a_file_and_the_others_find_it() {
+    let excerpt = format!("{}/tests/data/git-history-500.ndjson", env!("CARGO_MANIFEST_DIR"));
+    let db = TestDatabase::new();
+    db.pupctl(["schema", "init", "--partition-by", "month", "--months", "0"]).success();
+    race(&db, 4, &["events", "import", &excerpt, "--create-partitions", "--skip-existing"]);
+    assert_eq!(db.journal(), ["schema init: done", "events import: done"]);
+    assert_eq!(db.one::<i64>("SELECT count(*) FROM events"), 493);
+    let heads = "SELECT sum(aggregate_version)::bigint FROM aggregate_heads";
+    assert_eq!(db.one::<i64>(heads), 493, "heads end at the number of their events");
+}
+
+#[test]
 fn the_second_names_the_first_and_ends_with_4() {
     let db = TestDatabase::new();
     db.pupctl(["schema", "init", "--partition-by", "month", "--months", "0"]).success();

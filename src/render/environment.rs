@@ -45,6 +45,7 @@ const TEMPLATES: &[(&str, &str)] = templates![
     "event/import/copy",
     "event/import/existing",
     "event/import/lock_heads",
+    "event/import/may_insert",
     "event/import/move_heads",
     "event/import/moves",
     "event/import/stage",

@@ -10,12 +10,14 @@ mod lines;
 mod meanwhile;
 mod payloads;
 mod places;
+mod real;
 mod resume;
 mod rights;
 mod servers;
 mod stores;
 mod versions;
 
+use std::io::Write as _;
 use std::path::PathBuf;
 
 use support::{Output, TestDatabase, fingerprint};
@@ -73,4 +75,9 @@ fn told(output: &Output) -> String {
     assert!(output.stderr.starts_with("error: "), "{output}");
     assert!(!output.stderr.contains("panicked"), "{output}");
     output.stderr.clone()
+}
+
+/// Says why a test has nothing to do.
+fn skipped(why: &str) {
+    let _ = writeln!(std::io::stderr(), "skipped: {why}");
 }

@@ -59,3 +59,94 @@ fn a_server_that_ends_in_the_middle() {
     let ends = ["events import: interrupted", "events import: done"];
     assert!(db.journal().ends_with(&ends.map(str::to_owned)), "{:?}", db.journal());
 }
+
+/// A small file system in memory, gone with the value. Making it needs root, and Linux.
+#[cfg(target_os = "linux")]
+struct SmallDisk {
+    folder: tempfile::TempDir,
+}
+
+#[cfg(target_os = "linux")]
+impl SmallDisk {
+    fn new(owner_of: &std::path::Path) -> Option<Self> {
+        let folder = crate::support::open_folder();
+        let mount = Command::new("mount")
+            .args(["-t", "tmpfs", "-o", "size=1m,mode=0755", "tmpfs"])
+            .arg(folder.path())
+            .output();
+        if !mount.is_ok_and(|output| output.status.success()) {
+            return None;
+        }
+        let disk = Self { folder };
+        let inner = disk.path();
+        std::fs::create_dir(&inner).expect("a folder");
+        let like = format!("--reference={}", owner_of.display());
+        Output::of(Command::new("chown").arg(like).arg(&inner)).success();
+        Some(disk)
+    }
+
+    /// The folder for a tablespace.
+    fn path(&self) -> std::path::PathBuf {
+        self.folder.path().join("space")
+    }
+}
+
+#[cfg(target_os = "linux")]
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let unmounted = Command::new("umount").arg("-l").arg(self.folder.path()).status();
+        let unmounted = unmounted.is_ok_and(|status| status.success());
+        assert!(unmounted || std::thread::panicking(), "{} stays", self.folder.path().display());
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_full_disk_is_told_and_loads_nothing() {
+    let server = TestServer::private(&[]);
+    let data = server.embedded().start().expect("it runs").server.folder.join("data");
+    let Some(disk) = SmallDisk::new(&data) else {
+        crate::skipped("only root may mount a small file system");
+        return;
+    };
+    let space = format!("CREATE TABLESPACE small LOCATION '{}'", disk.path().display());
+    server.client().batch_execute(&space).expect("a tablespace");
+    let large = lines(&order(1, 20_000));
+    let mut messages = String::new();
+    for setting in ["default_tablespace", "temp_tablespaces"] {
+        let db = TestDatabase::on(&server);
+        let set = |value: &str| {
+            let name = db.name();
+            db.execute(&format!("ALTER DATABASE {name} SET {setting} = {value}"));
+        };
+        set("small");
+        db.pupctl(["schema", "init", "--partition-by", "none"]).success();
+        let file = file(&db, &large);
+        let output = db.pupctl(["events", "import", file]).failure(1);
+        messages += &told(&output);
+        assert_eq!((count(&db), heads(&db).len()), (0, 0));
+        // With room it works.
+        if setting == "default_tablespace" {
+            db.execute("ALTER TABLE events SET TABLESPACE pg_default");
+            db.execute("ALTER INDEX ALL IN TABLESPACE small SET TABLESPACE pg_default");
+        }
+        db.execute(&format!("ALTER DATABASE {} RESET {setting}", db.name()));
+        db.pupctl(["events", "import", file]).success();
+    }
+    let mut settings = insta::Settings::clone_current();
+    settings.add_filter(r#"file "[^"]+""#, "[file]");
+    settings.add_filter(r"line \d+", "line [number]");
+    settings.bind(|| {
+        assert_snapshot!(messages, @"
+        error: events.ndjson, line [number]: failed while copying events to the server: could not extend [file]: No space left on device (SQLSTATE 53100)
+          where: COPY events, line [number]
+        hint: Check free disk space.
+        error: failed while checking the events of the file: could not extend [file]: No space left on device (SQLSTATE 53100)
+          where: COPY pupctl_import_events, line [number]
+        hint: Check free disk space.
+        ");
+    });
+    // The server needs it until its end.
+    drop(server);
+    drop(disk);
+}

@@ -110,6 +110,11 @@ fn a_standby_is_read_and_not_written() {
     let init = pupctl(&["schema", "init", "--schema", "other", "--partition-by", "none"]);
     assert!(told(&init.failure(1)).contains("is a standby"));
     assert!(told(&pupctl(&["partitions", "ensure"]).failure(1)).contains("is a standby"));
+    std::fs::write(db.folder().join("events.ndjson"), "").expect("a file");
+    let import = pupctl(&["events", "import", "events.ndjson"]);
+    assert!(told(&import.failure(1)).contains("is a standby"));
+    let import = told(&pupctl(&["events", "import", "events.ndjson", "--dry-run"]).failure(1));
+    assert!(import.contains("no read-only session"), "{import}");
     for read in [["partitions", "list"], ["contexts", "list"], ["schema", "status"]] {
         assert!(pupctl(&read).success().stdout.contains("events"), "{read:?}");
     }

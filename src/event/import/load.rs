@@ -163,6 +163,9 @@ impl Load<'_> {
         let sql = render("event/import/copy", &values! { events, columns, format });
         let explain = |error: Error| self.explain(error, after);
         let doing = "copying events to the server";
+        transaction
+            .batch_execute(&render("event/import/may_insert", &values! { events }))
+            .map_err(|error| explain(Error::database(doing, error)))?;
         let mut writer =
             transaction.copy_in(&sql).map_err(|error| explain(Error::database(doing, error)))?;
         let rows = loop {
