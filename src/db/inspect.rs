@@ -9,7 +9,7 @@ use postgres::{Client, IsolationLevel, Row, Transaction};
 use crate::catalog::index::Index;
 use crate::catalog::relation::{Grant, Relation, RelationKind, ReplicaIdentity, Size};
 use crate::catalog::{AppliedMigration, Catalog, Column, Schema, Server, Table, Unfinished, bound};
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::layout::Layout;
 use crate::layout::bounds::Bound;
 use crate::layout::name::{QualifiedName, Tables};
@@ -17,6 +17,8 @@ use crate::plan::MigrationSet;
 use crate::plan::wanted::UNFINISHED_PREFIX;
 use crate::render::environment::{render, values};
 use crate::render::script::{history_table, layout_table};
+
+use super::interrupt::is_cancelled;
 
 /// The oldest server that pupctl works with: 14 brought `DETACH PARTITION … CONCURRENTLY`.
 pub const MAJOR_VERSION_MIN: i32 = 14;
@@ -44,6 +46,18 @@ const PIN_SETTINGS: &str = "SET LOCAL search_path = pg_catalog; SET LOCAL TimeZo
      SET LOCAL DateStyle = 'ISO'; SET LOCAL standard_conforming_strings = on; \
      SET LOCAL quote_all_identifiers = off; \
      SET LOCAL jit = off; SET LOCAL statement_timeout = '30s'";
+
+/// A lock on a table keeps the reading waiting too: for sizes and definitions the server opens it.
+fn failed(error: postgres::Error) -> Error {
+    let error = Error::database("reading the catalog", error);
+    if !is_cancelled(&error) {
+        return error;
+    }
+    Error::new(Kind::LockTimeout, "the catalog could not be read within 30 seconds")
+        .hint("somebody may hold ACCESS EXCLUSIVE on a table of the store: see pg_locks")
+        .with_sqlstate("57014")
+        .because(error)
+}
 
 /// The server's version, clock, role and limits.
 pub fn server(client: &mut Client) -> Result<Server> {
@@ -342,15 +356,11 @@ impl Reader<'_, '_> {
         sql: &str,
         values: &[&(dyn postgres::types::ToSql + Sync)],
     ) -> Result<Vec<Row>> {
-        self.transaction
-            .query(sql, values)
-            .map_err(|error| Error::database("reading the catalog", error))
+        self.transaction.query(sql, values).map_err(failed)
     }
 
     fn one(&mut self, sql: &str, values: &[&(dyn postgres::types::ToSql + Sync)]) -> Result<Row> {
-        self.transaction
-            .query_one(sql, values)
-            .map_err(|error| Error::database("reading the catalog", error))
+        self.transaction.query_one(sql, values).map_err(failed)
     }
 }
 

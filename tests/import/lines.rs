@@ -120,5 +120,6 @@ fn a_dry_run_lists_no_more_than_one_can_read() {
     let bad: Vec<_> = (1..=1000).map(|number| event(number, 1).without("payload")).collect();
     let file = file(&db, lines(&bad));
     let dry = told(&db.pupctl(["events", "import", file, "--dry-run"]).failure(1));
-    assert_eq!(dry.lines().count(), 20, "{dry}");
+    assert_eq!(dry.lines().count(), 21, "{dry}");
+    assert!(dry.ends_with("… only the first 20 are told\n"), "{dry}");
 }

@@ -211,7 +211,7 @@ fn locks_that_somebody_holds_are_awaited_for_the_budget() {
             let lock = format!("BEGIN; LOCK TABLE {table} IN {mode} MODE");
             let run = between(&db, &import, || holder.batch_execute(&lock).expect("a lock"));
             let told = told(&run.failure(5));
-            let expected = "error: the locks to load events were not obtained\n";
+            let expected = "error: the locks on the store's tables were not obtained\n";
             assert!(told.starts_with(expected), "{table} {mode}: {told}");
             assert!(told.contains("hint: try again, or for longer: --lock-budget 2m"), "{told}");
             holder.batch_execute("ROLLBACK").expect("its end");

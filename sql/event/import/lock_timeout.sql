@@ -1,1 +1,1 @@
-SELECT pg_catalog.set_config('lock_timeout', $1, true)
+SELECT pg_catalog.set_config('lock_timeout', $1, $2)

@@ -113,17 +113,17 @@ pub(super) fn run(args: &ImportArgs, context: &Context) -> anyhow::Result<Exit> 
 }
 
 impl ImportArgs {
-    fn options(&self, problems_max: usize) -> Options {
-        Options {
+    fn options(&self, context: &Context, problems_max: usize) -> Result<Options> {
+        Ok(Options {
             create_partitions: self.create_partitions,
             skip_existing: self.skip_existing,
             extra_columns: self.extra_columns,
+            lock_timeout: context.config.lock_limits(context.global.lock_budget)?.budget,
             line_bytes_max: usize::from(self.max_line) * 1024 * 1024,
             problems_max,
-        }
+        })
     }
 
-    /// Checks in a transaction that is rolled back, so that not even temporary tables are left.
     fn dry_run(
         &self,
         context: &Context,
@@ -133,16 +133,9 @@ impl ImportArgs {
     ) -> anyhow::Result<Exit> {
         let configured = context.config.contexts()?;
         let store = store(catalog, &configured)?;
-        let mut transaction =
-            client.transaction().map_err(|error| Error::database("beginning the checks", error))?;
-        let checked = Check {
-            store,
-            source,
-            options: self.options(PROBLEMS_LISTED),
-            interrupt: &context.interrupt,
-        }
-        .run(&mut transaction, &mut FileBar::new(&context.output, source.bytes()))?;
-        transaction.rollback().map_err(|error| Error::database("ending the checks", error))?;
+        let options = self.options(context, PROBLEMS_LISTED)?;
+        let checked = Check { store, source, options, interrupt: &context.interrupt }
+            .run(client, &mut FileBar::new(&context.output, source.bytes()))?;
         let plan = self.plan(store, &checked)?;
         let changes = write::changes(&plan, Some(Script::of(&plan)));
         report(context, source, &checked, Loaded::default(), changes)
@@ -158,7 +151,7 @@ impl ImportArgs {
         let configured = context.config.contexts()?;
         let store = store(catalog, &configured)?;
         let mut bar = FileBar::new(&context.output, source.bytes());
-        let options = self.options(1);
+        let options = self.options(context, 1)?;
         let checked = Check { store, source, options, interrupt: &context.interrupt }
             .run(locked.client(), &mut bar)?;
         if checked.to_load() == 0 {
@@ -193,8 +186,7 @@ impl ImportArgs {
             store,
             source,
             checked,
-            lock_timeout: limits.budget,
-            line_bytes_max: self.options(1).line_bytes_max,
+            options: self.options(context, 1)?,
             interrupt: &context.interrupt,
         };
         let after = self.after(store);
@@ -312,13 +304,13 @@ fn close(report: &Report) -> String {
     };
     let new = report.events - report.existing;
     if report.changes.dry_run {
-        return format!("Dry run: {new} events would go in{existing}; nothing was changed");
+        return format!("Dry run: {} would go in{existing}; nothing was changed", events(new));
     }
     if report.events == 0 {
         return "Nothing to do: the file has no events".to_owned();
     }
     if new == 0 {
-        return format!("Nothing to do: the store has all {} events of the file", report.events);
+        return format!("Nothing to do: the store has all {} of the file", events(report.events));
     }
     let partitions = match write::made(&report.changes).as_str() {
         "no partition was needed" => String::new(),
@@ -329,9 +321,13 @@ fn close(report: &Report) -> String {
         several => format!(" in {several} transactions"),
     };
     format!(
-        "{} {} events of {} imported{transactions}{existing}{partitions}",
+        "{} {} of {} imported{transactions}{existing}{partitions}",
         output::green("Done:"),
-        report.imported,
+        events(report.imported),
         count(report.contexts.len(), "context"),
     )
+}
+
+fn events(number: u64) -> String {
+    count(usize::try_from(number).unwrap_or(usize::MAX), "event")
 }

@@ -5,7 +5,6 @@ use std::io::Write as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::time::Duration;
 
 use postgres::Transaction;
 use serde_json::json;
@@ -23,10 +22,10 @@ use super::extra::Column;
 use super::line;
 use super::skipped::Skipped;
 use super::source::{Lines, Source};
-use super::staging::{broken, row_of};
+use super::staging::{broken, explain_lock, limit_locks, row_of};
 use super::survey::{Batch, LINES_PER_LOOK, send};
 use super::text::TextRows;
-use super::{CHUNKS_WAITING, Checked, Loaded, Phase, Progress, Store, receive, worker};
+use super::{CHUNKS_WAITING, Checked, Loaded, Options, Phase, Progress, Store, receive, worker};
 use crate::event::model::{COLUMNS, Event};
 
 /// How many bytes of rows are sent at once.
@@ -48,10 +47,8 @@ pub struct Load<'a> {
     pub source: &'a Source,
     /// What its first reading found.
     pub checked: &'a Checked,
-    /// How long to wait for locks on tables.
-    pub lock_timeout: Duration,
-    /// The longest line, in bytes.
-    pub line_bytes_max: usize,
+    /// How to import it.
+    pub options: Options,
     /// Raised when the user wants it to end.
     pub interrupt: &'a Interrupt,
 }
@@ -66,7 +63,7 @@ impl Load<'_> {
     ) -> Result<Loaded> {
         let bytes = Arc::new(AtomicU64::new(0));
         let read = AtomicU64::new(0);
-        let lines = self.source.lines(self.line_bytes_max, Arc::clone(&bytes))?;
+        let lines = self.source.lines(self.options.line_bytes_max, Arc::clone(&bytes))?;
         let (sender, receiver) = sync_channel(CHUNKS_WAITING);
         let reader = Reader {
             batches: &self.checked.batches,
@@ -146,11 +143,7 @@ impl Load<'_> {
         after: u64,
         next: &mut dyn FnMut() -> Result<Message>,
     ) -> Result<u64> {
-        let fail = |error| Error::database("preparing to load events", error);
-        let timeout = format!("{}ms", self.lock_timeout.as_millis().max(1));
-        transaction
-            .execute(include_str!("../../../sql/event/import/lock_timeout.sql"), &[&timeout])
-            .map_err(fail)?;
+        limit_locks(transaction, self.options.lock_timeout, true)?;
         // Heads before events, as everything that locks both.
         let heads = self.store.table(Role::Heads);
         transaction
@@ -207,11 +200,7 @@ impl Load<'_> {
     /// Says at which line of the file a copy failed.
     fn explain(&self, error: Error, after: u64) -> Error {
         let source = self.source.name();
-        if error.sqlstate() == Some("55P03") {
-            return Error::new(Kind::LockTimeout, "the locks to load events were not obtained")
-                .hint("try again, or for longer: --lock-budget 2m")
-                .because(error);
-        }
+        let error = explain_lock(error);
         let Some(row) = row_of(&error) else { return error };
         let line = self.checked.skipped.line_of_row(after, row);
         match error.sqlstate() {

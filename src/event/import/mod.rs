@@ -70,6 +70,8 @@ pub struct Options {
     pub skip_existing: bool,
     /// Fields that are not an event's go into columns of their names instead of being refused.
     pub extra_columns: bool,
+    /// How long to wait for a lock on a table.
+    pub lock_timeout: Duration,
     /// The longest line, in bytes.
     pub line_bytes_max: usize,
     /// How many problems with lines are told at once.
@@ -82,6 +84,7 @@ impl Default for Options {
             create_partitions: false,
             skip_existing: false,
             extra_columns: false,
+            lock_timeout: Duration::from_secs(30),
             line_bytes_max: LINE_BYTES_MAX,
             problems_max: 1,
         }
@@ -217,7 +220,7 @@ impl Check<'_> {
         let Self { store, source, options, .. } = *self;
         let heads = store.table(Role::Heads);
         let prefixes = store.prefixes(client)?;
-        staging::begin(client, &heads, &store.catalog.server)?;
+        staging::begin(client, &heads, &store.catalog.server, options.lock_timeout)?;
         let mut router = Router::new(store.layout, store.configured, store.catalog)?;
         let extra = self.extra()?;
         staging::begin_extra(client, &store.table(Role::Events), extra.kept())?;
@@ -232,6 +235,7 @@ impl Check<'_> {
         staging::refuse_clashes(client, source, options.skip_existing, resumed)?;
         staging::refuse_holes(client, source, &heads)?;
         let skipped = staging::skipped(client)?;
+        staging::end(client)?;
         reach("import::checked");
         Ok(summary(router.places(), surveyed, skipped, resumed))
     }

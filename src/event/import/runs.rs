@@ -105,7 +105,7 @@ impl Run {
 fn broken(run: &Run, event: &Event<'_>) -> String {
     let version = event.aggregate_version;
     let name = aggregate(&event.bounded_context, &event.aggregate_type, &event.aggregate_id);
-    let Run { first_version, last_version, first_line, last_line, .. } = run;
+    let Run { last_version, last_line, .. } = run;
     if version > *last_version {
         return format!(
             "version {version} of {name} follows version {last_version} (line {last_line}): \
@@ -115,10 +115,7 @@ fn broken(run: &Run, event: &Event<'_>) -> String {
     if version == *last_version {
         return format!("version {version} of {name} is there twice (line {last_line} has it)");
     }
-    format!(
-        "version {version} of {name} comes after version {last_version} (line {last_line}); \
-         lines {first_line} to {last_line} have versions {first_version} to {last_version}"
-    )
+    format!("version {version} of {name} comes after version {last_version} (line {last_line})")
 }
 
 /// An aggregate in words.

@@ -2,13 +2,14 @@
 //! when the session ends, however it ends.
 
 use std::io::Write as _;
+use std::time::Duration;
 
 use postgres::GenericClient;
 use postgres::fallible_iterator::FallibleIterator as _;
 use uuid::Uuid;
 
 use crate::catalog::Server;
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::layout::name::QualifiedName;
 use crate::render::environment::{render, values};
 use crate::render::quote::shown;
@@ -28,6 +29,7 @@ pub(super) fn begin(
     client: &mut impl GenericClient,
     heads: &QualifiedName,
     server: &Server,
+    lock_timeout: Duration,
 ) -> Result<()> {
     let fail = |error: postgres::Error| {
         let failure = Error::database("making temporary tables for the checks", error);
@@ -47,7 +49,29 @@ pub(super) fn begin(
         failure
     };
     client.batch_execute(include_str!("../../../sql/event/import/session.sql")).map_err(fail)?;
+    limit_locks(client, lock_timeout, false)?;
     client.batch_execute(&render("event/import/stage", &values! { heads })).map_err(fail)
+}
+
+/// Ends the checks: the tables stay, the settings go.
+pub(super) fn end(client: &mut impl GenericClient) -> Result<()> {
+    client.batch_execute(include_str!("../../../sql/event/import/reset.sql")).map_err(failed)
+}
+
+/// Says how long to wait for locks, in the session or only in this transaction.
+pub(super) fn limit_locks(
+    client: &mut impl GenericClient,
+    timeout: Duration,
+    transaction: bool,
+) -> Result<()> {
+    let timeout = format!("{}ms", timeout.as_millis().max(1));
+    client
+        .execute(
+            include_str!("../../../sql/event/import/lock_timeout.sql"),
+            &[&timeout, &transaction],
+        )
+        .map_err(failed)?;
+    Ok(())
 }
 
 /// Makes the table that reads the values of further columns.
@@ -104,15 +128,22 @@ pub(super) fn broken(error: &std::io::Error) -> Error {
     let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<postgres::Error>());
     match inner {
         Some(inner) => Error::reported("copying events to the server", inner),
-        None => Error::new(
-            crate::error::Kind::Connection,
-            format!("the server took no more events: {error}"),
-        ),
+        None => Error::new(Kind::Connection, format!("the server took no more events: {error}")),
     }
 }
 
 fn failed(error: postgres::Error) -> Error {
-    Error::database("checking the events of the file", error)
+    explain_lock(Error::database("checking the events of the file", error))
+}
+
+/// Tells a lock that was not obtained as what it is.
+pub(super) fn explain_lock(error: Error) -> Error {
+    if error.sqlstate() != Some("55P03") {
+        return error;
+    }
+    Error::new(Kind::LockTimeout, "the locks on the store's tables were not obtained")
+        .hint("try again, or for longer: --lock-budget 2m")
+        .because(error)
 }
 
 /// Refuses ids that the file has twice. Only `suspects` can be, where they are known.
@@ -199,12 +230,12 @@ pub(super) fn refuse_clashes(
     let rows = client
         .query(include_str!("../../../sql/event/import/clashes.sql"), &[&behind, &(LISTED_MAX + 1)])
         .map_err(failed)?;
-    let mut same = false;
+    let mut same = true;
     let lines: Vec<_> = rows
         .iter()
         .map(|row| {
             let clash: Option<String> = row.get("clash");
-            same |= clash.is_none();
+            same &= clash.is_none();
             (row.get("line"), clash.unwrap_or_else(|| "the store has this event already".into()))
         })
         .collect();

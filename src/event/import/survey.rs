@@ -235,7 +235,7 @@ impl Reading<'_, '_> {
 
     fn end(mut self, lines: &Lines) -> Result<Surveyed> {
         if !self.problems.is_empty() {
-            return Err(together(self.problems));
+            return Err(together(self.problems, self.survey.limits.problems));
         }
         self.found.lines = lines.number();
         self.survey.read.store(self.found.lines, Ordering::Relaxed);
@@ -292,11 +292,13 @@ impl Transaction {
     }
 }
 
-/// Several problems as one error.
-fn together(mut problems: Vec<Error>) -> Error {
+/// Several problems as one error; at `most` the reading ended.
+fn together(mut problems: Vec<Error>, most: usize) -> Error {
+    let count = problems.len();
     let first = problems.remove(0);
     if problems.is_empty() {
         return first;
     }
-    first.details(problems.iter().map(|problem| problem.message().to_owned()))
+    let error = first.details(problems.iter().map(|problem| problem.message().to_owned()));
+    if count < most { error } else { error.detail(format!("… only the first {most} are told")) }
 }
