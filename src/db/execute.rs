@@ -165,6 +165,12 @@ fn set(client: &mut Client, setting: &str) -> Result<()> {
 
 fn failed(step: &RenderedStep, error: postgres::Error) -> Error {
     let error = Error::database(&format!("running the step \"{}\"", step.title), error);
+    // check_violation: attaching makes room beside a DEFAULT partition only where it is empty.
+    if error.sqlstate() == Some("23514") {
+        return error.hint(
+            "a DEFAULT partition has rows that belong there: move them to another table first",
+        );
+    }
     if error.kind() != Kind::Connection {
         return error;
     }

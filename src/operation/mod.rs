@@ -52,12 +52,13 @@ pub fn run_with<T>(
         return outcome;
     }
     let failure = outcome.as_ref().err();
-    match journal::end(locked, operation, failure) {
+    let ended = match journal::end(locked, operation, failure) {
         // The signal came late, and cancelled this statement instead of the one it was meant for.
-        Err(error) if is_cancelled(&error) => journal::end(locked, operation, failure)?,
-        ended => ended?,
-    }
-    outcome
+        Err(error) if is_cancelled(&error) => journal::end(locked, operation, failure),
+        ended => ended,
+    };
+    // What failed first is the one to tell.
+    outcome.and_then(|done| ended.map(|()| done))
 }
 
 /// What a run that finds nothing to do leaves in order: the row of an earlier one that had done

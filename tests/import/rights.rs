@@ -131,3 +131,20 @@ fn a_role_whose_sessions_are_read_only() {
     hint: connect to the primary server, as a role whose sessions may write
     ");
 }
+
+#[test]
+fn policies_that_hold_for_the_owner_are_told() {
+    let db = store(["--partition-by", "none"]);
+    db.execute(
+        "CREATE ROLE keeper_of_policies; GRANT CREATE ON SCHEMA public TO keeper_of_policies;
+         ALTER TABLE events ENABLE ROW LEVEL SECURITY; ALTER TABLE events FORCE ROW LEVEL SECURITY;
+         ALTER TABLE events OWNER TO keeper_of_policies;
+         GRANT ALL ON ALL TABLES IN SCHEMA public TO keeper_of_policies;
+         GRANT USAGE ON ALL SEQUENCES IN SCHEMA public TO keeper_of_policies",
+    );
+    let source = file(&db, lines(&[event(1, 1)]));
+    let import = ["events", "import", source, "--schema", "public", "--role", "keeper_of_policies"];
+    let failed = db.pupctl(import).failure(1);
+    assert!(failed.stderr.contains("row-level security"), "{failed}");
+    db.execute("REASSIGN OWNED BY keeper_of_policies TO CURRENT_USER; DROP OWNED BY keeper_of_policies; DROP ROLE keeper_of_policies");
+}

@@ -87,20 +87,21 @@ struct Report {
     heads: u64,
     /// In how many transactions.
     transactions: usize,
-    /// The events of the file by context.
-    contexts: BTreeMap<String, u64>,
+    /// The events of the file by context; null when there are more than 10,000 contexts.
+    contexts: Option<BTreeMap<String, u64>>,
     /// What was made for them.
     #[serde(flatten)]
     changes: Changes,
 }
 
 pub(super) fn run(args: &ImportArgs, context: &Context) -> anyhow::Result<Exit> {
+    // First of all: a pipe would be read in vain.
+    let store = context.open_for_writing()?;
     let source = if args.file == Path::new("-") {
         Source::standard_input(&context.interrupt)?
     } else {
         Source::open(&args.file, &context.interrupt)?
     };
-    let store = context.open_for_writing()?;
     if context.global.dry_run {
         let mut store = store;
         let catalog = context.inspect(&mut store.client, &store.schema, Depth::default())?;
@@ -157,6 +158,7 @@ impl ImportArgs {
         if checked.to_load() == 0 {
             drop(bar);
             operation::settle(locked)?;
+            checked.forget(locked)?;
             let nothing = write::changes(&Plan::default(), None);
             return report(context, source, &checked, Loaded::default(), nothing);
         }
@@ -275,8 +277,7 @@ fn report(
         contexts: checked.contexts.clone(),
         changes: Changes { changed: changes.changed || loaded.events > 0, ..changes },
     };
-    let rows = report.contexts.iter().map(|(name, events)| vec![name.clone(), events.to_string()]);
-    let table = output::table(&["context", "events"], rows.collect(), 1);
+    let table = table(report.contexts.as_ref());
     if report.changes.dry_run && !output.is_json() {
         // Standard output has nothing but SQL, so that psql can take it.
         output.say(table);
@@ -324,8 +325,17 @@ fn close(report: &Report) -> String {
         "{} {} of {} imported{transactions}{existing}{partitions}",
         output::green("Done:"),
         events(report.imported),
-        count(report.contexts.len(), "context"),
+        match &report.contexts {
+            Some(contexts) => count(contexts.len(), "context"),
+            None => "many contexts".to_owned(),
+        }
     )
+}
+
+fn table(contexts: Option<&BTreeMap<String, u64>>) -> String {
+    let Some(contexts) = contexts else { return String::new() };
+    let rows = contexts.iter().map(|(name, events)| vec![name.clone(), events.to_string()]);
+    output::table(&["context", "events"], rows.collect(), 1)
 }
 
 fn events(number: u64) -> String {

@@ -14,6 +14,9 @@ const TRAILER: i16 = -1;
 /// `jsonb` as it is sent begins with the version of its form.
 const JSONB_VERSION: u8 = 1;
 
+/// How much room is made beforehand, in bytes.
+const CAPACITY: usize = 1024 * 1024;
+
 /// 2000-01-01, from which PostgreSQL counts, in microseconds since 1970.
 const EPOCH_MICROSECONDS: i64 = 946_684_800_000_000;
 
@@ -38,7 +41,8 @@ impl Rows {
 
     /// What waits, to be sent; the copy goes on.
     pub(super) fn take(&mut self) -> Vec<u8> {
-        let capacity = self.buffer.len();
+        // As much as chunks mostly have; the next one need not be as large as this one.
+        let capacity = CAPACITY.min(self.buffer.len());
         std::mem::replace(&mut self.buffer, Vec::with_capacity(capacity))
     }
 

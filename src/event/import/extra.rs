@@ -17,6 +17,19 @@ pub(super) struct Column {
     /// Its name, and that of the field.
     pub(super) name: String,
     is_array: bool,
+    /// Whether it holds JSON, itself or in an array: then strings keep their quotes.
+    is_json: bool,
+}
+
+impl Column {
+    fn new(name: &str, data_type: &str) -> Self {
+        let element = data_type.trim_end_matches("[]");
+        Self {
+            name: name.to_owned(),
+            is_array: element.len() < data_type.len(),
+            is_json: ["json", "jsonb"].contains(&element),
+        }
+    }
 }
 
 /// The further columns of the table, and which of them the file fills.
@@ -32,10 +45,7 @@ impl Extra {
     pub(super) fn of(events: &Table, kept: bool) -> Self {
         let is_further = |name: &str| name != "global_position" && !COLUMNS.contains(&name);
         let columns = events.columns.iter().filter(|column| is_further(&column.name));
-        let columns = columns.map(|column| Column {
-            name: column.name.clone(),
-            is_array: column.data_type.ends_with(']'),
-        });
+        let columns = columns.map(|column| Column::new(&column.name, &column.data_type));
         Self { columns: columns.collect(), kept, filled: BTreeSet::new() }
     }
 
@@ -83,8 +93,8 @@ pub(super) fn value<'a>(event: &Event<'a>, column: &Column) -> Option<Cow<'a, st
     let (_, value) = event.extra.iter().find(|(name, _)| *name == column.name)?;
     match value.get().as_bytes().first()? {
         b'n' => None,
-        b'"' => Some(Cow::Owned(string(value))),
-        b'[' if column.is_array => Some(Cow::Owned(array(value))),
+        b'[' if column.is_array => Some(Cow::Owned(array(value, column.is_json))),
+        b'"' if !column.is_json => Some(Cow::Owned(string(value))),
         _ => Some(Cow::Borrowed(value.get())),
     }
 }
@@ -95,12 +105,13 @@ fn string(value: &RawValue) -> String {
 }
 
 /// An array as PostgreSQL writes it ("Array Input and Output Syntax" in the manual).
-fn array(value: &RawValue) -> String {
+fn array(value: &RawValue, is_json: bool) -> String {
     let elements: Vec<&RawValue> = serde_json::from_str(value.get()).unwrap_or_default();
     let element = |value: &&RawValue| match value.get().as_bytes().first() {
         Some(b'n') => "NULL".to_owned(),
-        Some(b'[') => array(value),
-        Some(b'"') => quoted(&string(value)),
+        // An array in an array of JSON is one of its values.
+        Some(b'[') if !is_json => array(value, is_json),
+        Some(b'"') if !is_json => quoted(&string(value)),
         _ => quoted(value.get()),
     };
     format!("{{{}}}", elements.iter().map(element).collect::<Vec<_>>().join(","))
@@ -125,17 +136,20 @@ mod tests {
             r#""list":[1,null,"a\"b\\",[2]]}"#,
         );
         let event = line::parse(line.as_bytes()).expect("an event");
-        let told = |name: &str, is_array| {
-            let column = Column { name: name.to_owned(), is_array };
-            value(&event, &column).map(Cow::into_owned)
+        let told = |name: &str, data_type| {
+            value(&event, &Column::new(name, data_type)).map(Cow::into_owned)
         };
-        assert_eq!(told("text", false).as_deref(), Some("a\tb"));
-        assert_eq!(told("number", false).as_deref(), Some("1.50"));
-        assert_eq!(told("flag", false).as_deref(), Some("true"));
-        assert_eq!(told("none", false), None);
-        assert_eq!(told("missing", false), None);
-        assert_eq!(told("json", false).as_deref(), Some(r#"{"a":[1]}"#));
-        assert_eq!(told("list", false).as_deref(), Some(r#"[1,null,"a\"b\\",[2]]"#));
-        assert_eq!(told("list", true).as_deref(), Some(r#"{"1",NULL,"a\"b\\",{"2"}}"#));
+        assert_eq!(told("text", "text").as_deref(), Some("a\tb"));
+        assert_eq!(told("number", "text").as_deref(), Some("1.50"));
+        assert_eq!(told("flag", "text").as_deref(), Some("true"));
+        assert_eq!(told("none", "text"), None);
+        assert_eq!(told("missing", "text"), None);
+        assert_eq!(told("json", "text").as_deref(), Some(r#"{"a":[1]}"#));
+        assert_eq!(told("list", "text").as_deref(), Some(r#"[1,null,"a\"b\\",[2]]"#));
+        assert_eq!(told("text", "jsonb").as_deref(), Some(r#""a\tb""#));
+        assert_eq!(told("list", "jsonb").as_deref(), Some(r#"[1,null,"a\"b\\",[2]]"#));
+        let list = r#"{"1",NULL,"\"a\\\"b\\\\\"","[2]"}"#;
+        assert_eq!(told("list", "jsonb[]").as_deref(), Some(list));
+        assert_eq!(told("list", "text[]").as_deref(), Some(r#"{"1",NULL,"a\"b\\",{"2"}}"#));
     }
 }

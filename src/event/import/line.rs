@@ -16,6 +16,12 @@ use crate::event::model::Event;
 /// A key of an index holds at most 2704 bytes, in which version and headers need some.
 const KEY_BYTES_MAX: usize = 2600;
 
+/// How deep metadata may be nested; the server gives up somewhere above.
+const DEPTH_MAX: usize = 1000;
+
+/// A table has at most so many columns, so that more fields have no place.
+const EXTRA_MAX: usize = 1600;
+
 /// What the parser calls by the name of a type.
 const WHOLE: &str = "expected a whole number";
 
@@ -73,27 +79,49 @@ fn check(event: &Event<'_>) -> Result<(), String> {
 }
 
 /// `jsonb` stores characters, so it takes neither NUL nor half a surrogate pair, which JSON text
-/// can only hold as escapes.
+/// can only hold as escapes; and its depth is limited by the server's stack.
 fn check_metadata(json: &str) -> Result<(), String> {
-    if !json.contains("\\u") {
+    if json.len() < 2 * DEPTH_MAX && !json.contains("\\u") {
         return Ok(());
     }
-    let value: serde_json::Value = serde_json::from_str(json).map_err(|_| {
-        "`metadata` holds half of a surrogate pair, which is no character".to_owned()
-    })?;
-    if holds_nul(&value) {
-        return Err("`metadata` holds \\u0000, which PostgreSQL cannot store".to_owned());
+    let mut depth = 0_usize;
+    let mut in_string = false;
+    let mut rest = json.as_bytes();
+    while let Some((&byte, after)) = rest.split_first() {
+        rest = after;
+        match byte {
+            b'"' => in_string = !in_string,
+            b'[' | b'{' if !in_string => depth += 1,
+            b']' | b'}' if !in_string => depth = depth.saturating_sub(1),
+            b'\\' => rest = check_escape(after)?,
+            _ => {}
+        }
+        if depth > DEPTH_MAX {
+            return Err(format!("`metadata` is nested deeper than {DEPTH_MAX} levels"));
+        }
     }
     Ok(())
 }
 
-fn holds_nul(value: &serde_json::Value) -> bool {
-    use serde_json::Value;
-    match value {
-        Value::String(text) => text.contains('\0'),
-        Value::Array(list) => list.iter().any(holds_nul),
-        Value::Object(map) => map.iter().any(|(key, value)| key.contains('\0') || holds_nul(value)),
-        Value::Null | Value::Bool(_) | Value::Number(_) => false,
+/// What follows an escape that begins here, behind its backslash.
+fn check_escape(text: &[u8]) -> Result<&[u8], String> {
+    let unit = |text: &[u8]| {
+        let digits = text.strip_prefix(b"u")?.get(..4)?;
+        u16::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()
+    };
+    let half =
+        || Err("`metadata` holds half of a surrogate pair, which is no character".to_owned());
+    match unit(text) {
+        Some(0) => Err("`metadata` holds \\u0000, which PostgreSQL cannot store".to_owned()),
+        Some(0xd800..=0xdbff) => match text[5..].strip_prefix(b"\\").map(|next| (unit(next), next))
+        {
+            Some((Some(0xdc00..=0xdfff), next)) => Ok(&next[5..]),
+            _ => half(),
+        },
+        Some(0xdc00..=0xdfff) => half(),
+        Some(_) => Ok(&text[5..]),
+        // The character behind the backslash stands for one.
+        None => Ok(text.get(1..).unwrap_or_default()),
     }
 }
 
@@ -174,8 +202,10 @@ fn instant(text: &str) -> Result<DateTime<Utc>, String> {
     let is_late = text.bytes().take_while(u8::is_ascii_digit).count() > 4;
     match DateTime::parse_from_rfc3339(text) {
         Ok(parsed) => {
-            let instant = parsed.with_timezone(&Utc).round_subsecs(6);
-            if (1..=9999).contains(&instant.year()) { Some(instant) } else { None }
+            let rounded = parsed.with_timezone(&Utc).round_subsecs(6);
+            // A leap second is the first of the next minute, as the server has it.
+            let instant = DateTime::from_timestamp_micros(rounded.timestamp_micros());
+            instant.filter(|instant| (1..=9999).contains(&instant.year()))
         }
         Err(_) if is_late => None,
         Err(error) => {
@@ -267,6 +297,9 @@ fn read<'de, A: MapAccess<'de>>(
         "causation_id" => fill(&mut fields.causation_id, &name, map),
         "metadata" => fill(&mut fields.metadata, &name, map),
         "created_at" => fill(&mut fields.created_at, &name, map),
+        _ if fields.extra.len() >= EXTRA_MAX => {
+            Err(A::Error::custom(format!("has more than {EXTRA_MAX} fields that no event has")))
+        }
         _ if fields.extra.iter().any(|(known, _)| *known == name) => Err(twice(&name)),
         _ => {
             let value = map.next_value()?;
@@ -389,6 +422,34 @@ mod tests {
         `bounded_context` is empty
         context, type and id of the aggregate have 3007 bytes, an index holds 2600
         ");
+    }
+
+    #[test]
+    fn metadata_that_jsonb_takes_is_taken() {
+        let told = |metadata: &str| {
+            let line = LINE.replacen(r#"{"source":"git"}"#, metadata, 1);
+            parse(line.as_bytes()).map(|event| event.metadata.unwrap_or_default().into_owned())
+        };
+        let deep = |levels: usize| format!("{}{}", "[".repeat(levels), "]".repeat(levels));
+        for taken in [
+            r#"{"a":"\u0041\ud83d\ude00","n":1e400}"#,
+            r#"{"a":"\\u0000","b":"\"\\"}"#,
+            &deep(DEPTH_MAX),
+            &format!("\"{}\"", "[".repeat(2 * DEPTH_MAX)),
+        ] {
+            assert_eq!(told(taken).as_deref(), Ok(taken));
+        }
+        for refused in [r#""\ud83d\u0041""#, r#""\ude00""#, r#""\\\u0000""#, &deep(1001)] {
+            let problem = told(refused).expect_err(refused);
+            assert!(problem.starts_with("`metadata` "), "{problem}");
+        }
+    }
+
+    #[test]
+    fn a_leap_second_is_the_next_minute() {
+        let line = LINE.replace("2005-04-07T22:13:13.1234567+02:00", "2016-12-31T23:59:60Z");
+        let event = parse(line.as_bytes()).expect("an event");
+        assert_eq!(event.created_at.to_rfc3339(), "2017-01-01T00:00:00+00:00");
     }
 
     #[test]

@@ -118,13 +118,10 @@ impl Load<'_> {
             loaded.events += self.copy(&mut transaction, after, &mut next)?;
             reach("import::copied");
             loaded.heads += self.move_heads(&mut transaction, number)?;
-            let state = json!({
-                "source": self.source.name(), "lines": batch.last_line, "digest": batch.digest,
-            });
+            let state = json!({"lines": batch.last_line, "digest": batch.digest});
             journal::note(&mut transaction, &schema, operation, &state)?;
             if number + 1 == parts {
-                let done: Vec<i64> =
-                    self.checked.prefixes.iter().map(|prefix| prefix.operation).collect();
+                let done = self.checked.prefix_operations();
                 journal::forget(&mut transaction, &schema, &done)?;
             }
             self.interrupt.check()?;
@@ -157,7 +154,7 @@ impl Load<'_> {
         let explain = |error: Error| self.explain(error, after);
         let doing = "copying events to the server";
         transaction
-            .batch_execute(&render("event/import/may_insert", &values! { events }))
+            .batch_execute(&render("event/import/may_insert", &values! { events, columns }))
             .map_err(|error| explain(Error::database(doing, error)))?;
         let mut writer =
             transaction.copy_in(&sql).map_err(|error| explain(Error::database(doing, error)))?;
@@ -185,16 +182,21 @@ impl Load<'_> {
         let batch = i32::try_from(batch).unwrap_or(i32::MAX);
         let row = transaction
             .query_one(&render("event/import/move_heads", &values! { heads }), &[&batch])
-            .map_err(|error| Error::database("moving the heads of the aggregates", error))?;
+            .map_err(|error| {
+                explain_lock(Error::database("moving the heads of the aggregates", error))
+            })?;
         let [wanted, done]: [i64; 2] = [row.get("wanted"), row.get("done")];
         if wanted == done {
             return Ok(done.cast_unsigned());
         }
-        Err(Error::refused(format!(
-            "{} of the aggregates got events from somebody else while the file was loaded",
-            wanted - done
+        let heads = match wanted - done {
+            1 => "the head of an aggregate".to_owned(),
+            several => format!("the heads of {several} aggregates"),
+        };
+        Err(Error::refused(format!("{heads} moved while the file was loaded")).hint(
+            "somebody else writes to these aggregates: run it again afterwards; or a trigger on \
+             the events table moves the heads: disable it for the import",
         ))
-        .hint("run it again, when nobody writes to these aggregates"))
     }
 
     /// Says at which line of the file a copy failed.

@@ -13,6 +13,7 @@
 mod encode;
 mod extra;
 mod ids;
+mod leaf;
 mod line;
 mod load;
 mod route;
@@ -33,7 +34,7 @@ use std::time::Duration;
 use postgres::GenericClient;
 
 use crate::catalog::Catalog;
-use crate::db::Interrupt;
+use crate::db::{Interrupt, Locked};
 use crate::error::{Error, Result};
 use crate::failpoint::reach;
 use crate::layout::month::Month;
@@ -53,7 +54,7 @@ pub use load::Load;
 const TICK: Duration = Duration::from_millis(200);
 
 /// How many chunks may wait for the server.
-const CHUNKS_WAITING: usize = 2;
+const CHUNKS_WAITING: usize = 1;
 
 /// How many missing partitions an error lists.
 const MISSING_LISTED: usize = 10;
@@ -122,8 +123,8 @@ pub struct Checked {
     pub events: u64,
     /// How many of them the store has already.
     pub existing: u64,
-    /// How many events each context gets or has.
-    pub contexts: BTreeMap<String, u64>,
+    /// How many events of the file each context has; `None` when it has too many contexts.
+    pub contexts: Option<BTreeMap<String, u64>>,
     /// The contexts and months whose partitions are missing.
     pub missing: Vec<(String, Option<Month>)>,
     /// How many lines an earlier import that was interrupted has loaded.
@@ -139,6 +140,19 @@ impl Checked {
     #[must_use]
     pub fn transactions(&self) -> usize {
         self.batches.len()
+    }
+
+    /// Forgets the imports of this file that were interrupted, when there is nothing left of them.
+    pub fn forget(&self, locked: &mut Locked) -> Result<()> {
+        if self.prefixes.is_empty() {
+            return Ok(());
+        }
+        let schema = locked.schema().to_owned();
+        journal::forget(locked.client(), &schema, &self.prefix_operations())
+    }
+
+    fn prefix_operations(&self) -> Vec<i64> {
+        self.prefixes.iter().map(|prefix| prefix.operation).collect()
     }
 
     /// How many events will be loaded.
@@ -221,7 +235,8 @@ impl Check<'_> {
         let heads = store.table(Role::Heads);
         let prefixes = store.prefixes(client)?;
         staging::begin(client, &heads, &store.catalog.server, options.lock_timeout)?;
-        let mut router = Router::new(store.layout, store.configured, store.catalog)?;
+        let mut router =
+            Router::new(store.layout, store.configured, store.catalog, options.create_partitions)?;
         let extra = self.extra()?;
         staging::begin_extra(client, &store.table(Role::Events), extra.kept())?;
         let surveyed = self.survey(client, &mut router, extra, &prefixes, progress)?;
@@ -237,7 +252,7 @@ impl Check<'_> {
         let skipped = staging::skipped(client)?;
         staging::end(client)?;
         reach("import::checked");
-        Ok(summary(router.places(), surveyed, skipped, resumed))
+        Ok(summary(router, surveyed, skipped, resumed))
     }
 
     fn extra(&self) -> Result<Extra> {
@@ -315,12 +330,13 @@ fn worker<T>(thread: ScopedJoinHandle<'_, Result<T>>) -> Result<T> {
 }
 
 fn refuse_missing(places: &[Place], source: &Source) -> Result<()> {
-    let mut missing: Vec<_> = places.iter().filter(|place| place.leaves.is_none()).collect();
+    let mut missing: Vec<_> = places.iter().filter(|place| place.missing).collect();
     missing.sort_by_key(|place| place.first_line);
     let Some(first) = missing.first() else { return Ok(()) };
-    let name = |place: &Place| match place.month {
-        Some(month) => format!("{} in {month}", place.context),
-        None => place.context.clone(),
+    let name = |place: &Place| match (place.context.as_str(), place.month) {
+        ("", Some(month)) => month.to_string(),
+        (context, Some(month)) => format!("{context} in {month}"),
+        (context, None) => context.to_owned(),
     };
     let mut error = Error::refused(format!(
         "{}, line {}: the store has no partition for {}",
@@ -337,20 +353,17 @@ fn refuse_missing(places: &[Place], source: &Source) -> Result<()> {
     Err(error.hint("make what the file needs: pupctl events import --create-partitions"))
 }
 
-fn summary(places: &[Place], surveyed: Surveyed, skipped: Skipped, resumed: u64) -> Checked {
-    let mut contexts = BTreeMap::new();
-    for place in places {
-        *contexts.entry(place.context.clone()).or_insert(0) += place.events;
-    }
-    let missing: BTreeSet<_> = places
+fn summary(router: Router<'_>, surveyed: Surveyed, skipped: Skipped, resumed: u64) -> Checked {
+    let missing: BTreeSet<_> = router
+        .places()
         .iter()
-        .filter(|place| place.leaves.is_none() || place.by_default)
+        .filter(|place| place.to_make)
         .map(|place| (place.context.clone(), place.month))
         .collect();
     Checked {
         events: surveyed.lines,
         existing: skipped.count(),
-        contexts,
+        contexts: router.contexts(),
         missing: missing.into_iter().collect(),
         resumed,
         batches: surveyed.batches,

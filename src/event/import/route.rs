@@ -6,50 +6,32 @@
 use std::collections::{BTreeMap, HashMap};
 
 use chrono::{DateTime, Utc};
-use serde::Serialize;
 
 use crate::catalog::Catalog;
 use crate::catalog::relation::Relation;
 use crate::error::{Error, Result};
 use crate::layout::bounds::{Bound, Edge};
-use crate::layout::levels::{AGGREGATE_COLUMNS, Level};
+use crate::layout::levels::Level;
 use crate::layout::month::Month;
-use crate::layout::name::{QualifiedName, validate_context};
+use crate::layout::name::validate_context;
 use crate::layout::{Context, Layout, Role};
+
+use super::leaf::{self, Leaf};
 
 /// What a partition costs beside itself and its indexes when it gets rows: the table for long
 /// values and the index of that.
 const TOAST_LOCKS: usize = 2;
 
-/// A context may not take more places than this: the file is hardly what it seems.
+/// A file may not have events for more places than this: it is hardly what it seems.
 const PLACES_MAX: usize = 200_000;
 
-/// A partition that holds rows.
-#[derive(Debug, Clone)]
-pub(super) struct Leaf {
-    /// Its OID.
-    pub(super) oid: u32,
-    /// Its name.
-    pub(super) name: QualifiedName,
-    /// The shares of hashes that it holds, from the root down.
-    pub(super) shares: Vec<Share>,
-}
-
-/// One share of a hash.
-#[derive(Debug, Clone, Serialize)]
-pub(super) struct Share {
-    /// The OID of the table that is divided.
-    parent: u32,
-    modulus: u32,
-    remainder: u32,
-    /// By which columns.
-    columns: Vec<String>,
-}
+/// More contexts than this are not counted one by one.
+const CONTEXTS_MAX: usize = 10_000;
 
 /// Where events of one context and a span of time go.
 #[derive(Debug)]
 pub(super) struct Place {
-    /// The context.
+    /// The context; empty where the layout does not divide by it.
     pub(super) context: String,
     /// From when on, inclusive.
     from: Edge,
@@ -57,34 +39,36 @@ pub(super) struct Place {
     to: Edge,
     /// The month of its events, on the way to a partition that is missing.
     pub(super) month: Option<Month>,
-    /// The partitions, as positions in [`Router::leaves`]; several where a hash decides. None
-    /// where a partition is missing.
-    pub(super) leaves: Option<Vec<usize>>,
+    /// The partitions that are there, as positions in [`Router::leaves`]; several where a hash
+    /// decides.
+    pub(super) leaves: Vec<usize>,
+    /// Whether a partition is missing, so that events have no place.
+    pub(super) missing: bool,
+    /// Whether partitions will be made for it.
+    pub(super) to_make: bool,
     /// Which places share these partitions.
     pub(super) group: usize,
-    /// Whether only a DEFAULT partition takes them.
-    pub(super) by_default: bool,
     /// How many locks an insert into all of them takes.
     pub(super) locks: usize,
     /// The line of its first event.
     pub(super) first_line: u64,
-    /// How many events it gets.
-    pub(super) events: u64,
 }
 
 /// What places with the same partitions have in common.
 #[derive(PartialEq, Eq, Hash)]
 enum Group {
-    /// They are there.
-    Leaves(Vec<usize>),
-    /// They will be made: for this context, where the layout has any, and this month.
-    Missing(Option<String>, Option<Month>),
+    /// These are there.
+    There(Vec<usize>),
+    /// They will be made, for this context and month.
+    ToMake(String, Option<Month>),
 }
 
 /// Routes events, and remembers what it saw.
 pub(super) struct Router<'a> {
     root: &'a Relation,
     layout: &'a Layout,
+    creates: bool,
+    contexts: HashMap<String, u64>,
     configured: &'a [Context],
     leaves: Vec<Leaf>,
     numbers: HashMap<u32, usize>,
@@ -97,11 +81,13 @@ pub(super) struct Router<'a> {
 
 impl<'a> Router<'a> {
     /// A router over the partitions of `events` as the catalog has them. Contexts of `configured`
-    /// that the layout does not know yet will be divided as they say.
+    /// that the layout does not know yet will be divided as they say; `creates` says whether
+    /// partitions will be made.
     pub(super) fn new(
         layout: &'a Layout,
         configured: &'a [Context],
         catalog: &'a Catalog,
+        creates: bool,
     ) -> Result<Self> {
         let events = catalog.events.as_ref().ok_or_else(|| {
             let table = layout.table(&catalog.schema_name, Role::Events);
@@ -109,14 +95,15 @@ impl<'a> Router<'a> {
                 .hint("make it: pupctl schema init")
         })?;
         let root = &events.root;
-        let mut leaves = Vec::new();
-        collect(root, &mut Vec::new(), &mut leaves);
+        let leaves = leaf::leaves(root);
         let numbers = leaves.iter().enumerate().map(|(place, leaf)| (leaf.oid, place)).collect();
         let of_new = 1 + Role::Events.indexes_per_leaf();
         let most = root.leaves().map(|leaf| 1 + leaf.indexes.len()).max().unwrap_or(0);
         Ok(Self {
             root,
             layout,
+            creates,
+            contexts: HashMap::new(),
             configured,
             leaves,
             numbers,
@@ -143,6 +130,11 @@ impl<'a> Router<'a> {
         self.leaf_locks
     }
 
+    /// How many events each context has, unless there are too many contexts to be told.
+    pub(super) fn contexts(self) -> Option<BTreeMap<String, u64>> {
+        (self.contexts.len() <= CONTEXTS_MAX).then(|| self.contexts.into_iter().collect())
+    }
+
     /// The place of an event, by its number in [`Router::places`].
     pub(super) fn place(
         &mut self,
@@ -150,84 +142,81 @@ impl<'a> Router<'a> {
         at: DateTime<Utc>,
         line: u64,
     ) -> Result<usize, String> {
+        self.count(context);
+        // Without a context level all contexts share their places.
+        let key = if self.layout.has_context_level() { context } else { "" };
         let at_edge = Edge::At(at);
-        let known = self.last.filter(|last| self.places[*last].holds(context, at_edge));
+        let known = self.last.filter(|last| self.places[*last].holds(key, at_edge));
         let found = known.or_else(|| {
-            let (_, number) = self.by_context.get(context)?.range(..=at_edge).next_back()?;
-            Some(*number).filter(|number| self.places[*number].holds(context, at_edge))
+            let (_, number) = self.by_context.get(key)?.range(..=at_edge).next_back()?;
+            Some(*number).filter(|number| self.places[*number].holds(key, at_edge))
         });
         let number = match found {
             Some(number) => number,
-            None => self.discover(context, at, line)?,
+            None => self.discover(key, at, line)?,
         };
         self.last = Some(number);
-        self.places[number].events += 1;
         Ok(number)
+    }
+
+    fn count(&mut self, context: &str) {
+        if let Some(events) = self.contexts.get_mut(context) {
+            *events += 1;
+        } else if self.contexts.len() <= CONTEXTS_MAX {
+            self.contexts.insert(context.to_owned(), 1);
+        }
     }
 
     fn discover(&mut self, context: &str, at: DateTime<Utc>, line: u64) -> Result<usize, String> {
         if self.places.len() >= PLACES_MAX {
             return Err(format!("the file has events of more than {PLACES_MAX} places"));
         }
-        let mut walk = Walk {
-            context,
-            at,
-            from: Edge::Min,
-            to: Edge::Max,
-            leaves: Vec::new(),
-            by_default: false,
-        };
-        let reached = walk.down(self.root)?;
-        if !reached && self.layout.has_context_level() {
+        let mut walk = Walk::new(context, at);
+        let missing = !walk.down(self.root)?;
+        if missing && self.layout.has_context_level() {
             // Here the line is known; who makes the partition knows the name alone.
             validate_context(context).map_err(|error| error.message().to_owned())?;
         }
-        let Walk { mut from, mut to, leaves, by_default, .. } = walk;
-        let month = Month::of(at);
+        let to_make = missing || (walk.by_default && self.creates);
         let levels = self.levels_below(context);
-        if (!reached || by_default) && levels.contains(&Level::Month) {
-            // What is missing is a month.
-            if let Some(month) = month {
-                from = from.max(Edge::At(month.start()));
-                to = to.min(Edge::At(month.end()));
-            } else if !reached {
-                let at = at.to_rfc3339();
-                return Err(format!(
-                    "`created_at` is {at}, outside of the years that are divided by month"
-                ));
-            }
+        // Elsewhere a partition holds all months, and the month says nothing.
+        let month = Month::of(at).filter(|_| levels.contains(&Level::Month));
+        if missing || walk.by_default {
+            walk.narrow_to_month(&levels, month, missing)?;
         }
+        let place = Place {
+            context: context.to_owned(),
+            from: walk.from,
+            to: walk.to,
+            month,
+            leaves: walk.leaves.iter().filter_map(|oid| self.numbers.get(oid).copied()).collect(),
+            missing,
+            to_make,
+            group: 0,
+            locks: 0,
+            first_line: line,
+        };
+        Ok(self.enter(place, &levels))
+    }
+
+    /// Adds a place, with its group and what it costs.
+    fn enter(&mut self, mut place: Place, levels: &[Level]) -> usize {
         let shares = levels.iter().map(|level| match level {
             Level::Hash(hash) => usize::try_from(hash.partitions).unwrap_or(usize::MAX),
             Level::Context | Level::Month => 1,
         });
-        let count = if reached { leaves.len() } else { shares.product() };
-        let leaves: Option<Vec<usize>> = reached
-            .then(|| leaves.iter().filter_map(|oid| self.numbers.get(oid).copied()).collect());
-        let number = self.places.len();
-        let group = match &leaves {
-            Some(leaves) => Group::Leaves(leaves.clone()),
-            None => {
-                let divides = self.layout.has_context_level();
-                Group::Missing(divides.then(|| context.to_owned()), month)
-            }
+        let (group, leaves) = if place.to_make {
+            (Group::ToMake(place.context.clone(), place.month), shares.product())
+        } else {
+            (Group::There(place.leaves.clone()), place.leaves.len())
         };
-        let group = *self.groups.entry(group).or_insert(number);
-        self.places.push(Place {
-            context: context.to_owned(),
-            from,
-            to,
-            month,
-            leaves,
-            group,
-            by_default,
-            // One more for the branch above.
-            locks: count.saturating_mul(self.leaf_locks + 1),
-            first_line: line,
-            events: 0,
-        });
-        self.by_context.entry(context.to_owned()).or_default().insert(from, number);
-        Ok(number)
+        let number = self.places.len();
+        place.group = *self.groups.entry(group).or_insert(number);
+        // One more for the branch above.
+        place.locks = leaves.saturating_mul(self.leaf_locks + 1);
+        self.by_context.entry(place.context.clone()).or_default().insert(place.from, number);
+        self.places.push(place);
+        number
     }
 
     fn levels_below(&self, context: &str) -> Vec<Level> {
@@ -239,37 +228,6 @@ impl<'a> Router<'a> {
         let context = self.layout.context(context).or_else(configured).unwrap_or(&unknown);
         self.layout.levels_below(Role::Events, context)
     }
-}
-
-/// The leaves below a relation, each with the shares on the way to it.
-fn collect(relation: &Relation, shares: &mut Vec<Share>, leaves: &mut Vec<Leaf>) {
-    if relation.is_leaf() {
-        let (oid, name) = (relation.oid, relation.name.clone());
-        leaves.push(Leaf { oid, name, shares: shares.clone() });
-    }
-    let columns = hash_columns(relation);
-    for partition in &relation.partitions {
-        let share = match (&partition.bound, &columns) {
-            (Some(Bound::Hash { modulus, remainder }), Some(columns)) => Some(Share {
-                parent: relation.oid,
-                modulus: *modulus,
-                remainder: *remainder,
-                columns: columns.clone(),
-            }),
-            _ => None,
-        };
-        let length = shares.len();
-        shares.extend(share);
-        collect(partition, shares, leaves);
-        shares.truncate(length);
-    }
-}
-
-/// The columns by which a relation is divided into shares, when they name the aggregate.
-fn hash_columns(relation: &Relation) -> Option<Vec<String>> {
-    let key = relation.partition_key.as_deref()?.strip_prefix("HASH (")?.strip_suffix(')')?;
-    let columns: Vec<_> = key.split(", ").map(str::to_owned).collect();
-    columns.iter().all(|column| AGGREGATE_COLUMNS.contains(&column.as_str())).then_some(columns)
 }
 
 impl Place {
@@ -288,7 +246,31 @@ struct Walk<'a> {
     by_default: bool,
 }
 
-impl Walk<'_> {
+impl<'a> Walk<'a> {
+    fn new(context: &'a str, at: DateTime<Utc>) -> Self {
+        let (from, to) = (Edge::Min, Edge::Max);
+        Self { context, at, from, to, leaves: Vec::new(), by_default: false }
+    }
+
+    /// What is missing in a level of months is one month.
+    fn narrow_to_month(
+        &mut self,
+        levels: &[Level],
+        month: Option<Month>,
+        missing: bool,
+    ) -> Result<(), String> {
+        if let Some(month) = month {
+            self.from = self.from.max(Edge::At(month.start()));
+            self.to = self.to.min(Edge::At(month.end()));
+            return Ok(());
+        }
+        if !missing || !levels.contains(&Level::Month) {
+            return Ok(());
+        }
+        let at = self.at.to_rfc3339();
+        Err(format!("`created_at` is {at}, outside of the years that are divided by month"))
+    }
+
     /// Whether the event reaches a leaf.
     fn down(&mut self, relation: &Relation) -> Result<bool, String> {
         if relation.is_leaf() {

@@ -4,12 +4,14 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Seek, Write as _};
 use std::ops::Range;
 use std::os::fd::AsFd;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use flate2::bufread::MultiGzDecoder;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::OFlags;
 use xxhash_rust::xxh3::Xxh3;
 
 use crate::db::Interrupt;
@@ -39,7 +41,9 @@ impl Source {
     pub fn open(path: &Path, interrupt: &Interrupt) -> Result<Self> {
         let name = path.display().to_string();
         let fail = |error| Error::system(format!("cannot read {}", path.display()), error);
-        let file = File::open(path).map_err(fail)?;
+        // Opening a pipe would wait for its writer, deaf to signals.
+        let flags = OFlags::NONBLOCK.bits().cast_signed();
+        let file = File::options().read(true).custom_flags(flags).open(path).map_err(fail)?;
         let metadata = file.metadata().map_err(fail)?;
         if metadata.is_dir() {
             return Err(Error::invalid(format!("{name} is a folder, not a file of events")));
@@ -69,7 +73,10 @@ impl Source {
             if !is_readable(&from) {
                 continue;
             }
-            let count = from.read(&mut buffer).map_err(fail)?;
+            let count = match from.read(&mut buffer) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
+                read => read.map_err(fail)?,
+            };
             if count == 0 {
                 return Ok(Self { name, file, bytes });
             }

@@ -15,7 +15,8 @@ use crate::render::environment::{render, values};
 use crate::render::quote::shown;
 
 use super::extra::Column;
-use super::route::{Leaf, Place};
+use super::leaf::Leaf;
+use super::route::Place;
 use super::runs::aggregate;
 use super::skipped::Skipped;
 use super::source::Source;
@@ -182,7 +183,7 @@ pub(super) fn find_existing(
 ) -> Result<()> {
     let mut touched: Vec<Vec<i32>> = vec![Vec::new(); leaves.len()];
     for (number, place) in places.iter().enumerate() {
-        for leaf in place.leaves.iter().flatten() {
+        for leaf in &place.leaves {
             touched[*leaf].push(i32::try_from(number).unwrap_or(i32::MAX));
         }
     }

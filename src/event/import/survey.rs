@@ -155,7 +155,7 @@ impl Reading<'_, '_> {
         let router = &mut *self.survey.router;
         let place =
             router.place(&event.bounded_context, event.created_at, number).map_err(problem)?;
-        let missing = router.places()[place].leaves.is_none();
+        let missing = router.places()[place].missing;
         self.mute |= missing && !self.survey.limits.create_partitions;
         if self.mute || !self.problems.is_empty() {
             return Ok(());

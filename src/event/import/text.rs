@@ -1,8 +1,6 @@
 //! Rows in PostgreSQL's text COPY format (`COPY`, "Text Format", in the manual), for tables with
 //! columns of types that pupctl does not know.
 
-use std::fmt::Write as _;
-
 use chrono::SecondsFormat;
 
 use crate::event::model::Event;
@@ -36,12 +34,7 @@ impl TextRows {
         self.text(&event.event_id.to_string());
         self.text(&event.event_type);
         self.text(&event.event_version.to_string());
-        let mut payload = "\\x".to_owned();
-        for byte in event.payload.iter() {
-            // Writing to a string cannot fail.
-            let _ = write!(payload, "{byte:02x}");
-        }
-        self.text(&payload);
+        self.bytes_field(&event.payload);
         for text in [&event.trace_id, &event.correlation_id, &event.causation_id, &event.metadata] {
             self.field(text.as_deref());
         }
@@ -58,14 +51,29 @@ impl TextRows {
         self.in_row = false;
     }
 
+    /// A `bytea` in hexadecimal; its backslash is escaped, as all are.
+    fn bytes_field(&mut self, bytes: &[u8]) {
+        const DIGITS: &[u8; 16] = b"0123456789abcdef";
+        self.separate();
+        self.buffer.extend(b"\\\\x");
+        for byte in bytes {
+            self.buffer.push(DIGITS[usize::from(byte >> 4)]);
+            self.buffer.push(DIGITS[usize::from(byte & 15)]);
+        }
+    }
+
+    fn separate(&mut self) {
+        if std::mem::replace(&mut self.in_row, true) {
+            self.buffer.push(b'\t');
+        }
+    }
+
     fn text(&mut self, text: &str) {
         self.field(Some(text));
     }
 
     fn field(&mut self, text: Option<&str>) {
-        if std::mem::replace(&mut self.in_row, true) {
-            self.buffer.push(b'\t');
-        }
+        self.separate();
         let Some(text) = text else {
             self.buffer.extend(b"\\N");
             return;
