@@ -1,38 +1,48 @@
 //! The server of the measurements, its databases, and the binary.
 
-use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use postgres::{Client, NoTls};
 use pupctl::layout::month::Month;
-use pupctl::server::{Embedded, Server};
+use pupctl::server::{Embedded, Programs, Server};
 
 /// Wide enough for 10,000 leaves with their indexes in one statement. `fsync` is off for both
-/// sides: the figures are about statements, not about disks.
-const SETTINGS: [(&str, &str); 4] = [
+/// sides: the figures are about statements, not about disks. No import fills the log so far that
+/// a checkpoint begins in the middle of it.
+const SETTINGS: [(&str, &str); 5] = [
     ("fsync", "off"),
+    ("max_wal_size", "8GB"),
     ("max_locks_per_transaction", "1024"),
     ("log_line_prefix", "%a|"),
     ("lc_messages", "C"),
 ];
 
+/// How often the memory of a process is looked up, which cannot be done when it has ended.
+const LOOK_EVERY: Duration = Duration::from_millis(1);
+
 /// A server of its own in the target folder, removed at the end.
 pub(crate) struct Machine {
     embedded: Embedded,
     server: Server,
+    psql: PathBuf,
 }
 
 impl Machine {
     pub(crate) fn start() -> Result<Self> {
         let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("bench-server");
-        let embedded = Embedded::in_folder(folder).with_settings(SETTINGS);
+        let programs = Programs::find()?;
+        // Fetched programs have none, and then that of the PATH must do.
+        let psql = Some(programs.bin.join("psql")).filter(|program| program.is_file());
+        let psql = psql.unwrap_or_else(|| PathBuf::from("psql"));
+        let embedded = Embedded::in_folder(folder).with_settings(SETTINGS).with_programs(programs);
         // One that was interrupted may have left its data.
         embedded.remove()?;
         let server = embedded.start()?.server;
-        Ok(Self { embedded, server })
+        Ok(Self { embedded, server, psql })
     }
 
     /// The version of the server.
@@ -47,7 +57,7 @@ impl Machine {
         let url = self.server.url.replacen("/pupctl?", &format!("/{name}?"), 1);
         ensure!(url != self.server.url, "the address has no database to replace");
         let log = self.server.folder.join("server.log");
-        Ok(Database { name: name.to_owned(), url, log })
+        Ok(Database { name: name.to_owned(), url, log, psql: self.psql.clone() })
     }
 }
 
@@ -64,6 +74,7 @@ pub(crate) struct Database {
     name: String,
     url: String,
     log: PathBuf,
+    psql: PathBuf,
 }
 
 impl Database {
@@ -103,6 +114,24 @@ impl Database {
         Ok(start.elapsed())
     }
 
+    /// Runs commands of psql, as one transaction.
+    pub(crate) fn psql(&self, commands: &[String]) -> Result<()> {
+        let mut command = Command::new(&self.psql);
+        command.args(["-X", "-q", "-1", "-v", "ON_ERROR_STOP=1", "-d", &self.url]);
+        command.args(commands.iter().flat_map(|one| ["-c", one])).stdin(Stdio::null());
+        let output = command.output().context("psql does not run")?;
+        let said = String::from_utf8_lossy(&output.stderr);
+        ensure!(output.status.success(), "psql failed: {said}");
+        Ok(())
+    }
+
+    /// How long psql takes.
+    pub(crate) fn time_psql(&self, commands: &[String]) -> Result<Duration> {
+        let start = Instant::now();
+        self.psql(commands)?;
+        Ok(start.elapsed())
+    }
+
     /// How many statements the binary sends, as the server's log counts them.
     pub(crate) fn queries(&self, arguments: &[&str]) -> Result<usize> {
         let name = &self.name;
@@ -129,21 +158,19 @@ impl Database {
     }
 
     /// The most memory that the binary holds, in bytes; `None` where the system does not tell.
-    ///
-    /// The binary writes its result in one piece when it has all of it, and the pipe takes only
-    /// the beginning: there it waits while its memory is looked up.
     pub(crate) fn peak_memory(&self, arguments: &[&str]) -> Result<Option<u64>> {
-        let mut child = self.command(arguments).stdout(Stdio::piped()).spawn()?;
-        let mut stdout = child.stdout.take().context("no output")?;
-        stdout.read_exact(&mut [0])?;
-        let status = std::fs::read_to_string(format!("/proc/{}/status", child.id()));
-        std::io::copy(&mut stdout, &mut std::io::sink())?;
-        ensure!(child.wait()?.success(), "pupctl {} failed", arguments.join(" "));
-        let peak = status.ok().and_then(|status| {
-            let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
-            line.trim().trim_end_matches("kB").trim().parse::<u64>().ok()
-        });
-        Ok(peak.map(|kilobytes| kilobytes * 1024))
+        let mut command = self.command(arguments);
+        // What it says is short enough for the pipe.
+        let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn()?;
+        let mut peak = None;
+        while child.try_wait()?.is_none() {
+            peak = peak.max(high_water(&child));
+            thread::sleep(LOOK_EVERY);
+        }
+        let output = child.wait_with_output()?;
+        let said = String::from_utf8_lossy(&output.stderr);
+        ensure!(output.status.success(), "pupctl {} failed: {said}", arguments.join(" "));
+        Ok(peak)
     }
 
     /// The current month of the server.
@@ -151,6 +178,14 @@ impl Database {
         let now = self.client()?.query_one("SELECT clock_timestamp()", &[])?.get(0);
         Month::of(now).context("the clock of the server is far off")
     }
+}
+
+/// The most memory that a process has held so far, in bytes.
+fn high_water(child: &Child) -> Option<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", child.id())).ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    let kibibytes: u64 = line.trim().trim_end_matches("kB").trim().parse().ok()?;
+    Some(kibibytes * 1024)
 }
 
 /// `C01,C02,…`
