@@ -111,7 +111,7 @@ fn a_full_disk_is_told_and_loads_nothing() {
     };
     let space = format!("CREATE TABLESPACE small LOCATION '{}'", disk.path().display());
     server.client().batch_execute(&space).expect("a tablespace");
-    let large = lines(&order(1, 20_000));
+    let large = lines(&order(1, 60_000));
     let mut messages = String::new();
     for setting in ["default_tablespace", "temp_tablespaces"] {
         let db = TestDatabase::on(&server);
@@ -142,7 +142,7 @@ fn a_full_disk_is_told_and_loads_nothing() {
           where: COPY events, line [number]
         hint: Check free disk space.
         error: failed while checking the events of the file: could not extend [file]: No space left on device (SQLSTATE 53100)
-          where: COPY pupctl_import_events, line [number]
+          where: COPY pupctl_import_packs, line [number]
         hint: Check free disk space.
         ");
     });

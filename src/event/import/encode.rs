@@ -17,6 +17,11 @@ const JSONB_VERSION: u8 = 1;
 /// How much room is made beforehand, in bytes.
 const CAPACITY: usize = 1024 * 1024;
 
+/// OIDs of types, which never change (`pg_type.dat` of PostgreSQL).
+const INT4: u32 = 23;
+const INT8: u32 = 20;
+const UUID: u32 = 2950;
+
 /// 2000-01-01, from which PostgreSQL counts, in microseconds since 1970.
 const EPOCH_MICROSECONDS: i64 = 946_684_800_000_000;
 
@@ -108,6 +113,33 @@ impl Rows {
     /// A `timestamptz`.
     pub(super) fn instant(&mut self, instant: DateTime<Utc>) {
         self.bigint(instant.timestamp_micros() - EPOCH_MICROSECONDS);
+    }
+
+    /// An `integer[]`.
+    pub(super) fn integers(&mut self, numbers: &[i32]) {
+        self.array(INT4, numbers, |number| number.to_be_bytes());
+    }
+
+    /// A `bigint[]`.
+    pub(super) fn bigints(&mut self, numbers: &[i64]) {
+        self.array(INT8, numbers, |number| number.to_be_bytes());
+    }
+
+    /// A `uuid[]`.
+    pub(super) fn uuids(&mut self, ids: &[Uuid]) {
+        self.array(UUID, ids, |id| *id.as_bytes());
+    }
+
+    /// One dimension without NULLs, as `array_recv` of the server reads it.
+    fn array<T, const N: usize>(&mut self, oid: u32, all: &[T], bytes: impl Fn(&T) -> [u8; N]) {
+        let count = i32::try_from(all.len()).unwrap_or(i32::MAX);
+        self.length(5 * 4 + all.len() * (4 + N));
+        for head in [1, 0, oid.cast_signed(), count, 1] {
+            self.buffer.extend(head.to_be_bytes());
+        }
+        for element in all {
+            self.field(&bytes(element));
+        }
     }
 
     fn optional(&mut self, text: Option<&str>) {

@@ -16,6 +16,7 @@ mod ids;
 mod leaf;
 mod line;
 mod load;
+mod pack;
 mod route;
 mod runs;
 mod skipped;
@@ -244,11 +245,13 @@ impl Check<'_> {
             refuse_missing(router.places(), source)?;
         }
         progress.phase(Phase::Comparing);
-        staging::refuse_duplicates(client, source, surveyed.suspects.as_deref())?;
-        staging::find_existing(client, router.places(), router.leaves())?;
+        staging::analyze(client)?;
+        let mut events = staging::Events::default();
+        staging::refuse_duplicates(client, source, &mut events, surveyed.suspects.as_deref())?;
+        staging::find_existing(client, &mut events, router.places(), router.leaves())?;
         let resumed = surveyed.prefixes.iter().map(|prefix| prefix.lines).max().unwrap_or(0);
         staging::refuse_clashes(client, source, options.skip_existing, resumed)?;
-        staging::refuse_holes(client, source, &heads)?;
+        staging::refuse_holes(client, source, &mut events, &heads)?;
         let skipped = staging::skipped(client)?;
         staging::end(client)?;
         reach("import::checked");

@@ -92,8 +92,8 @@ pub(super) fn begin_extra(
 /// Copies rows into one of the tables.
 pub(super) fn copy(client: &mut impl GenericClient, source: &Source, chunk: &Chunk) -> Result<()> {
     match chunk {
-        Chunk::Events(rows) => {
-            copy_rows(client, include_str!("../../../sql/event/import/copy_events.sql"), rows)
+        Chunk::Packs(rows) => {
+            copy_rows(client, include_str!("../../../sql/event/import/copy_packs.sql"), rows)
         }
         Chunk::Runs(rows) => {
             copy_rows(client, include_str!("../../../sql/event/import/copy_runs.sql"), rows)
@@ -147,15 +147,38 @@ pub(super) fn explain_lock(error: Error) -> Error {
         .because(error)
 }
 
+/// The events of the file on the server: packed, until a check has to look at single ones.
+#[derive(Debug, Default)]
+pub(super) struct Events {
+    unpacked: bool,
+}
+
+impl Events {
+    /// Makes a row of each event, once.
+    fn unpack(&mut self, client: &mut impl GenericClient) -> Result<()> {
+        if std::mem::replace(&mut self.unpacked, true) {
+            return Ok(());
+        }
+        client.batch_execute(include_str!("../../../sql/event/import/unpack.sql")).map_err(failed)
+    }
+}
+
+/// Ends the reading: the planner learns what was staged.
+pub(super) fn analyze(client: &mut impl GenericClient) -> Result<()> {
+    client.batch_execute(include_str!("../../../sql/event/import/analyze_runs.sql")).map_err(failed)
+}
+
 /// Refuses ids that the file has twice. Only `suspects` can be, where they are known.
 pub(super) fn refuse_duplicates(
     client: &mut impl GenericClient,
     source: &Source,
+    events: &mut Events,
     suspects: Option<&[Uuid]>,
 ) -> Result<()> {
     if suspects.is_some_and(<[Uuid]>::is_empty) {
         return Ok(());
     }
+    events.unpack(client)?;
     let suspects: Option<Vec<String>> =
         suspects.map(|ids| ids.iter().map(Uuid::to_string).collect());
     let rows = client
@@ -178,6 +201,7 @@ pub(super) fn refuse_duplicates(
 /// Looks up the events of the file in those partitions that have any.
 pub(super) fn find_existing(
     client: &mut impl GenericClient,
+    events: &mut Events,
     places: &[Place],
     leaves: &[Leaf],
 ) -> Result<()> {
@@ -196,11 +220,10 @@ pub(super) fn find_existing(
         .query(include_str!("../../../sql/event/import/filled.sql"), &[&oids])
         .map_err(failed)?;
     let filled: std::collections::HashSet<u32> = rows.iter().map(|row| row.get("oid")).collect();
-    if !filled.is_empty() {
-        client
-            .batch_execute(include_str!("../../../sql/event/import/analyze_events.sql"))
-            .map_err(failed)?;
+    if filled.is_empty() {
+        return Ok(());
     }
+    events.unpack(client)?;
     if filled.len() > 1 {
         client
             .batch_execute(include_str!("../../../sql/event/import/places.sql"))
@@ -254,11 +277,9 @@ pub(super) fn refuse_clashes(
 pub(super) fn refuse_holes(
     client: &mut impl GenericClient,
     source: &Source,
+    events: &mut Events,
     heads: &QualifiedName,
 ) -> Result<()> {
-    client
-        .batch_execute(include_str!("../../../sql/event/import/analyze_runs.sql"))
-        .map_err(failed)?;
     client.batch_execute(&render("event/import/moves", &values! { heads })).map_err(failed)?;
     client
         .batch_execute(include_str!("../../../sql/event/import/analyze_moves.sql"))
@@ -269,6 +290,13 @@ pub(super) fn refuse_holes(
     let total = rows.first().map(|row| row.get("total"));
     refuse(source, &rows.iter().map(hole).collect::<Vec<_>>(), total)?;
 
+    let overlaps = client
+        .query_one(include_str!("../../../sql/event/import/overlaps.sql"), &[])
+        .map_err(failed)?;
+    if !overlaps.get::<_, bool>("overlaps") {
+        return Ok(());
+    }
+    events.unpack(client)?;
     let rows = client
         .query(include_str!("../../../sql/event/import/taken.sql"), &[&(LISTED_MAX + 1)])
         .map_err(failed)?;

@@ -14,6 +14,7 @@ use super::encode::Rows;
 use super::extra::{Column, Extra};
 use super::ids::Ids;
 use super::line;
+use super::pack::Pack;
 use super::route::Router;
 use super::runs::Runs;
 use super::source::Lines;
@@ -29,7 +30,7 @@ pub(super) const LINES_PER_LOOK: u64 = 1024;
 /// Rows for one of the two staging tables, a whole copy.
 pub(super) enum Chunk {
     /// For the events.
-    Events(Vec<u8>),
+    Packs(Vec<u8>),
     /// For the runs.
     Runs(Vec<u8>),
     /// The fields of further columns, a row for each line from this one on.
@@ -103,7 +104,8 @@ impl Survey<'_, '_> {
             ids: Ids::new(),
             extra: TextRows::default(),
             extra_from: 1,
-            events: Rows::begin(),
+            pack: Pack::default(),
+            packs: Rows::begin(),
             run_rows: Rows::begin(),
             transaction: Transaction::default(),
             found: Surveyed::default(),
@@ -138,7 +140,8 @@ struct Reading<'s, 'r> {
     extra: TextRows,
     /// The line of its first row.
     extra_from: u64,
-    events: Rows,
+    pack: Pack,
+    packs: Rows,
     run_rows: Rows,
     transaction: Transaction,
     found: Surveyed,
@@ -177,15 +180,12 @@ impl Reading<'_, '_> {
     }
 
     fn stage(&mut self, number: u64, place: usize, run: i64, event: &Event<'_>) -> Result<()> {
-        let rows = &mut self.events;
-        rows.row(5);
-        rows.bigint(number.cast_signed());
-        rows.integer(i32::try_from(place).unwrap_or(i32::MAX));
-        rows.bigint(run);
-        rows.bigint(event.aggregate_version);
-        rows.uuid(event.event_id);
-        if rows.bytes() >= CHUNK_BYTES {
-            let chunk = Chunk::Events(rows.finish());
+        self.pack.add(number, place, run, event.aggregate_version, event.event_id);
+        if self.pack.is_full() {
+            self.pack.write(&mut self.packs);
+        }
+        if self.packs.bytes() >= CHUNK_BYTES {
+            let chunk = Chunk::Packs(self.packs.finish());
             self.send(chunk)?;
         }
         Ok(())
@@ -243,7 +243,8 @@ impl Reading<'_, '_> {
         if self.transaction.rows > 0 {
             self.end_batch(lines, self.found.lines)?;
         }
-        let chunk = Chunk::Events(self.events.finish());
+        self.pack.write(&mut self.packs);
+        let chunk = Chunk::Packs(self.packs.finish());
         self.send(chunk)?;
         let chunk = Chunk::Runs(self.run_rows.finish());
         self.send(chunk)?;

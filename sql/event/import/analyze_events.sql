@@ -1,2 +1,0 @@
-ANALYZE pg_temp.pupctl_import_events;
-ANALYZE pg_temp.pupctl_import_runs

@@ -1,1 +1,0 @@
-COPY pg_temp.pupctl_import_events FROM STDIN (FORMAT binary)

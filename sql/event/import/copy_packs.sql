@@ -1,0 +1,1 @@
+COPY pg_temp.pupctl_import_packs FROM STDIN (FORMAT binary)
