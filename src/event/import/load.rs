@@ -183,20 +183,11 @@ impl Load<'_> {
         let row = transaction
             .query_one(&render("event/import/move_heads", &values! { heads }), &[&batch])
             .map_err(|error| {
-                explain_lock(Error::database("moving the heads of the aggregates", error))
+                let error = Error::database("moving the heads of the aggregates", error);
+                if error.sqlstate() == Some("23505") { moved(1) } else { explain_lock(error) }
             })?;
         let [wanted, done]: [i64; 2] = [row.get("wanted"), row.get("done")];
-        if wanted == done {
-            return Ok(done.cast_unsigned());
-        }
-        let heads = match wanted - done {
-            1 => "the head of an aggregate".to_owned(),
-            several => format!("the heads of {several} aggregates"),
-        };
-        Err(Error::refused(format!("{heads} moved while the file was loaded")).hint(
-            "somebody else writes to these aggregates: run it again afterwards; or a trigger on \
-             the events table moves the heads: disable it for the import",
-        ))
+        if wanted == done { Ok(done.cast_unsigned()) } else { Err(moved(wanted - done)) }
     }
 
     /// Says at which line of the file a copy failed.
@@ -214,6 +205,18 @@ impl Load<'_> {
             _ => error.context(format!("{source}, line {line}")),
         }
     }
+}
+
+/// Somebody else was there between the checks and the load.
+fn moved(aggregates: i64) -> Error {
+    let heads = match aggregates {
+        1 => "the head of an aggregate".to_owned(),
+        several => format!("the heads of {several} aggregates"),
+    };
+    Error::refused(format!("{heads} moved while the file was loaded")).hint(
+        "somebody else writes to these aggregates: run it again afterwards; or a trigger on the \
+         events table moves the heads: disable it for the import",
+    )
 }
 
 /// Reads the events of a file again.
