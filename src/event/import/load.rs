@@ -248,7 +248,7 @@ impl Reader<'_> {
                     rows.event(&event, self.extra);
                     count += 1;
                     if rows.bytes() >= CHUNK_BYTES {
-                        send(&self.sender, Message::Rows(rows.take()))?;
+                        self.send(rows.take())?;
                     }
                 }
                 more = lines.advance()?;
@@ -261,6 +261,16 @@ impl Reader<'_> {
             send(&self.sender, Message::End(rows.finish(), std::mem::take(&mut count)))?;
         }
         Ok(())
+    }
+
+    /// Sends rows; one that is very long in pieces, since several wait at once on their way. A
+    /// copy may be cut anywhere.
+    fn send(&self, rows: Vec<u8>) -> Result<()> {
+        if rows.len() <= 2 * CHUNK_BYTES {
+            return send(&self.sender, Message::Rows(rows));
+        }
+        rows.chunks(CHUNK_BYTES)
+            .try_for_each(|piece| send(&self.sender, Message::Rows(piece.to_vec())))
     }
 }
 

@@ -66,7 +66,7 @@ pub const COMMAND: &str = "events import";
 /// How an import is done.
 #[derive(Debug, Clone, Copy)]
 pub struct Options {
-    /// Partitions that are missing will be made before [`load`].
+    /// Partitions that are missing will be made before [`Load`].
     pub create_partitions: bool,
     /// Events that the store has already are left out instead of refused.
     pub skip_existing: bool,

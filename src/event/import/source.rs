@@ -271,6 +271,8 @@ impl Lines {
         self.end -= self.start;
         self.start = 0;
         if self.buffer.len() - self.end < READ_BYTES {
+            // Exactly: a buffer that doubles would cost twice the longest line.
+            self.buffer.reserve_exact(self.end + READ_BYTES - self.buffer.len());
             self.buffer.resize(self.end + READ_BYTES, 0);
         }
         let count = loop {
