@@ -31,6 +31,9 @@ use crate::event::model::{COLUMNS, Event};
 /// How many bytes of rows are sent at once.
 const CHUNK_BYTES: usize = 256 * 1024;
 
+/// What is going on while rows are sent, for errors.
+const COPYING: &str = "copying events to the server";
+
 /// What the reader has for the transaction that runs.
 enum Message {
     /// Rows, a part of a copy.
@@ -140,24 +143,10 @@ impl Load<'_> {
         after: u64,
         next: &mut dyn FnMut() -> Result<Message>,
     ) -> Result<u64> {
-        limit_locks(transaction, self.options.lock_timeout, true)?;
-        // Heads before events, as everything that locks both.
-        let heads = self.store.table(Role::Heads);
-        transaction
-            .batch_execute(&render("event/import/lock_heads", &values! { heads }))
-            .map_err(|error| self.explain(Error::database("locking the heads", error), after))?;
-        let events = self.store.table(Role::Events);
-        let further = self.checked.extra.iter().map(|column| column.name.as_str());
-        let columns: Vec<_> = COLUMNS.into_iter().chain(further).collect();
-        let format = if self.checked.extra.is_empty() { "BINARY" } else { "TEXT" };
-        let sql = render("event/import/copy", &values! { events, columns, format });
         let explain = |error: Error| self.explain(error, after);
-        let doing = "copying events to the server";
-        transaction
-            .batch_execute(&render("event/import/may_insert", &values! { events, columns }))
-            .map_err(|error| explain(Error::database(doing, error)))?;
+        let sql = self.prepare(transaction).map_err(explain)?;
         let mut writer =
-            transaction.copy_in(&sql).map_err(|error| explain(Error::database(doing, error)))?;
+            transaction.copy_in(&sql).map_err(|error| explain(Error::database(COPYING, error)))?;
         let rows = loop {
             match next()? {
                 Message::Rows(rows) => {
@@ -169,12 +158,30 @@ impl Load<'_> {
                 }
             }
         };
-        let copied = writer.finish().map_err(|error| explain(Error::database(doing, error)))?;
+        let copied = writer.finish().map_err(|error| explain(Error::database(COPYING, error)))?;
         if copied == rows {
             return Ok(copied);
         }
         Err(Error::refused(format!("{rows} events were sent, but {copied} went in"))
             .hint("a trigger on the events table leaves some out: see \\d of the table in psql"))
+    }
+
+    /// Takes the locks on the tables, and asks for what may be asked before. Gives back the COPY.
+    fn prepare(&self, transaction: &mut Transaction<'_>) -> Result<String> {
+        limit_locks(transaction, self.options.lock_timeout, true)?;
+        // Heads before events, as everything that locks both.
+        let heads = self.store.table(Role::Heads);
+        transaction
+            .batch_execute(&render("event/import/lock_heads", &values! { heads }))
+            .map_err(|error| Error::database("locking the heads", error))?;
+        let events = self.store.table(Role::Events);
+        let further = self.checked.extra.iter().map(|column| column.name.as_str());
+        let columns: Vec<_> = COLUMNS.into_iter().chain(further).collect();
+        transaction
+            .batch_execute(&render("event/import/may_insert", &values! { events, columns }))
+            .map_err(|error| Error::database(COPYING, error))?;
+        let format = if self.checked.extra.is_empty() { "BINARY" } else { "TEXT" };
+        Ok(render("event/import/copy", &values! { events, columns, format }))
     }
 
     fn move_heads(&self, transaction: &mut Transaction<'_>, batch: usize) -> Result<u64> {
