@@ -20,8 +20,9 @@ use chrono::{DateTime, Utc};
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
-/// The columns of `events` that a file fills, in the order in which rows are copied.
-pub const COLUMNS: [&str; 13] = [
+/// The columns of `events`, as every store has them; the position is the first.
+pub const STORED_COLUMNS: [&str; 14] = [
+    "global_position",
     "bounded_context",
     "aggregate_type",
     "aggregate_id",
@@ -36,6 +37,12 @@ pub const COLUMNS: [&str; 13] = [
     "metadata",
     "created_at",
 ];
+
+/// Those that a file fills, in the order in which rows are copied.
+pub const COLUMNS: &[&str] = STORED_COLUMNS.split_at(1).1;
+
+/// From 1970, where Unix time begins, to 2000, where that of PostgreSQL does.
+pub(super) const EPOCH_MICROSECONDS: i64 = 946_684_800_000_000;
 
 /// One event of a file. It borrows from its line what it can.
 #[derive(Debug, Clone)]

@@ -9,6 +9,7 @@ use crate::error::{Error, Kind, Result};
 use super::row::Rows;
 use super::write;
 use super::{Exported, Progress};
+use crate::event::model::STORED_COLUMNS;
 
 /// So many events are written between two reports of how far it is.
 const REPORT_EVERY: u64 = 256;
@@ -34,7 +35,7 @@ impl<'a> Copy<'a> {
 
     /// Writes the rows of one statement.
     pub(super) fn rows(&mut self, reader: CopyOutReader<'_>) -> Result<()> {
-        let columns = write::COLUMNS.len() + self.extra.len();
+        let columns = STORED_COLUMNS.len() + self.extra.len();
         let mut rows = Rows::new(reader, columns).map_err(unwrap)?;
         while let Some(row) = rows.next().map_err(unwrap)? {
             self.line.clear();

@@ -22,6 +22,7 @@ use crate::catalog::{Catalog, Table};
 use crate::db::Interrupt;
 use crate::db::inspect::{self, Depth};
 use crate::error::{Error, Result};
+use crate::event::model::STORED_COLUMNS;
 use crate::failpoint::reach;
 use crate::layout::name::{QualifiedName, Tables};
 use crate::plan::budget;
@@ -269,7 +270,7 @@ impl<'a> Export<'a> {
         let to = wanted.to.filter(|_| is_any(|leaf| leaf.later)).map(text);
         let (after, up_to) = (self.after(window), self.up_to(window));
         let extra = &self.extra;
-        let columns = [&write::COLUMNS.map(str::to_owned), extra.as_slice()].concat();
+        let columns = [&STORED_COLUMNS.map(str::to_owned), extra.as_slice()].concat();
         render(
             "event/export/read",
             &values! { leaves, columns, extra, after, up_to, contexts, from, to },
@@ -367,7 +368,7 @@ fn events(catalog: &Catalog) -> Result<&Table> {
             .hint("name the schema of the store with --schema, or make one: pupctl schema init"));
     };
     let has = |name: &&str| events.columns.iter().any(|column| column.name == **name);
-    if let Some(missing) = write::COLUMNS.iter().find(|name| !has(name)) {
+    if let Some(missing) = STORED_COLUMNS.iter().find(|name| !has(name)) {
         let table = &events.root.name;
         return Err(Error::refused(format!("{table} has no column {missing}"))
             .hint("see how the table differs: pupctl schema status"));
@@ -377,7 +378,7 @@ fn events(catalog: &Catalog) -> Result<&Table> {
 
 /// The columns that are no store's own: those to write, and those to leave out.
 fn further_columns(events: &Table, wanted: bool) -> Result<(Vec<String>, Vec<String>)> {
-    let is_further = |name: &String| !write::COLUMNS.contains(&name.as_str());
+    let is_further = |name: &String| !STORED_COLUMNS.contains(&name.as_str());
     let names = events.columns.iter().map(|column| column.name.clone());
     let further: Vec<String> = names.filter(is_further).collect();
     if !wanted {

@@ -7,29 +7,9 @@ use serde_json::value::RawValue;
 use uuid::Uuid;
 
 use crate::error::{Error, Result};
+use crate::event::model::{EPOCH_MICROSECONDS, STORED_COLUMNS as COLUMNS};
 
 use super::row::Row;
-
-/// The columns that every row begins with, in the order of the template `event/export`.
-pub(super) const COLUMNS: [&str; 14] = [
-    "global_position",
-    "bounded_context",
-    "aggregate_type",
-    "aggregate_id",
-    "aggregate_version",
-    "event_id",
-    "event_type",
-    "event_version",
-    "payload",
-    "trace_id",
-    "correlation_id",
-    "causation_id",
-    "metadata",
-    "created_at",
-];
-
-/// From 1970, where Unix time begins, to 2000, where that of PostgreSQL does.
-const EPOCH_MICROSECONDS: i64 = 946_684_800_000_000;
 
 /// Appends the row as a line, and gives back its position. `extra` are the names of the columns
 /// after the usual ones, which hold JSON.

@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
-use crate::event::model::{COLUMNS, Event};
+use crate::event::model::{COLUMNS, EPOCH_MICROSECONDS, Event};
 
 /// What every copy begins with: the signature, no flags, no extension.
 const HEADER: &[u8] = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
@@ -21,9 +21,6 @@ const CAPACITY: usize = 1024 * 1024;
 const INT4: u32 = 23;
 const INT8: u32 = 20;
 const UUID: u32 = 2950;
-
-/// 2000-01-01, from which PostgreSQL counts, in microseconds since 1970.
-const EPOCH_MICROSECONDS: i64 = 946_684_800_000_000;
 
 /// Rows that wait to be sent.
 #[derive(Debug)]

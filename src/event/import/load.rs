@@ -11,6 +11,7 @@ use serde_json::json;
 
 use crate::db::{Interrupt, Locked};
 use crate::error::{Error, Kind, Result};
+use crate::event::model::{COLUMNS, Event};
 use crate::failpoint::reach;
 use crate::layout::Role;
 use crate::layout::name::QualifiedName;
@@ -26,7 +27,6 @@ use super::staging::{broken, explain_lock, limit_locks, row_of};
 use super::survey::{Batch, LINES_PER_LOOK, send};
 use super::text::TextRows;
 use super::{CHUNKS_WAITING, Checked, Loaded, Options, Phase, Progress, Store, receive, worker};
-use crate::event::model::{COLUMNS, Event};
 
 /// How many bytes of rows are sent at once.
 const CHUNK_BYTES: usize = 256 * 1024;
@@ -176,7 +176,7 @@ impl Load<'_> {
             .map_err(|error| Error::database("locking the heads", error))?;
         let events = self.store.table(Role::Events);
         let further = self.checked.extra.iter().map(|column| column.name.as_str());
-        let columns: Vec<_> = COLUMNS.into_iter().chain(further).collect();
+        let columns: Vec<_> = COLUMNS.iter().copied().chain(further).collect();
         transaction
             .batch_execute(&render("event/import/may_insert", &values! { events, columns }))
             .map_err(|error| Error::database(COPYING, error))?;

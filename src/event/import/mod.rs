@@ -34,7 +34,7 @@ use std::time::Duration;
 
 use postgres::GenericClient;
 
-use crate::catalog::Catalog;
+use crate::catalog::{Catalog, Table};
 use crate::db::{Interrupt, Locked};
 use crate::error::{Error, Result};
 use crate::failpoint::reach;
@@ -188,6 +188,14 @@ impl Store<'_> {
         self.layout.table(&self.catalog.schema_name, role)
     }
 
+    /// The events table.
+    fn events(&self) -> Result<&Table> {
+        self.catalog.events.as_ref().ok_or_else(|| {
+            Error::refused(format!("the table {} is missing", self.table(Role::Events)))
+                .hint("make it: pupctl schema init")
+        })
+    }
+
     /// What imports that were interrupted have loaded.
     fn prefixes(&self, client: &mut impl GenericClient) -> Result<Vec<Prefix>> {
         // Older stores have no place for it, and get one when something is loaded.
@@ -236,9 +244,10 @@ impl Check<'_> {
         let heads = store.table(Role::Heads);
         let prefixes = store.prefixes(client)?;
         staging::begin(client, &heads, &store.catalog.server, options.lock_timeout)?;
-        let mut router =
-            Router::new(store.layout, store.configured, store.catalog, options.create_partitions)?;
-        let extra = self.extra()?;
+        let table = store.events()?;
+        let creates = options.create_partitions;
+        let mut router = Router::new(store.layout, store.configured, &table.root, creates);
+        let extra = Extra::of(table, options.extra_columns);
         staging::begin_extra(client, &store.table(Role::Events), extra.kept())?;
         let surveyed = self.survey(client, &mut router, extra, &prefixes, progress)?;
         if !options.create_partitions {
@@ -256,13 +265,6 @@ impl Check<'_> {
         staging::end(client)?;
         reach("import::checked");
         Ok(summary(router, surveyed, skipped, resumed))
-    }
-
-    fn extra(&self) -> Result<Extra> {
-        let events = self.store.catalog.events.as_ref().ok_or_else(|| {
-            Error::refused("the events table is missing").hint("make it: pupctl schema init")
-        })?;
-        Ok(Extra::of(events, self.options.extra_columns))
     }
 
     fn survey(

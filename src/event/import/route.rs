@@ -7,9 +7,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use chrono::{DateTime, Utc};
 
-use crate::catalog::Catalog;
 use crate::catalog::relation::Relation;
-use crate::error::{Error, Result};
 use crate::layout::bounds::{Bound, Edge};
 use crate::layout::levels::Level;
 use crate::layout::month::Month;
@@ -80,26 +78,20 @@ pub(super) struct Router<'a> {
 }
 
 impl<'a> Router<'a> {
-    /// A router over the partitions of `events` as the catalog has them. Contexts of `configured`
+    /// A router over the partitions of `events` below its root. Contexts of `configured`
     /// that the layout does not know yet will be divided as they say; `creates` says whether
     /// partitions will be made.
     pub(super) fn new(
         layout: &'a Layout,
         configured: &'a [Context],
-        catalog: &'a Catalog,
+        root: &'a Relation,
         creates: bool,
-    ) -> Result<Self> {
-        let events = catalog.events.as_ref().ok_or_else(|| {
-            let table = layout.table(&catalog.schema_name, Role::Events);
-            Error::refused(format!("the table {table} is missing"))
-                .hint("make it: pupctl schema init")
-        })?;
-        let root = &events.root;
+    ) -> Self {
         let leaves = leaf::leaves(root);
         let numbers = leaves.iter().enumerate().map(|(place, leaf)| (leaf.oid, place)).collect();
         let of_new = 1 + Role::Events.indexes_per_leaf();
         let most = root.leaves().map(|leaf| 1 + leaf.indexes.len()).max().unwrap_or(0);
-        Ok(Self {
+        Self {
             root,
             layout,
             creates,
@@ -112,7 +104,7 @@ impl<'a> Router<'a> {
             by_context: HashMap::new(),
             last: None,
             leaf_locks: most.max(of_new) + TOAST_LOCKS,
-        })
+        }
     }
 
     /// All leaves of the table.

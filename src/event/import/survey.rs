@@ -9,6 +9,7 @@ use uuid::Uuid;
 
 use crate::db::Interrupt;
 use crate::error::{Error, Kind, Result};
+use crate::event::model::Event;
 
 use super::encode::Rows;
 use super::extra::{Column, Extra};
@@ -19,7 +20,6 @@ use super::route::Router;
 use super::runs::Runs;
 use super::source::Lines;
 use super::text::TextRows;
-use crate::event::model::Event;
 
 /// How many bytes of rows are sent at once.
 const CHUNK_BYTES: usize = 1024 * 1024;
@@ -27,7 +27,7 @@ const CHUNK_BYTES: usize = 1024 * 1024;
 /// After how many lines a reader looks whether it was interrupted.
 pub(super) const LINES_PER_LOOK: u64 = 1024;
 
-/// Rows for one of the two staging tables, a whole copy.
+/// Rows for one of the staging tables, a whole copy.
 pub(super) enum Chunk {
     /// For the events.
     Packs(Vec<u8>),
