@@ -6,20 +6,22 @@ pub mod levels;
 pub mod month;
 pub mod months;
 pub mod name;
+pub mod protection;
 
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 use levels::Level;
 use name::{QualifiedName, Tables};
+use protection::{Guard, Protections, Trigger};
 
 pub use months::{MONTHS_MAX, Months, Needs};
 
 /// How many months ahead are kept ready unless the layout says otherwise.
 pub const MONTHS_AHEAD: u32 = 3;
 
-/// The form of the stored layout that this version writes.
-const FORM: u32 = 1;
+/// The form of the stored layout that this version writes: 2 brought the protections.
+const FORM: u32 = 2;
 
 /// How a store is partitioned. `schema init` stores it beside the tables, because the catalog
 /// alone cannot tell it: an empty `context,month` store shows only LIST.
@@ -36,6 +38,9 @@ pub struct Layout {
     pub contexts: Vec<Context>,
     /// How many months after the current one are kept ready.
     pub months_ahead: u32,
+    /// What protects the events beyond their keys.
+    #[serde(default)]
+    pub protections: Protections,
 }
 
 /// A bounded context of the store.
@@ -99,16 +104,23 @@ impl Role {
 }
 
 impl Layout {
-    /// A layout with these levels and contexts, checked.
+    /// A layout with these levels and contexts, checked, without protections.
     pub fn new(
         tables: Tables,
         levels: Vec<Level>,
         contexts: Vec<Context>,
         months_ahead: u32,
     ) -> Result<Self> {
-        let layout = Self { form: FORM, tables, levels, contexts, months_ahead };
+        let protections = Protections::default();
+        let layout = Self { form: FORM, tables, levels, contexts, months_ahead, protections };
         layout.validate()?;
         Ok(layout)
+    }
+
+    /// The same layout with these protections.
+    #[must_use]
+    pub fn protected(self, protections: Protections) -> Self {
+        Self { protections, ..self }
     }
 
     /// Reads a stored layout.
@@ -171,6 +183,29 @@ impl Layout {
     pub fn has_month_level(&self) -> bool {
         let own = self.contexts.iter().filter_map(|context| context.levels.as_ref()).flatten();
         self.levels.iter().chain(own).any(|level| *level == Level::Month)
+    }
+
+    /// The guard that the store needs: without months the keys of the leaves are enough.
+    #[must_use]
+    pub fn guard(&self) -> Guard {
+        if self.has_month_level() { self.protections.guard } else { Guard::None }
+    }
+
+    /// Whether event ids are kept in a table of their own: in one leaf its key is enough.
+    #[must_use]
+    pub fn keeps_event_ids(&self) -> bool {
+        self.protections.event_ids && !self.levels.is_empty()
+    }
+
+    /// The triggers that every table of `events` carries: root, branches and leaves.
+    #[must_use]
+    pub fn triggers(&self) -> Vec<Trigger> {
+        let wanted = [
+            (Trigger::Guard, self.guard() == Guard::Events),
+            (Trigger::EventIds, self.keeps_event_ids()),
+            (Trigger::Immutable, self.protections.immutable),
+        ];
+        wanted.into_iter().filter_map(|(trigger, is)| is.then_some(trigger)).collect()
     }
 
     /// The levels of a table: those of the layout whose columns the table has.

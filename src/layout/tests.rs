@@ -68,9 +68,29 @@ fn the_stored_form_reads_back_and_newer_forms_are_refused() {
     assert_eq!(Layout::from_json(mixed.to_json()).expect("reads back"), mixed);
 
     let mut newer = mixed.to_json();
-    newer["form"] = serde_json::json!(2);
+    newer["form"] = serde_json::json!(3);
     let error = Layout::from_json(newer).expect_err("a newer form");
     assert!(error.message().contains("newer pupctl"), "{error}");
+}
+
+#[test]
+fn a_layout_of_the_first_form_has_no_protections() {
+    let mut first = layout(PartitionBy::Month, &[]).to_json();
+    first["form"] = serde_json::json!(1);
+    first.as_object_mut().expect("an object").remove("protections");
+    let read = Layout::from_json(first).expect("reads");
+    assert_eq!(read.protections, Protections::default());
+    assert!(read.triggers().is_empty());
+}
+
+#[test]
+fn protections_are_there_where_they_are_needed() {
+    let all = Protections { guard: Guard::Events, event_ids: true, immutable: true };
+    let triggers = |by| layout(by, &[]).protected(all).triggers();
+    assert_eq!(triggers(PartitionBy::None), [Trigger::Immutable]);
+    assert_eq!(triggers(PartitionBy::Hash), [Trigger::EventIds, Trigger::Immutable]);
+    let months = [Trigger::Guard, Trigger::EventIds, Trigger::Immutable];
+    assert_eq!(triggers(PartitionBy::ContextMonth), months);
 }
 
 #[test]

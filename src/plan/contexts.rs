@@ -20,7 +20,8 @@ pub fn add(layout: &Layout, catalog: &Catalog, new: &[Context], months: &Months)
         }
     }
     // Checks names, doubles, and levels of one's own on a layout that has none.
-    let wanted = Layout::new(wanted.tables, wanted.levels, wanted.contexts, wanted.months_ahead)?;
+    let wanted = Layout::new(wanted.tables, wanted.levels, wanted.contexts, wanted.months_ahead)?
+        .protected(layout.protections);
     refuse_months_below_a_key(&wanted, catalog)?;
 
     let mut plan = Plan::default();

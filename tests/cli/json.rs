@@ -74,7 +74,7 @@ fn commands_that_read() {
         keys.starts_with("version command server database role schema layout tables "),
         "{keys}"
     );
-    assert_eq!(status["layout"]["form"], 1);
+    assert_eq!(status["layout"]["form"], 2);
     assert_eq!(status["operations"][0]["outcome"], "done");
 }
 
