@@ -24,6 +24,7 @@ pub const NAMES: &[&str] = &[
     "lock::taken",
     "migration::after_apply",
     "migration::before_apply",
+    "migration::before_record",
     "operation::before_end",
     "operation::started",
 ];

@@ -21,6 +21,17 @@ pub const OWN_MIGRATIONS: &[(i64, &str)] = &[(1, "own_tables"), (2, "operation_s
 pub const STORE_MIGRATIONS: &[(i64, &str)] =
     &[(1, "heads_and_checkpoints"), (2, "events"), (3, "indexes")];
 
+/// The migration that only files have: for whoever applies them without pupctl it stores what
+/// `schema init` stores beside the tables.
+pub const LAYOUT_MIGRATION: (i64, &str) = (5, "layout");
+
+/// Whether this is a migration of pupctl's, applied by itself or from a file.
+#[must_use]
+pub fn is_own_name(version: i64, name: &str) -> bool {
+    let mut known = STORE_MIGRATIONS.iter().chain([&LAYOUT_MIGRATION]);
+    known.any(|known| *known == (version, name))
+}
+
 /// Plans what makes the store as `layout` says, or what an interrupted run left undone.
 pub fn plan(layout: &Layout, catalog: &Catalog, months: &Months) -> Result<Plan> {
     refuse_another_layout(layout, catalog)?;

@@ -6,6 +6,8 @@
 pub mod budget;
 pub mod contexts;
 pub mod ensure;
+pub mod files;
+pub mod generate;
 pub mod history;
 pub mod init;
 mod obstacle;
@@ -13,6 +15,7 @@ pub mod step;
 pub mod tables;
 pub mod wanted;
 
+pub use files::MigrationFile;
 pub use step::{Action, Migration, MigrationSet, NewPartition, Plan, Step, Transaction};
 
 #[cfg(test)]

@@ -2,8 +2,11 @@
 //! quoting mechanism that a template cannot forget (see [`environment`]).
 
 pub mod environment;
+pub mod formats;
+pub mod generate;
 pub mod quote;
 pub mod script;
+pub mod statements;
 
 pub use script::{Lock, LockMode, RenderedMigration, RenderedStep, Script, Statement};
 
