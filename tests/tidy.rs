@@ -37,6 +37,7 @@ const EDGES: &[(&str, &[&str])] = &[
             "plan",
             "render",
             "finding",
+            "migration",
             "db",
             "server",
             "operation",

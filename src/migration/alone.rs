@@ -65,10 +65,7 @@ pub(super) fn is_done(client: &mut Client, statement: &Statement<'_>) -> Result<
     let Some(wanted) = new_index(statement) else { return Ok(false) };
     let failed = |error| Error::database("looking for the index of an earlier run", error);
     let row = client
-        .query_opt(
-            include_str!("../../sql/migration/index.sql"),
-            &[&wanted.table, &wanted.name],
-        )
+        .query_opt(include_str!("../../sql/migration/index.sql"), &[&wanted.table, &wanted.name])
         .map_err(failed)?;
     let Some(row) = row else { return Ok(false) };
     if row.get("valid") {
@@ -76,9 +73,9 @@ pub(super) fn is_done(client: &mut Client, statement: &Statement<'_>) -> Result<
     }
     let index = QualifiedName::new(row.get::<_, String>("schema"), row.get::<_, String>("name"));
     tracing::warn!("dropping {index}, which an interrupted build left unusable");
-    client.batch_execute(&render("migration/drop_index", &values! { index })).map_err(|error| {
-        Error::database("dropping the index of an interrupted build", error)
-    })?;
+    client
+        .batch_execute(&render("migration/drop_index", &values! { index }))
+        .map_err(|error| Error::database("dropping the index of an interrupted build", error))?;
     Ok(false)
 }
 

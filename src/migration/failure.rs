@@ -46,7 +46,8 @@ pub(super) fn of_server(
 ) -> Error {
     let error = Error::reported(&doing(&wanted.migration), reported);
     let Some(file) = &wanted.file else { return error };
-    let error = located(error, file, wanted.migration.sql().unwrap_or_default(), statement, reported);
+    let error =
+        located(error, file, wanted.migration.sql().unwrap_or_default(), statement, reported);
     hinted(error, &wanted.migration)
 }
 

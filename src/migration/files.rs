@@ -109,9 +109,7 @@ fn one(directory: &Path, file_name: &OsStr) -> Result<MigrationFile> {
 
 /// `V12__words.sql`. refinery itself cuts a name off at the first character that it does not know.
 fn parse(path: &str, file_name: &str) -> Result<(i64, String)> {
-    let refused = |why: &str| {
-        Err(Error::invalid(format!("{path}: {why}")).hint(FORM))
-    };
+    let refused = |why: &str| Err(Error::invalid(format!("{path}: {why}")).hint(FORM));
     let Some(stem) = file_name.strip_suffix(".sql") else {
         return refused("the name does not end with .sql in lower case");
     };
@@ -189,8 +187,9 @@ fn ends_transaction(statement: &Statement<'_>) -> bool {
     match words.as_slice() {
         // Back to a savepoint, in this or a longer form.
         ["ROLLBACK", rest @ ..] => !rest.contains(&"TO"),
-        ["BEGIN" | "COMMIT" | "END" | "ABORT", ..]
-        | ["START" | "PREPARE", "TRANSACTION", ..] => true,
+        ["BEGIN" | "COMMIT" | "END" | "ABORT", ..] | ["START" | "PREPARE", "TRANSACTION", ..] => {
+            true
+        }
         _ => false,
     }
 }
@@ -222,9 +221,9 @@ pub fn refuse_another_schema(files: &[MigrationFile], schema: &str) -> Result<()
     let table = layout_table(schema);
     let written = quote::table(&table);
     let ending = format!(".{}", quote::ident(&table.name));
-    let other = files.iter().find(|file| {
-        file.is_own() && file.sql.contains(&ending) && !file.sql.contains(&written)
-    });
+    let other = files
+        .iter()
+        .find(|file| file.is_own() && file.sql.contains(&ending) && !file.sql.contains(&written));
     match other {
         None => Ok(()),
         Some(file) => Err(Error::invalid(format!(

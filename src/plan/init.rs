@@ -3,7 +3,7 @@
 
 use crate::catalog::index::Index;
 use crate::catalog::relation::{Relation, RelationKind, ReplicaIdentity};
-use crate::catalog::{Catalog, Table};
+use crate::catalog::{AppliedMigration, Catalog, Table};
 use crate::error::{Error, Result};
 use crate::layout::levels::Level;
 use crate::layout::name::QualifiedName;
@@ -101,7 +101,7 @@ fn own_words(version: i64) -> (&'static str, &'static str) {
     }
 }
 
-fn migration(
+pub(super) fn migration(
     set: MigrationSet,
     version: i64,
     name: &'static str,
@@ -118,7 +118,7 @@ fn migration(
 }
 
 /// A layout that is stored may be replaced only while none of the tables exists.
-fn refuse_another_layout(layout: &Layout, catalog: &Catalog) -> Result<()> {
+pub(super) fn refuse_another_layout(layout: &Layout, catalog: &Catalog) -> Result<()> {
     let Some(stored) = &catalog.layout else { return Ok(()) };
     let differences = stored.differences(layout);
     let untouched = catalog.events.is_none() && catalog.heads.is_none();
@@ -135,8 +135,22 @@ fn refuse_another_layout(layout: &Layout, catalog: &Catalog) -> Result<()> {
     ))
 }
 
+/// Migrations of others may have come first, with versions that the store's tables need.
+fn refuse_taken_versions(catalog: &Catalog) -> Result<()> {
+    let taken = |row: &&AppliedMigration| {
+        STORE_MIGRATIONS.iter().any(|(v, name)| *v == row.version && *name != row.name)
+    };
+    let Some(row) = catalog.store_migrations.iter().find(taken) else { return Ok(()) };
+    Err(Error::refused(format!(
+        "version {} of the migrations in schema {} is {}, where pupctl has its own",
+        row.version, catalog.schema_name, row.name
+    ))
+    .hint("make the store in a schema of its own: --schema"))
+}
+
 /// The steps that make, or only record, the three tables and their indexes.
 fn parents(layout: &Layout, catalog: &Catalog) -> Result<Vec<Step>> {
+    refuse_taken_versions(catalog)?;
     let recorded = |version| catalog.store_migrations.iter().any(|m| m.version == version);
     let there = [
         (1, layout.table(&catalog.schema_name, Role::Heads), catalog.heads.is_some()),
@@ -165,7 +179,10 @@ fn parents(layout: &Layout, catalog: &Catalog) -> Result<Vec<Step>> {
             catalog.schema_name
         ))
         .details(differences.iter().map(ToString::to_string))
-        .hint("choose another schema (--schema) or other table names ([tables] in pupctl.toml)"));
+        .hint(
+            "take them over with pupctl schema baseline, or choose another schema (--schema) or \
+             other table names ([tables] in pupctl.toml)",
+        ));
     }
     let is_there = |version| match version {
         1 | 2 => adopts(version),

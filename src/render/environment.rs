@@ -85,6 +85,8 @@ const TEMPLATES: &[(&str, &str)] = templates![
     "table/analyze",
     "table/clear_comment",
     "table/comment",
+    "table/create_index",
+    "table/deviating_heads",
     "table/lock_parent",
     "table/partition_by",
     "table/schema",

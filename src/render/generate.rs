@@ -82,8 +82,8 @@ fn added(shorter: &[String], longer: Vec<String>) -> Vec<String> {
 /// store's, and the layout. It may run where pupctl has made them before.
 fn layout(generated: &Generated, sources: &[Source]) -> String {
     let schema = generated.schema.as_str();
-    let mut text = "-- What pupctl reads of the store: its own tables, unless they are there.\n"
-        .to_owned();
+    let mut text =
+        "-- What pupctl reads of the store: its own tables, unless they are there.\n".to_owned();
     let mut add = |sql: String| text.push_str(&format!("{sql};\n\n"));
     let history = history_table(schema, MigrationSet::Own);
     add(render("migration/history", &values! { history }));

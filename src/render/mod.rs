@@ -37,6 +37,12 @@ pub fn create_brin(table: &QualifiedName) -> String {
     statement("partition/create_brin", &values! { table })
 }
 
+/// `CREATE INDEX CONCURRENTLY`, for a table that lacks an index.
+#[must_use]
+pub fn create_index(table: &QualifiedName, columns: &[&str]) -> String {
+    statement("table/create_index", &values! { table, columns })
+}
+
 /// A statement that is shown to people, with its semicolon.
 fn statement(template: &str, values: &minijinja::Value) -> String {
     format!("{};", render(template, values))

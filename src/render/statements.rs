@@ -77,11 +77,8 @@ impl Current {
             (Kind::Symbol, ")") => self.parentheses = self.parentheses.saturating_sub(1),
             _ => {}
         }
-        let word = if token.kind == Kind::Word {
-            piece.to_ascii_uppercase()
-        } else {
-            piece.to_owned()
-        };
+        let word =
+            if token.kind == Kind::Word { piece.to_ascii_uppercase() } else { piece.to_owned() };
         if token.kind == Kind::Word && self.parentheses == 0 && self.makes_a_routine() {
             match word.as_str() {
                 "BEGIN" => self.blocks += 1,
@@ -193,7 +190,8 @@ fn quoted(text: &str, quote: char, backslashes: bool) -> usize {
 
 /// `$tag$`, with which a text begins.
 fn dollar_tag(text: &str) -> Option<&str> {
-    let end = 1 + text[1..].find(|c| !is_word(c)).filter(|&end| text[1 + end..].starts_with('$'))?;
+    let end =
+        1 + text[1..].find(|c| !is_word(c)).filter(|&end| text[1 + end..].starts_with('$'))?;
     let is_parameter = text[1..].starts_with(|c: char| c.is_ascii_digit());
     (!is_parameter).then(|| &text[..=end])
 }
@@ -256,7 +254,10 @@ mod tests {
         let text = "-- Überschrift\n\n  create unique index concurrently \"A\"\"b\" on t (x);";
         let found = split(text);
         assert_eq!(&text[found[0].start..][..6], "create");
-        assert_eq!(found[0].words[..5], ["CREATE", "UNIQUE", "INDEX", "CONCURRENTLY", "\"A\"\"b\""]);
+        assert_eq!(
+            found[0].words[..5],
+            ["CREATE", "UNIQUE", "INDEX", "CONCURRENTLY", "\"A\"\"b\""]
+        );
         assert_eq!(name(&found[0].words[4]), "A\"b");
         assert_eq!(name("Orders_IDX"), "orders_idx");
     }
