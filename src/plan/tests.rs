@@ -63,6 +63,7 @@ fn short(action: &Action) -> String {
         Action::Attach { parent, partition, bound, .. } => {
             format!("attach {} to {} for {bound}", partition.name, parent.name)
         }
+        Action::MigrateFile { file, .. } => format!("apply {}", file.path),
         Action::Analyze { table, .. } => format!("analyze {}", table.name),
     }
 }
