@@ -6,6 +6,7 @@ use postgres::error::ErrorPosition;
 use refinery::Migration;
 
 use crate::error::{Error, chain};
+use crate::plan::Transaction;
 use crate::plan::init::is_own_name;
 use crate::render::RenderedMigration;
 use crate::render::statements::Statement;
@@ -48,7 +49,7 @@ pub(super) fn of_server(
     let Some(file) = &wanted.file else { return error };
     let error =
         located(error, file, wanted.migration.sql().unwrap_or_default(), statement, reported);
-    hinted(error, &wanted.migration)
+    hinted(error, wanted)
 }
 
 fn doing(migration: &Migration) -> String {
@@ -96,7 +97,8 @@ fn pointed(file: &str, sql: &str, place: usize) -> Vec<String> {
     vec![format!("{file}:{number}:{}", column + 1), format!("{margin} | {shown}"), caret]
 }
 
-fn hinted(error: Error, migration: &Migration) -> Error {
+fn hinted(error: Error, wanted: &RenderedMigration) -> Error {
+    let migration = &wanted.migration;
     match error.sqlstate() {
         // active_sql_transaction
         Some("25001") => error.hint(
@@ -106,6 +108,9 @@ fn hinted(error: Error, migration: &Migration) -> Error {
         // duplicate_table
         Some("42P07") if is_own_name(migration.version(), migration.name()) => {
             error.hint("tables that are there already are taken over by: pupctl schema baseline")
+        }
+        _ if error.hint_text().is_none() && wanted.transaction == Transaction::Required => {
+            error.hint("nothing of this file was kept: mend it, and run the command again")
         }
         _ => error,
     }

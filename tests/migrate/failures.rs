@@ -14,7 +14,13 @@ fn file_line_and_caret_are_told_and_nothing_stays() {
     );
     write(&db, "V12__after.sql", "CREATE TABLE after ()");
     let failed = migrate(&db).failure(1);
-    insta::assert_snapshot!(failed.stderr, @"");
+    insta::assert_snapshot!(failed.stderr, @r#"
+    error: failed while applying migration V11__bad: relation "nowhere" does not exist (SQLSTATE 42P01)
+      migrations/V11__bad.sql:5:14
+      5 |   FROM good, nowhere;
+        |              ^
+    hint: nothing of this file was kept: mend it, and run the command again
+    "#);
     assert!(is_there(&db, "good") && !is_there(&db, "half") && !is_there(&db, "after"));
     assert_eq!(recorded(&db), ["10 good"]);
     assert_eq!(db.journal(), ["schema migrate: failed"]);

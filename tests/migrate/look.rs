@@ -15,7 +15,19 @@ fn a_plan_shows_what_is_pending_and_writes_nothing() {
     write(&db, "V10__index.sql", index);
     let before = fingerprint(&mut db.client());
     let shown = db.pupctl(["schema", "plan"]).success();
-    insta::assert_snapshot!(format!("{}{}", shown.stdout, shown.stderr), @"");
+    let lines = shown.stdout.lines().chain(shown.stderr.lines()).map(str::trim_end);
+    insta::assert_snapshot!(lines.collect::<Vec<_>>().join("\n"), @"
+     set    | migration                 | transaction
+    --------+---------------------------+------------------
+     pupctl | V1__own_tables            | in a transaction
+     pupctl | V2__operation_state       | in a transaction
+     folder | V1__heads_and_checkpoints | in a transaction
+     folder | V2__events                | in a transaction
+     folder | V3__indexes               | in a transaction
+     folder | V5__layout                | in a transaction
+     folder | V10__index                | without
+    7 migrations pending
+    ");
     let json = plan(&db, 3);
     assert_eq!(json["pending"].as_array().map(Vec::len), Some(7), "{json}");
     assert_eq!(json["pending"][6]["transaction"], "forbidden");
