@@ -165,6 +165,7 @@ fn parents(layout: &Layout, catalog: &Catalog) -> Result<Vec<Step>> {
     }
     let adopts = |version| there.iter().any(|(v, _, is)| *v == version && *is);
     let mut differences = tables::differences(layout, catalog);
+    let fit = differences.is_empty() && there.iter().all(|(_, _, is)| *is);
     if (adopts(1) && !recorded(1)) || (adopts(2) && !recorded(2)) {
         let missing = there.iter().filter(|(version, _, is)| !is && adopts(*version));
         differences.extend(missing.map(|(_, name, _)| tables::Difference {
@@ -179,10 +180,11 @@ fn parents(layout: &Layout, catalog: &Catalog) -> Result<Vec<Step>> {
             catalog.schema_name
         ))
         .details(differences.iter().map(ToString::to_string))
-        .hint(
-            "take them over with pupctl schema baseline, or choose another schema (--schema) or \
-             other table names ([tables] in pupctl.toml)",
-        ));
+        .hint(if fit {
+            "take them over as they are: pupctl schema baseline"
+        } else {
+            "choose another schema (--schema) or other table names ([tables] in pupctl.toml)"
+        }));
     }
     let is_there = |version| match version {
         1 | 2 => adopts(version),

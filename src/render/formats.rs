@@ -1,6 +1,7 @@
 //! Migrations as the files of several tools.
 
 use std::fmt;
+use std::fmt::Write as _;
 use std::str::FromStr;
 
 use crate::error::{Error, Result};
@@ -115,7 +116,7 @@ fn goose(text: &str) -> String {
         up.push_str(&text[written..statement.start]);
         let body = &text[statement.start..end];
         if is_block {
-            up.push_str(&format!("-- +goose StatementBegin\n{body}-- +goose StatementEnd\n"));
+            let _ = write!(up, "-- +goose StatementBegin\n{body}-- +goose StatementEnd\n");
         } else {
             up.push_str(body);
         }
@@ -140,7 +141,7 @@ fn plain(sources: &[Source]) -> String {
     let mut text = String::from("-- psql -v ON_ERROR_STOP=1 -f this file\nBEGIN;\n");
     for source in sources {
         let name = source.name.replace('_', " ");
-        text.push_str(&format!("\n-- Migration {}, {name}\n{}", source.version, source.text));
+        let _ = write!(text, "\n-- Migration {}, {name}\n{}", source.version, source.text);
     }
     text.push_str("\nCOMMIT;\n");
     text

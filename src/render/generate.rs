@@ -4,6 +4,8 @@
 //! `schema init` applies and records under the same version, so that a store made by `init` and
 //! files that were generated later are recognised as the same.
 
+use std::fmt::Write as _;
+
 use crate::plan::generate::Generated;
 use crate::plan::init::LAYOUT_MIGRATION;
 use crate::plan::{MigrationSet, Plan};
@@ -62,8 +64,7 @@ pub fn sources(generated: &Generated) -> Vec<Source> {
 
 fn add_section(text: &mut String, name: &str, statements: &[String]) {
     if !statements.is_empty() {
-        text.push_str(&format!("\n{SECTION}{name}\n"));
-        text.push_str(&statements.join("\n"));
+        let _ = write!(text, "\n{SECTION}{name}\n{}", statements.join("\n"));
     }
 }
 
@@ -82,12 +83,8 @@ fn added(shorter: &[String], longer: Vec<String>) -> Vec<String> {
 /// store's, and the layout. It may run where pupctl has made them before.
 fn layout(generated: &Generated, sources: &[Source]) -> String {
     let schema = generated.schema.as_str();
-    let mut text =
-        "-- What pupctl reads of the store: its own tables, unless they are there.\n".to_owned();
-    let mut add = |sql: String| text.push_str(&format!("{sql};\n\n"));
     let history = history_table(schema, MigrationSet::Own);
-    add(render("migration/history", &values! { history }));
-    for migration in &generated.own {
+    let own = generated.own.iter().map(|migration| {
         let rendered = RenderedMigration::of(migration, false).migration;
         let values = values! {
             history,
@@ -98,28 +95,32 @@ fn layout(generated: &Generated, sources: &[Source]) -> String {
             layout => layout_table(schema),
             operations => operations_table(schema),
         };
-        add(render("migration/own_once", &values));
-    }
-    text.push_str("-- The migrations before this one, as pupctl records them itself.\n");
-    let mut add = |sql: String| text.push_str(&format!("{sql};\n\n"));
+        render("migration/own_once", &values)
+    });
+    let own = [vec![render("migration/history", &values! { history })], own.collect()].concat();
+
     let history = history_table(schema, MigrationSet::Store);
-    add(render("migration/history", &values! { history }));
-    for source in sources {
+    let store = sources.iter().map(|source| {
         let values = values! {
             history,
             version => source.version,
             name => source.name,
             checksum => checksum(source).to_string(),
         };
-        add(render("migration/record_once", &values));
-    }
-    text.push_str("-- The layout, from which `pupctl partitions ensure` knows what is missing.\n");
-    let values = values! {
-        table => layout_table(schema),
-        layout => generated.layout.to_json().to_string(),
-    };
-    text.push_str(&format!("{};\n", render("layout/store_once", &values)));
-    text
+        render("migration/record_once", &values)
+    });
+    let store = [vec![render("migration/history", &values! { history })], store.collect()].concat();
+
+    let table = layout_table(schema);
+    let json = generated.layout.to_json().to_string();
+    let layout = render("layout/store_once", &values! { table, layout => json });
+    format!(
+        "-- What pupctl reads of the store: its own tables, unless they are there.\n{};\n\n\
+         -- The migrations before this one, as pupctl records them itself.\n{};\n\n\
+         -- The layout, from which `pupctl partitions ensure` knows what is missing.\n{layout};\n",
+        own.join(";\n\n"),
+        store.join(";\n\n")
+    )
 }
 
 fn checksum(source: &Source) -> u64 {

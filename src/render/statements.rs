@@ -15,7 +15,7 @@ pub struct Statement<'a> {
 }
 
 /// How many words of a statement are kept: enough to tell what it does.
-const WORDS: usize = 12;
+const WORDS: usize = 16;
 
 /// A piece of SQL that means something.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -224,7 +224,8 @@ mod tests {
 
     #[test]
     fn semicolons_in_quotes_and_comments_end_nothing() {
-        let text = "-- a; b\nSELECT ';', \"a;b\", E'\\';', $$;$$, $x$ $$;$$ $x$ /* ; /* ; */ ; */;\n\
+        let text = "-- a; b\nSELECT ';', \"a;b\", E'\\';', $$;$$,\n\
+                    $x$ $$;$$ $x$ /* ; /* ; */ ; */;\n\
                     SELECT 'it''s;' ;; SELECT $1, a$b$, 2;\n-- end;";
         let found = texts(text);
         assert_eq!(found.len(), 3, "{found:?}");
@@ -254,10 +255,8 @@ mod tests {
         let text = "-- Überschrift\n\n  create unique index concurrently \"A\"\"b\" on t (x);";
         let found = split(text);
         assert_eq!(&text[found[0].start..][..6], "create");
-        assert_eq!(
-            found[0].words[..5],
-            ["CREATE", "UNIQUE", "INDEX", "CONCURRENTLY", "\"A\"\"b\""]
-        );
+        let words = ["CREATE", "UNIQUE", "INDEX", "CONCURRENTLY", "\"A\"\"b\""];
+        assert_eq!(found[0].words[..5], words);
         assert_eq!(name(&found[0].words[4]), "A\"b");
         assert_eq!(name("Orders_IDX"), "orders_idx");
     }

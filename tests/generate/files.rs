@@ -12,7 +12,8 @@ fn whole(arguments: &[&str]) -> String {
     let folder = tempfile::tempdir().expect("a folder");
     generate(folder.path(), arguments).success();
     let files = files(&folder.path().join("migrations"));
-    files.iter().map(|(name, text)| format!("==== {name}\n{text}")).collect()
+    let texts: Vec<_> = files.iter().map(|(name, text)| format!("==== {name}\n{text}")).collect();
+    texts.concat()
 }
 
 #[test]

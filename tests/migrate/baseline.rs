@@ -208,3 +208,31 @@ fn of_many_one_takes_the_tables_over() {
     let count = |words: &str| outputs.iter().filter(|one| one.stderr.contains(words)).count();
     assert_eq!((count("Done:"), count("Nothing to do")), (1, 3), "{outputs:?}");
 }
+
+#[cfg(feature = "failpoints")]
+#[test]
+fn a_kill_anywhere_is_finished_by_the_next_run() {
+    let undisturbed = adopted_with("");
+    undisturbed.pupctl(BASELINE).success();
+    // pupctl's own tables, the layout, three migrations that are recorded.
+    let points = [
+        ("lock::taken", 1),
+        ("operation::started", 1),
+        ("operation::before_end", 1),
+        ("execute::before_step", 6),
+        ("execute::before_commit", 1),
+        ("execute::after_step", 6),
+        ("migration::before_apply", 5),
+        ("migration::after_apply", 5),
+    ];
+    for (point, times) in points {
+        for passed in 0..times {
+            let db = adopted_with("");
+            let action = if passed == 0 { String::new() } else { format!("{passed}*off->") };
+            let points = format!("{point}={action}return");
+            db.command(BASELINE).failpoints(&points).run().killed();
+            db.pupctl(BASELINE.iter().chain(&["--wait", "60s"])).success();
+            assert_eq!(db.dump(), undisturbed.dump(), "{points}");
+        }
+    }
+}

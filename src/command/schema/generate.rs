@@ -33,7 +33,7 @@ use super::layout_args::LayoutArgs;
 ///
 /// Examples:
 ///   pupctl schema generate --partition-by context,month --contexts Identity,Billing
-///   pupctl schema generate --partition-by month --format flyway --dir sql --from 2025-10 --months 4
+///   pupctl schema generate --partition-by month --format flyway --from 2025-10 --months 4
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]
 pub struct GenerateArgs {
@@ -42,7 +42,8 @@ pub struct GenerateArgs {
 
     /// refinery | flyway | sqlx | goose | dbmate | plain
     ///
-    /// `plain` is one script for psql, on standard output unless --dir is given. [default: refinery]
+    /// `plain` is one script for psql, on standard output unless --dir is given.
+    /// [default: refinery]
     #[arg(long, value_name = "FORMAT", value_parser = value::<Format>, default_value = "refinery",
         hide_default_value = true)]
     format: Format,
