@@ -49,7 +49,10 @@ pub struct MigrationChange {
     /// Its version.
     pub version: i64,
     /// Its name.
-    pub name: &'static str,
+    pub name: String,
+    /// The file that holds it, where it is not one of pupctl's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub file: Option<String>,
 }
 
 /// A partition that was made.
@@ -110,7 +113,7 @@ pub(super) fn lock(context: &Context, mut store: Store) -> Result<(Locked, Catal
     Ok((locked, catalog))
 }
 
-fn execute(context: &Context, locked: &mut Locked, plan: &Plan) -> Result<()> {
+pub(super) fn execute(context: &Context, locked: &mut Locked, plan: &Plan) -> Result<()> {
     let script = Script::of(plan);
     let limits = context.config.lock_limits(context.global.lock_budget)?;
     let total = script.steps.iter().map(units).sum();
@@ -162,14 +165,7 @@ pub(super) fn changes(plan: &Plan, script: Option<Script>) -> Changes {
     Changes {
         dry_run: script.is_some(),
         changed: !plan.is_empty(),
-        migrations: plan
-            .migrations()
-            .map(|migration| MigrationChange {
-                set: migration.set,
-                version: migration.version,
-                name: migration.name,
-            })
-            .collect(),
+        migrations: migrations(plan),
         partitions: plan
             .new_partitions()
             .map(|partition| PartitionChange {
@@ -184,6 +180,22 @@ pub(super) fn changes(plan: &Plan, script: Option<Script>) -> Changes {
         notes: plan.notes.clone(),
         problems: plan.problems.clone(),
     }
+}
+
+fn migrations(plan: &Plan) -> Vec<MigrationChange> {
+    let own = plan.migrations().map(|migration| MigrationChange {
+        set: migration.set,
+        version: migration.version,
+        name: migration.name.to_owned(),
+        file: None,
+    });
+    let files = plan.files().map(|file| MigrationChange {
+        set: MigrationSet::Store,
+        version: file.version,
+        name: file.name.clone(),
+        file: Some(file.path.clone()),
+    });
+    own.chain(files).collect()
 }
 
 /// Prints what was done, or the SQL; a command that left anything undone has failed.

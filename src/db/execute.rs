@@ -87,7 +87,10 @@ fn climb(
     progress: &mut dyn Progress,
 ) -> Result<()> {
     let start = Instant::now();
-    let mut timeout = limits.first;
+    // What runs outside of a transaction is not tried in turns: it waits behind others without
+    // keeping anybody waiting, and half an index would be left of every try.
+    let alone = step.migration.is_some() && step.transaction == Transaction::Forbidden;
+    let mut timeout = if alone { limits.budget } else { limits.first };
     loop {
         interrupt.check()?;
         let error = match attempt(client, step, timeout) {

@@ -3,6 +3,7 @@
 pub mod blockers;
 pub mod connect;
 pub mod execute;
+pub mod heads;
 pub mod inspect;
 pub mod interrupt;
 pub mod lock;

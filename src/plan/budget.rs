@@ -15,7 +15,7 @@ pub const PARTITIONS_PER_TRANSACTION_MAX: usize = 50;
 
 /// Locks that making one partition takes: the table, its TOAST table and that one's index, its
 /// indexes and the parent's that they are attached to, each once.
-const LOCKS_PER_NEW_PARTITION: usize = 14;
+pub const LOCKS_PER_NEW_PARTITION: usize = 14;
 
 /// `check` warns from this share of the lock table on, in percent.
 pub const WARN_PERCENT: usize = 50;

@@ -10,6 +10,8 @@ use crate::layout::name::{QualifiedName, Tables};
 use crate::layout::protection::Trigger;
 use crate::layout::{Layout, Role};
 
+use super::files::MigrationFile;
+
 /// What is to be done, in order.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Plan {
@@ -68,6 +70,13 @@ pub enum Action {
     Migrate(Migration),
     /// Record a migration whose tables are there already.
     RecordMigration(Migration),
+    /// Apply a file of migrations and record it.
+    MigrateFile {
+        /// The schema whose history records it.
+        schema: String,
+        /// The file.
+        file: Box<MigrationFile>,
+    },
     /// Store the layout, in place of the one that is stored.
     StoreLayout {
         /// The schema of the store.
@@ -236,6 +245,14 @@ impl Plan {
     pub fn migrations(&self) -> impl Iterator<Item = &Migration> {
         self.actions().filter_map(|action| match action {
             Action::Migrate(migration) | Action::RecordMigration(migration) => Some(migration),
+            _ => None,
+        })
+    }
+
+    /// The files that the plan applies, in order.
+    pub fn files(&self) -> impl Iterator<Item = &MigrationFile> {
+        self.actions().filter_map(|action| match action {
+            Action::MigrateFile { file, .. } => Some(&**file),
             _ => None,
         })
     }

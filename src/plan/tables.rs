@@ -3,6 +3,7 @@
 
 use std::fmt;
 
+use crate::catalog::index::Index;
 use crate::catalog::{Catalog, Column, Table};
 use crate::error::{Error, Result};
 use crate::layout::levels::Level;
@@ -157,9 +158,12 @@ fn shape(layout: &Layout, role: Role, table: &Table) -> Vec<String> {
         lines.push(format!("is {}, must be {}", words(&table.root.partition_key), words(&wanted)));
     }
     let key = role.key_columns();
-    let has_key = table.root.indexes.iter().any(|index| index.primary && index.is_key_on(key));
-    if layout.root_has_key(role) && !has_key {
-        lines.push(format!("no primary key on ({})", key.join(", ")));
+    // A whole table may have its primary key elsewhere, as pupsourcing's has. Partitions take it
+    // over from their parent, and it has to be this one there.
+    let serves = |index: &Index| index.is_key_on(key) && (index.primary || wanted.is_none());
+    if layout.root_has_key(role) && !table.root.indexes.iter().any(serves) {
+        let kind = if wanted.is_none() { "unique" } else { "primary" };
+        lines.push(format!("no {kind} key on ({})", key.join(", ")));
     }
     // A partition would get it too, and could not have its own beside it.
     if table.root.partition_key.is_some()

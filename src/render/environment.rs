@@ -53,10 +53,15 @@ const TEMPLATES: &[(&str, &str)] = templates![
     "event/import/stage_extra",
     "layout/select",
     "layout/store",
+    "layout/store_once",
+    "migration/drop_index",
     "migration/history",
+    "migration/no_way_back",
     "migration/own/V1__own_tables",
     "migration/own/V2__operation_state",
+    "migration/own_once",
     "migration/record",
+    "migration/record_once",
     "migration/select",
     "migration/store/V1__heads_and_checkpoints",
     "migration/store/V2__events",
@@ -94,9 +99,12 @@ const TEMPLATES: &[(&str, &str)] = templates![
     "table/analyze",
     "table/clear_comment",
     "table/comment",
+    "table/create_index",
+    "table/deviating_heads",
     "table/lock_parent",
     "table/partition_by",
     "table/schema",
+    "table/schema_once",
 ];
 
 static ENVIRONMENT: LazyLock<Environment<'static>> = LazyLock::new(environment);
