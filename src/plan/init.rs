@@ -2,7 +2,7 @@
 //! then the partitions.
 
 use crate::catalog::index::Index;
-use crate::catalog::relation::{Relation, RelationKind, ReplicaIdentity};
+use crate::catalog::relation::{Details, Relation, RelationKind, ReplicaIdentity};
 use crate::catalog::{Catalog, Table};
 use crate::error::{Error, Result};
 use crate::layout::levels::Level;
@@ -240,6 +240,7 @@ fn root(layout: &Layout, role: Role, catalog: &Catalog) -> Relation {
         rows: None,
         size: None,
         indexes: if layout.root_has_key(role) { vec![key] } else { Vec::new() },
+        details: Details::default(),
         partitions: Vec::new(),
     }
 }

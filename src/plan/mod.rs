@@ -7,6 +7,7 @@ pub mod budget;
 pub mod contexts;
 pub mod ensure;
 pub mod history;
+pub mod index;
 pub mod init;
 mod obstacle;
 pub mod step;

@@ -9,6 +9,8 @@ use crate::layout::levels::Level;
 use crate::layout::name::QualifiedName;
 use crate::layout::{Layout, Role};
 
+use super::index::IndexAction;
+
 /// What is to be done, in order.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Plan {
@@ -28,6 +30,9 @@ pub enum Transaction {
     Required,
     /// One statement that opens transactions itself.
     Forbidden,
+    /// The same, where the statement waits for the transactions of others half way: a
+    /// `lock_timeout` would leave half of its work behind, so it has none.
+    Concurrent,
 }
 
 /// One step: what it does, why, and whether it can be taken back.
@@ -107,6 +112,8 @@ pub enum Action {
         /// Whether the server can leave out the partitions (PostgreSQL 18 and newer).
         only: bool,
     },
+    /// Something about an index.
+    Index(IndexAction),
 }
 
 /// Which set of migrations.

@@ -171,6 +171,9 @@ impl RenderedStep {
         if transaction {
             text.push_str("BEGIN;\nSET LOCAL lock_timeout = '1s';\n");
         }
+        if self.transaction == Transaction::Concurrent {
+            text.push_str("SET lock_timeout = 0;\n");
+        }
         for statement in &self.statements {
             let _ = writeln!(text, "-- {}.", quote::comment(&statement.why));
             for lock in &statement.locks {
@@ -258,6 +261,7 @@ fn action_statements(action: &Action) -> Vec<Statement> {
             why: "Autovacuum never does it on a partitioned table".to_owned(),
             locks: vec![Lock { mode: LockMode::ShareUpdateExclusive, on: table.clone() }],
         }],
+        Action::Index(action) => vec![super::index::statement(action)],
         // Rendered as a whole step, because refinery applies them.
         Action::Migrate(_) | Action::RecordMigration(_) => Vec::new(),
     }

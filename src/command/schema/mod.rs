@@ -1,5 +1,6 @@
 //! `pupctl schema …`
 
+pub mod index;
 pub mod init;
 pub mod status;
 
@@ -15,6 +16,8 @@ use super::context::Context;
 pub enum SchemaCommand {
     Init(init::InitArgs),
     Status(status::StatusArgs),
+    #[command(subcommand)]
+    Index(index::IndexCommand),
 }
 
 impl SchemaCommand {
@@ -23,6 +26,7 @@ impl SchemaCommand {
         match self {
             Self::Init(_) => "schema init",
             Self::Status(_) => "schema status",
+            Self::Index(command) => command.name(),
         }
     }
 }
@@ -31,5 +35,6 @@ pub(super) fn run(command: &SchemaCommand, context: &Context) -> anyhow::Result<
     match command {
         SchemaCommand::Init(args) => init::run(args, context),
         SchemaCommand::Status(args) => status::run(args, context),
+        SchemaCommand::Index(command) => index::run(command, context),
     }
 }
