@@ -121,10 +121,7 @@ fn attempt(client: &mut Client, step: &RenderedStep, timeout: Duration) -> Resul
         // refinery opens the transaction, so the setting is the session's until it is done.
         set(client, &format!("SET lock_timeout = {milliseconds}"))?;
         let outcome = migration::apply(client, migration);
-        if !client.is_closed() {
-            set(client, "RESET lock_timeout")?;
-        }
-        return outcome;
+        return outcome.and(reset(client));
     }
     match step.transaction {
         Transaction::Required => transact(client, step, milliseconds),
@@ -135,10 +132,7 @@ fn attempt(client: &mut Client, step: &RenderedStep, timeout: Duration) -> Resul
             let outcome = step.statements.iter().try_for_each(|statement| {
                 client.batch_execute(&statement.sql).map_err(|error| failed(step, error))
             });
-            if !client.is_closed() {
-                set(client, "RESET lock_timeout")?;
-            }
-            outcome
+            outcome.and(reset(client))
         }
     }
 }
@@ -163,6 +157,11 @@ fn joined(step: &RenderedStep) -> String {
         sql.push_str("\n;\n");
     }
     sql
+}
+
+/// Of a session that ended nothing is left to reset: how the statement ended is what matters.
+fn reset(client: &mut Client) -> Result<()> {
+    if client.is_closed() { Ok(()) } else { set(client, "RESET lock_timeout") }
 }
 
 fn set(client: &mut Client, setting: &str) -> Result<()> {

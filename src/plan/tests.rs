@@ -64,6 +64,7 @@ fn short(action: &Action) -> String {
             format!("attach {} to {} for {bound}", partition.name, parent.name)
         }
         Action::Analyze { table, .. } => format!("analyze {}", table.name),
+        Action::Index(action) => format!("{action:?}"),
     }
 }
 
