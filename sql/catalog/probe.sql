@@ -1,1 +1,1 @@
-SELECT pg_get_indexdef('pg_temp.pupctl_probe_index'::regclass) AS definition
+SELECT 'pg_temp.pupctl_probe'::regclass::oid AS oid

@@ -25,7 +25,7 @@ pub struct Index {
     pub options: Vec<String>,
     /// The index of the parent that this one is attached to.
     pub parent: Option<u32>,
-    /// All that it is, from `USING` on, as the server prints it; read where definitions were asked
+    /// All that it is, from `USING` on, as SQL has it; read where definitions were asked
     /// for, else empty.
     pub definition: String,
     /// The constraint that it belongs to; read together with the definition.

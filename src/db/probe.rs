@@ -1,6 +1,7 @@
 //! Asks the server what it makes of an index, before anything of the store is changed.
 
 use postgres::Client;
+use postgres::types::Oid;
 
 use crate::error::{Error, Kind, Result};
 use crate::layout::name::QualifiedName;
@@ -48,11 +49,10 @@ pub fn index_definition(
     transaction.execute(&probe(request), &[]).map_err(failed)?;
     transaction.batch_execute(PIN).map_err(failed)?;
     let sql = include_str!("../../sql/catalog/probe.sql");
-    let row = transaction.query_one(sql, &[]).map_err(failed)?;
-    let definition: String = row.get("definition");
+    let table: Oid = transaction.query_one(sql, &[]).map_err(failed)?.get("oid");
+    let sql = include_str!("../../sql/catalog/index_definitions.sql");
+    let row = transaction.query_one(sql, &[&[table].as_slice()]).map_err(failed)?;
+    let definition = row.get("definition");
     transaction.rollback().map_err(failed)?;
-    definition
-        .split_once(" USING ")
-        .map(|(_, rest)| format!("USING {rest}"))
-        .ok_or_else(|| Error::refused(format!("the server prints an index as {definition}")))
+    Ok(definition)
 }

@@ -145,6 +145,7 @@ fn parents(layout: &Layout, catalog: &Catalog) -> Result<Vec<Step>> {
         differences.extend(missing.map(|(_, name, _)| tables::Difference {
             table: name.clone(),
             what: "is missing".to_owned(),
+            fix: None,
         }));
         differences.extend(tables::missing_indexes(catalog));
     }

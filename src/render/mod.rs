@@ -3,6 +3,7 @@
 
 pub mod environment;
 pub mod index;
+pub mod mend;
 pub mod quote;
 pub mod script;
 

@@ -38,7 +38,9 @@ fn requests_that_cannot_work() {
         db.pupctl(["schema", "index", "add", "--columns", "trace_id", "--where", condition]);
     let output = output.failure(2);
     assert!(output.stderr.contains("multiple commands"), "{output}");
-    add(2, &["--columns", "trace_id", "--with", "pages"], "is no storage parameter");
+    let output = db.pupctl(["schema", "index", "add", "--columns", "trace_id", "--with", "pages"]);
+    let output = output.failure(2);
+    assert!(output.stderr.contains("`pages` is no storage parameter"), "{output}");
     add(2, &["--preset", "type", "--on", "heads"], "are indexes of events");
     add(2, &["--columns", "trace_id", "--name", "events_2026"], "that a partition");
     add(2, &["--columns", "trace_id", "--name", &"x".repeat(64)], "64 bytes");

@@ -3,6 +3,7 @@
 pub mod index;
 pub mod init;
 pub mod status;
+pub mod verify;
 
 use clap::Subcommand;
 
@@ -16,6 +17,7 @@ use super::context::Context;
 pub enum SchemaCommand {
     Init(init::InitArgs),
     Status(status::StatusArgs),
+    Verify(verify::VerifyArgs),
     #[command(subcommand)]
     Index(index::IndexCommand),
 }
@@ -26,6 +28,7 @@ impl SchemaCommand {
         match self {
             Self::Init(_) => "schema init",
             Self::Status(_) => "schema status",
+            Self::Verify(_) => "schema verify",
             Self::Index(command) => command.name(),
         }
     }
@@ -35,6 +38,7 @@ pub(super) fn run(command: &SchemaCommand, context: &Context) -> anyhow::Result<
     match command {
         SchemaCommand::Init(args) => init::run(args, context),
         SchemaCommand::Status(args) => status::run(args, context),
+        SchemaCommand::Verify(args) => verify::run(args, context),
         SchemaCommand::Index(command) => index::run(command, context),
     }
 }

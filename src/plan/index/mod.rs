@@ -11,7 +11,7 @@ mod tests;
 
 pub use build::{Wanted, add};
 pub use drop::drop;
-pub use reindex::{Targets, reindex};
+pub use reindex::{Targets, broken, reindex, unfinished};
 
 use crate::catalog::index::Index;
 use crate::catalog::relation::Relation;

@@ -62,29 +62,47 @@ fn rebuild_below(table: &Relation, index: &Index, plan: &mut Plan) {
 
 fn invalid(catalog: &Catalog) -> Plan {
     let mut plan = Plan::default();
-    for root in catalog.roots() {
-        // What builds that were begun on the table lack, with what is invalid of their own.
-        let begun = root.walk().filter(|table| !table.is_leaf()).flat_map(|table| {
-            let tops = table.indexes.iter().filter(|index| !index.valid && index.parent.is_none());
-            tops.map(move |index| (table, index))
-        });
-        for (table, index) in begun {
-            plan.steps.extend(build::complete(catalog, table, index).steps);
-        }
-        for leaf in root.leaves() {
-            for index in leaf.indexes.iter().filter(|index| !index.valid) {
-                let step = if is_left_by_reindex(index) {
-                    drop_leftover(leaf, index)
-                } else {
-                    rebuild(leaf, index)
-                };
-                if !is_planned(&plan, leaf, index) {
-                    plan.steps.push(step);
-                }
-            }
-        }
+    for (_, _, completion) in unfinished(catalog) {
+        plan.steps.extend(completion.steps);
+    }
+    for (_, _, repair) in broken(catalog) {
+        plan.steps.extend(repair.steps);
     }
     plan
+}
+
+/// The indexes of partitioned tables that some partition lacks, with what finishes each.
+#[must_use]
+pub fn unfinished(catalog: &Catalog) -> Vec<(&Relation, &Index, Plan)> {
+    let mut found = Vec::new();
+    for table in catalog.roots().flat_map(Relation::walk).filter(|table| !table.is_leaf()) {
+        for index in table.indexes.iter().filter(|index| !index.valid && index.parent.is_none()) {
+            found.push((table, index, build::complete(catalog, table, index)));
+        }
+    }
+    found
+}
+
+/// The indexes of leaves that the server does not use, with what repairs each; without those that
+/// the finishing of their table's index takes care of.
+#[must_use]
+pub fn broken(catalog: &Catalog) -> Vec<(&Relation, &Index, Plan)> {
+    let finished = unfinished(catalog);
+    let mut found = Vec::new();
+    for leaf in catalog.roots().flat_map(Relation::leaves) {
+        for index in leaf.indexes.iter().filter(|index| !index.valid) {
+            if finished.iter().any(|(_, _, plan)| is_planned(plan, leaf, index)) {
+                continue;
+            }
+            let step = if is_left_by_reindex(index) {
+                drop_leftover(leaf, index)
+            } else {
+                rebuild(leaf, index)
+            };
+            found.push((leaf, index, Plan { steps: vec![step], ..Plan::default() }));
+        }
+    }
+    found
 }
 
 /// Whether a step is about this index of the leaf already.
