@@ -38,7 +38,6 @@ impl<'a> Bar<'a> {
     }
 
     /// Tells something beside the bar, from another thread.
-    #[must_use]
     pub fn teller(&self) -> impl Fn(&str) + Send + 'static {
         let (output, drawn) = (self.output.clone(), self.drawn.clone());
         move |message| drawn.suspend(|| output.say(message))

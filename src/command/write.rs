@@ -165,7 +165,7 @@ fn watch(context: &Context, locked: &mut Locked, script: &Script, bar: &Bar) -> 
     if !script.steps.iter().any(waits) {
         return None;
     }
-    let begun = context.second_session().map_err(Into::into).and_then(|session| {
+    let begun = context.second_session().and_then(|session| {
         let say = bar.teller();
         Ok::<_, anyhow::Error>(Watch::begin(locked.client(), session, say)?)
     });

@@ -8,6 +8,7 @@ pub mod interrupt;
 pub mod lock;
 pub mod pooler;
 pub mod probe;
+pub mod pruning;
 pub mod tls;
 pub mod watch;
 

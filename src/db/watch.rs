@@ -25,13 +25,13 @@ pub struct Watch {
 }
 
 impl Watch {
-    /// Looks through `session` for whom `watched` waits.
+    /// Looks through `session` for whom `client` waits.
     pub fn begin(
-        watched: &mut Client,
+        client: &mut Client,
         session: Client,
         tell: impl Fn(&str) + Send + 'static,
     ) -> Result<Self> {
-        let row = watched
+        let row = client
             .query_one(include_str!("../../sql/lock/pid.sql"), &[])
             .map_err(|error| Error::database("asking for the number of the session", error))?;
         let pid: i32 = row.get("pid");

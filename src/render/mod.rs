@@ -5,6 +5,7 @@ pub mod environment;
 pub mod index;
 pub mod mend;
 pub mod quote;
+pub mod read;
 pub mod script;
 
 pub use script::{Lock, LockMode, RenderedMigration, RenderedStep, Script, Statement};

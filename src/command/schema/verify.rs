@@ -21,7 +21,7 @@ use crate::render::quote;
 ///
 /// Examples:
 ///   pupctl schema verify --exit-code
-///   pupctl schema verify --sql > mend.sql
+///   pupctl schema verify --sql
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]
 pub struct VerifyArgs {

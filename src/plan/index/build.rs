@@ -45,7 +45,7 @@ pub fn add(catalog: &Catalog, root: &Relation, wanted: &Wanted) -> Result<Plan> 
         wanted.name.clone().unwrap_or_else(|| name::joined(&root.name.name, &wanted.ending));
     let name = there.map_or(plain, |index| index.name.clone());
     let mut builder = Builder::new(catalog, wanted);
-    builder.root(root, there, root.name.sibling(name));
+    builder.root(root, there, &root.name.sibling(name));
     Ok(builder.plan)
 }
 
@@ -57,7 +57,7 @@ pub(super) fn complete(catalog: &Catalog, parent: &Relation, index: &Index) -> P
         definition: index.definition.clone(),
     };
     let mut builder = Builder::new(catalog, &wanted);
-    builder.root(parent, Some(index), parent.name.sibling(index.name.as_str()));
+    builder.root(parent, Some(index), &parent.name.sibling(index.name.as_str()));
     builder.plan
 }
 
@@ -136,16 +136,16 @@ impl<'a> Builder<'a> {
         Self { wanted, taken: catalog.taken_names.clone(), plan: Plan::default() }
     }
 
-    fn root(&mut self, root: &Relation, there: Option<&Index>, name: QualifiedName) {
+    fn root(&mut self, root: &Relation, there: Option<&Index>, name: &QualifiedName) {
         self.taken.insert(name.name.clone());
         if root.is_leaf() {
             match there {
                 Some(index) if index.valid => {}
                 Some(index) => {
                     self.push(drop_leftover(root, index));
-                    self.push(self.build(root, &name));
+                    self.push(self.build(root, name));
                 }
-                None => self.push(self.build(root, &name)),
+                None => self.push(self.build(root, name)),
             }
             return;
         }
@@ -153,10 +153,10 @@ impl<'a> Builder<'a> {
             self.push(Step::new(
                 format!("Make {} on {} alone", name.name, root.name.name),
                 "partitions made from here on take it over; it is valid when the others have it",
-                vec![self.create(root, &name, Build::Parent)],
+                vec![self.create(root, name, Build::Parent)],
             ));
         }
-        self.below(root, there, &name);
+        self.below(root, there, name);
     }
 
     /// What the partitions of one table lack.

@@ -6,18 +6,12 @@ use crate::catalog::relation::Relation;
 use crate::error::{Error, Result};
 use crate::layout::Role;
 
-use super::{Action, IndexAction, Plan, Step, concurrent};
+use super::{Action, IndexAction, Plan, Step, concurrent, named};
 
 /// Plans to remove the index of this name; an empty plan where there is none.
 pub fn drop(catalog: &Catalog, name: &str) -> Result<Plan> {
     let mut plan = Plan::default();
-    let relations = catalog.roots().flat_map(Relation::walk);
-    let found = relations
-        .filter_map(|relation| {
-            let index = relation.indexes.iter().find(|index| index.name == name)?;
-            Some((relation, index))
-        })
-        .next();
+    let found = named(catalog, name);
     let Some((table, index)) = found else { return Ok(plan) };
     refuse_needed(catalog, table, index)?;
     let qualified = table.name.sibling(name);

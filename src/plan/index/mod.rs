@@ -13,6 +13,7 @@ pub use build::{Wanted, add};
 pub use drop::drop;
 pub use reindex::{Targets, broken, reindex, unfinished};
 
+use crate::catalog::Catalog;
 use crate::catalog::index::Index;
 use crate::catalog::relation::Relation;
 use crate::error::{Error, Result};
@@ -66,6 +67,14 @@ pub enum Build {
     Parent,
     /// While writers go on.
     Concurrently,
+}
+
+/// The index of this name, with its table.
+fn named<'a>(catalog: &'a Catalog, name: &str) -> Option<(&'a Relation, &'a Index)> {
+    catalog.roots().flat_map(Relation::walk).find_map(|relation| {
+        let index = relation.indexes.iter().find(|index| index.name == name)?;
+        Some((relation, index))
+    })
 }
 
 /// A step that waits for the transactions of others half way.

@@ -25,10 +25,7 @@ pub fn reindex(catalog: &Catalog, targets: &Targets) -> Result<Plan> {
 }
 
 fn named(catalog: &Catalog, name: &str) -> Result<Plan> {
-    let found = catalog.roots().flat_map(Relation::walk).find_map(|relation| {
-        let index = relation.indexes.iter().find(|index| index.name == name)?;
-        Some((relation, index))
-    });
+    let found = super::named(catalog, name);
     let Some((table, index)) = found else {
         return Err(Error::refused(format!("no table of the store has an index {name}"))
             .hint("--all-invalid rebuilds what the server does not use"));

@@ -33,7 +33,11 @@ pub struct AddArgs {
     on: StoreTable,
 
     /// One of the indexes that readers of events often want
-    #[arg(long, value_enum, conflicts_with_all = ["columns", "method", "condition", "with", "include"])]
+    #[arg(
+        long,
+        value_enum,
+        conflicts_with_all = ["columns", "method", "condition", "with", "include"]
+    )]
     preset: Option<Preset>,
 
     /// Its columns, separated by commas
