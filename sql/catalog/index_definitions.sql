@@ -5,10 +5,12 @@ SELECT index.indexrelid AS oid,
     CASE WHEN columns.simple AND index.indpred IS NULL AND index.indexprs IS NULL
         THEN format('USING %I (%s)%s%s', method.amname, columns.key,
             ' INCLUDE (' || columns.include || ')', ' WITH (' || options.list || ')')
+        -- Versions differ in what they call the schema of a temporary table, whose name is known.
+        WHEN class.relpersistence = 't' THEN substring(
+            pg_get_indexdef(index.indexrelid) FROM ' (USING .*)')
         ELSE substr(pg_get_indexdef(index.indexrelid), length(format(
             'CREATE %sINDEX %I ON %s%I.%I ', CASE WHEN index.indisunique THEN 'UNIQUE ' END,
-            class.relname, CASE WHEN class.relkind = 'I' THEN 'ONLY ' END,
-            CASE WHEN class.relpersistence = 't' THEN 'pg_temp' ELSE namespace.nspname END,
+            class.relname, CASE WHEN class.relkind = 'I' THEN 'ONLY ' END, namespace.nspname,
             owner.relname)) + 1)
         END AS definition,
     constraints.conname::text AS constraint,
