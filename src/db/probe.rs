@@ -32,8 +32,11 @@ pub fn index_definition(
             Some("55P03") => Error::new(Kind::LockTimeout, format!("{table} is locked"))
                 .hint("run the command again when whoever holds it is done")
                 .because(error),
+            Some("42501") => {
+                error.hint("the role needs the right to make temporary tables in the database")
+            }
             // Wrong columns, methods, parameters or conditions are the request's.
-            Some(code) if code.starts_with("42") && code != "42501" || code.starts_with("22") => {
+            Some(code) if code.starts_with("42") || code.starts_with("22") => {
                 let hint = error.hint_text().map(str::to_owned);
                 let invalid = Error::invalid(error.message().to_owned())
                     .details(error.detail_lines().to_vec());

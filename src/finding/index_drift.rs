@@ -27,10 +27,12 @@ pub fn check(catalog: &Catalog) -> Vec<Finding> {
         findings
             .push(Finding::warning("invalid_index", &name, message).mend(mend::statements(&plan)));
     }
-    findings.extend(missing(catalog));
+    let (missing, replaced) = missing(catalog);
+    findings.extend(missing);
     for root in catalog.roots() {
-        for index in root.indexes.iter().filter(|index| !index.primary) {
-            parts(root, index, &mut findings);
+        let stays = |index: &&Index| !index.primary && !replaced.contains(&index.oid);
+        for index in root.indexes.iter().filter(stays) {
+            findings.extend(parts_of(catalog, root, index));
         }
     }
     findings
@@ -49,8 +51,10 @@ fn of_the_layout(catalog: &Catalog) -> [(Option<&Relation>, &str, &str, &str); 3
     ]
 }
 
-fn missing(catalog: &Catalog) -> Vec<Finding> {
+/// What is missing of them, and the indexes that would be made anew.
+fn missing(catalog: &Catalog) -> (Vec<Finding>, Vec<u32>) {
     let mut findings = Vec::new();
+    let mut replaced = Vec::new();
     for (root, method, column, definition) in of_the_layout(catalog) {
         let Some(root) = root else { continue };
         if root.indexes.iter().any(|index| index.definition == definition) {
@@ -70,9 +74,10 @@ fn missing(catalog: &Catalog) -> Vec<Finding> {
                 Finding::warning("index_differs", &root.name.sibling(other.name.as_str()), message)
             }
         };
+        replaced.extend(other.map(|other| other.oid));
         findings.push(finding.mend(instead(catalog, root, other, &wanted)));
     }
-    findings
+    (findings, replaced)
 }
 
 /// The statements that make an index in place of another.
@@ -107,36 +112,47 @@ fn remove(relation: &mut Relation, oid: u32, catalog: &mut Catalog) {
     }
 }
 
-/// The parts of an index on the partitions that are stored in another way.
-fn parts(relation: &Relation, index: &Index, findings: &mut Vec<Finding>) {
+/// The parts of an index on the partitions that are stored in another way than the whole.
+fn parts_of(catalog: &Catalog, root: &Relation, index: &Index) -> Vec<Finding> {
+    let mut parts = Vec::new();
+    collect(root, index, &mut parts);
+    parts.retain(|(_, part)| part.options != index.options);
+    let Some((branch, part)) = parts.iter().find(|(partition, _)| !partition.is_leaf()) else {
+        return parts.iter().map(|(leaf, part)| differs(leaf, part, index)).collect();
+    };
+    // PostgreSQL changes no parameters of a partitioned index: it has to be made anew.
+    let wanted = Wanted {
+        name: Some(index.name.clone()),
+        ending: Wanted::ending_of(&root.name.name, &index.name),
+        definition: index.definition.clone(),
+    };
+    let finding = differing(branch, part, index);
+    vec![finding.mend(instead(catalog, root, Some(index), &wanted))]
+}
+
+fn collect<'a>(relation: &'a Relation, index: &Index, parts: &mut Vec<(&'a Relation, &'a Index)>) {
     for partition in &relation.partitions {
-        let part = partition.indexes.iter().find(|part| part.parent == Some(index.oid));
-        let Some(part) = part else { continue };
-        if part.options != index.options {
-            findings.push(differs(partition, part, index));
+        if let Some(part) = partition.indexes.iter().find(|part| part.parent == Some(index.oid)) {
+            parts.push((partition, part));
+            collect(partition, part, parts);
         }
-        parts(partition, part, findings);
     }
 }
 
-fn differs(partition: &Relation, part: &Index, index: &Index) -> Finding {
+fn differing(partition: &Relation, part: &Index, index: &Index) -> Finding {
     let words = |options: &[String]| {
         if options.is_empty() { "none".to_owned() } else { options.join(", ") }
     };
-    let name = partition.name.sibling(part.name.as_str());
     let message = format!(
         "its storage parameters are {}, those of the table's {}",
         words(&part.options),
         words(&index.options)
     );
-    let finding = Finding::warning("index_differs", &name, message);
-    if !partition.is_leaf() {
-        // PostgreSQL changes no parameters of a partitioned index.
-        return finding.remedy(format!(
-            "pupctl schema index drop and add the index of the table, {}, anew",
-            index.name
-        ));
-    }
+    Finding::warning("index_differs", &partition.name.sibling(part.name.as_str()), message)
+}
+
+fn differs(leaf: &Relation, part: &Index, index: &Index) -> Finding {
+    let name = leaf.name.sibling(part.name.as_str());
     let set = mend::parameters(&name, true, &part.options, &index.options);
-    finding.mend(set).mend([render::reindex(&name)])
+    differing(leaf, part, index).mend(set).mend([render::reindex(&name)])
 }

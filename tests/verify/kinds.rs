@@ -153,6 +153,14 @@ const STORAGE_AND_INDEXES: &[Kind] = &[
             "warning index_differs {next}_created_at_idx",
         ],
     ),
+    kind(
+        "CREATE INDEX mine ON ONLY events (trace_id) WITH (fillfactor = 70);
+         CREATE INDEX mine_a ON ONLY events_a (trace_id) WITH (fillfactor = 60);
+         CREATE INDEX mine_0 ON {leaf} (trace_id); CREATE INDEX mine_1 ON {next} (trace_id);
+         ALTER INDEX mine ATTACH PARTITION mine_a; ALTER INDEX mine_a ATTACH PARTITION mine_0;
+         ALTER INDEX mine_a ATTACH PARTITION mine_1",
+        &["warning index_differs mine_a"],
+    ),
     kind("DROP INDEX events_created_at_idx", &["warning missing_index events"]),
     of("none", "DROP INDEX events_created_at_idx", &["warning missing_index events"]),
     kind(

@@ -200,6 +200,11 @@ impl ExplainArgs {
         generic: Option<&Generic>,
     ) -> Vec<String> {
         let mut hints = Vec::new();
+        if let Some(name) = self.context.as_ref().filter(|name| layout.context(name).is_none())
+            && layout.has_context_level()
+        {
+            hints.push(format!("the store knows no context {name}: see pupctl contexts list"));
+        }
         if touched > 1 {
             if layout.has_context_level() && self.context.is_none() {
                 hints.push("give --context: only the partitions of that context are read".into());
