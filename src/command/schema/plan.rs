@@ -129,7 +129,7 @@ fn text(report: &Report) -> String {
         let title = format!("V{}__{}", pending.version, pending.name);
         let transaction = match pending.transaction {
             Transaction::Required => "in a transaction",
-            Transaction::Forbidden => "without",
+            Transaction::Forbidden | Transaction::Concurrent => "without",
         };
         vec![set.to_owned(), title, transaction.to_owned()]
     });
