@@ -76,17 +76,15 @@ impl Watcher {
         for row in &rows {
             let waited: Waited = (row.get("pid"), row.get("since"));
             if self.last.contains(&waited) && self.told.insert(waited) {
-                let text = |column| row.get::<_, Option<String>>(column).unwrap_or_default();
-                let since = waited.1.map_or_else(String::new, |since| {
-                    format!(", its transaction began {}", since.format("%F %T UTC"))
-                });
-                tell(&format!(
-                    "Waiting for process {} ({}, {}, {}{since})",
-                    waited.0,
-                    text("user"),
-                    text("application_name"),
-                    text("state")
-                ));
+                // Of sessions of others a role sees little more than the number.
+                let words = ["user", "application_name", "state"]
+                    .map(|column| row.get::<_, Option<String>>(column));
+                let mut words: Vec<String> = words.into_iter().flatten().collect();
+                words.retain(|word| !word.is_empty());
+                if let Some(since) = waited.1 {
+                    words.push(format!("its transaction began {}", since.format("%F %T UTC")));
+                }
+                tell(&format!("Waiting for process {} ({})", waited.0, words.join(", ")));
             }
             now.insert(waited);
         }

@@ -24,6 +24,11 @@ use crate::render::read::{Condition, Operator, Read};
 /// More partitions than this are not named.
 const NAMED_MAX: usize = 30;
 
+/// Planning that takes this long, in milliseconds, is worth a word where it is about so many
+/// partitions; of few it is the machine that is slow.
+const SLOW_MS: f64 = 20.0;
+const SLOW_PARTITIONS: usize = 100;
+
 /// How many events a projection reads at a time.
 const BATCH: u32 = 100;
 
@@ -184,7 +189,11 @@ impl ExplainArgs {
             query: read.sql(),
             leaves: all.len(),
             touched: names.len(),
-            hints: self.hints(layout, all.len(), names.len(), generic.as_ref()),
+            hints: [
+                self.hints(layout, all.len(), names.len(), generic.as_ref()),
+                slow(&explained.custom, generic.as_ref()).into_iter().collect(),
+            ]
+            .concat(),
             names: names.into_iter().take(NAMED_MAX).collect(),
             plan: explained.custom,
             generic_plan: generic,
@@ -243,6 +252,20 @@ impl ExplainArgs {
         }
         hints
     }
+}
+
+/// What would save the planning, where that takes long.
+fn slow(plan: &Pruned, generic: Option<&Generic>) -> Option<String> {
+    let generic = generic?.plan.planning_ms;
+    let many = plan.tables.len() >= SLOW_PARTITIONS;
+    let slow = many && plan.planning_ms >= SLOW_MS && generic * 2.0 < plan.planning_ms;
+    slow.then(|| {
+        format!(
+            "planning takes {:.0} ms each time: a reader that prepares the statement and sets \
+             plan_cache_mode = force_generic_plan plans it once",
+            plan.planning_ms
+        )
+    })
 }
 
 fn text(explanation: &Explanation) -> String {

@@ -23,7 +23,7 @@ use crate::render::index::{Parameter, Request};
 ///
 /// Examples:
 ///   pupctl schema index add --preset type
-///   pupctl schema index add --columns trace_id --where 'trace_id IS NOT NULL'
+///   pupctl schema index add --columns trace_id --include event_id --name events_trace_idx
 ///   pupctl schema index add --on heads --columns aggregate_type,updated_at
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]
