@@ -19,6 +19,7 @@ pub mod replica_identity;
 pub mod row_security;
 pub mod storage;
 pub mod table;
+pub mod triggers;
 pub mod unfinished;
 mod verify;
 

@@ -188,6 +188,53 @@ const STORAGE_AND_INDEXES: &[Kind] = &[
     ),
 ];
 
+const PROTECTIONS: &[Kind] = &[
+    kind(
+        "DROP TRIGGER pupctl_guard ON {leaf}; ALTER TABLE {next} DISABLE TRIGGER pupctl_guard;
+         ALTER TABLE events_a ENABLE REPLICA TRIGGER pupctl_guard",
+        &["error unprotected events_a", "error unprotected {leaf}", "error unprotected {next}"],
+    ),
+    kind(
+        "CREATE OR REPLACE FUNCTION pupctl_guard() RETURNS trigger LANGUAGE plpgsql
+            AS 'BEGIN RETURN NULL; END'",
+        &["error broken_function pupctl_guard"],
+    ),
+    kind(
+        "DROP FUNCTION pupctl_guard CASCADE",
+        &[
+            "error broken_function pupctl_guard",
+            "error unprotected events",
+            "error unprotected events_a",
+            "error unprotected {leaf}",
+            "error unprotected {next}",
+        ],
+    ),
+    of(
+        "hash",
+        "UPDATE pupctl_layout SET layout = jsonb_set(layout, '{protections}',
+            '{\"guard\": \"none\", \"event_ids\": true, \"immutable\": false}')",
+        &[
+            "error broken_function pupctl_event_ids",
+            "error missing_event_ids pupctl_event_ids",
+            "error unprotected events",
+            "error unprotected events_hash_00",
+            "error unprotected events_hash_01",
+        ],
+    ),
+    of(
+        "none",
+        "UPDATE pupctl_layout SET layout = jsonb_set(layout, '{protections,immutable}', 'true')",
+        &["error broken_function pupctl_immutable", "error unprotected events"],
+    ),
+    kind(
+        "CREATE FUNCTION mine() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END';
+         CREATE TRIGGER \"my \"\"own\" AFTER UPDATE ON {leaf} FOR EACH ROW EXECUTE FUNCTION mine();
+         CREATE TRIGGER everywhere AFTER DELETE ON events FOR EACH ROW EXECUTE FUNCTION mine();
+         CREATE TRIGGER pupctl_immutable BEFORE UPDATE ON {next} EXECUTE FUNCTION mine()",
+        &["warning extra_trigger {leaf}", "warning extra_trigger {next}"],
+    ),
+];
+
 fn filled(db: &TestDatabase, text: &str) -> String {
     let [m0, m1] = [0, 1].map(|ahead| db.month(ahead).replace('-', "_"));
     text.replace("{leaf}", &format!("events_a_{m0}"))
@@ -210,6 +257,11 @@ fn rights_and_replication() {
 #[test]
 fn storage_and_indexes() {
     found_and_mended(STORAGE_AND_INDEXES);
+}
+
+#[test]
+fn protections() {
+    found_and_mended(PROTECTIONS);
 }
 
 #[track_caller]
