@@ -46,7 +46,7 @@ pub(crate) fn run(machine: &Machine, quick: bool) -> Result<()> {
         ("month", &["--partition-by", "month"]),
     ] {
         let name = format!("append_{}", layout.replace(' ', "_"));
-        let database = store(machine, &name, arguments, None)?;
+        let database = store(machine, &name, arguments, false)?;
         for load in loads(layout) {
             rows.push(compare(&database, pgbench, layout, load, quick)?);
         }

@@ -30,7 +30,7 @@ const WAYS: [Way; 4] = [
 pub(crate) fn run(machine: &Machine, quick: bool) -> Result<()> {
     let aggregates = if quick { 3_000 } else { 20_000 };
     let filling = Filling { aggregates, events_each: 100, months: MONTHS };
-    let database = store(machine, "brin", &["--partition-by", "none"], None)?;
+    let database = store(machine, "brin", &["--partition-by", "none"], false)?;
     let mut client = database.client()?;
     filling.fill(&mut client)?;
     copy(&mut client)?;

@@ -8,8 +8,8 @@ use postgres::{Client, Statement, Transaction};
 
 use crate::append::{Ids, Load, library};
 use crate::machine::{Database, Machine};
-use crate::report::{middle, say, table};
-use crate::store::{APPENDS_EACH, PAYLOAD, ROUNDS, has_guard, store, throughput};
+use crate::report::{middle, table};
+use crate::store::{APPENDS_EACH, PAYLOAD, ROUNDS, store, throughput};
 
 /// Measures the appends a second of a kind of writer.
 type Writer = fn(&Database, Load, usize, &str) -> Result<f64>;
@@ -19,12 +19,8 @@ const WRITERS: [(&str, Writer); 2] =
 
 pub(crate) fn run(machine: &Machine, quick: bool) -> Result<()> {
     let layout = ["--partition-by", "month"];
-    let plain = store(machine, "guard_none", &layout, None)?;
-    if !has_guard(&plain)? {
-        say("\nguard: this pupctl has none yet, nothing to compare");
-        return machine.remove(&plain);
-    }
-    let guarded = store(machine, "guard_events", &layout, Some("events"))?;
+    let plain = store(machine, "guard_none", &layout, false)?;
+    let guarded = store(machine, "guard_events", &layout, true)?;
     let mut rows = Vec::new();
     for (name, writer) in WRITERS {
         for events in [1, 10] {

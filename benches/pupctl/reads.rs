@@ -73,7 +73,7 @@ pub(crate) fn run(machine: &Machine, quick: bool) -> Result<()> {
 }
 
 fn filled(machine: &Machine, name: &str, arguments: &[&str], filling: Filling) -> Result<Database> {
-    let database = store(machine, name, arguments, None)?;
+    let database = store(machine, name, arguments, false)?;
     if arguments.iter().any(|word| word.contains("month")) {
         let first = database.month()?.plus(1 - filling.months).to_string();
         database.pupctl(&["partitions", "ensure", "--from", &first])?;

@@ -1,6 +1,5 @@
 //! Stores for the measurements of the library, and writers that append to them.
 
-use std::process::Stdio;
 use std::sync::Barrier;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -21,31 +20,21 @@ pub(crate) const PAYLOAD: &str = "\
     {\"customer\": \"c-20394\", \"lines\": [{\"sku\": \"P-000417\", \"count\": 1, \"cents\": 1250}, \
     {\"sku\": \"P-004112\", \"count\": 3, \"cents\": 899}], \"currency\": \"EUR\", \"note\": \"\"}";
 
-/// Makes a store. `guard` chooses one where this pupctl can; `None` takes none as well.
+/// Makes a store. Where months divide it, `guarded` says whether it gets the guard.
 pub(crate) fn store(
     machine: &Machine,
     name: &str,
     arguments: &[&str],
-    guard: Option<&str>,
+    guarded: bool,
 ) -> Result<Database> {
     let database = machine.database(name)?;
     let mut all = vec!["schema", "init", "--contexts", "Sales"];
     all.extend(arguments);
-    match guard {
-        Some(guard) => all.extend(["--guard", guard]),
-        None if arguments.iter().any(|word| word.contains("month")) && has_guard(&database)? => {
-            all.extend(["--guard", "none", "--allow-duplicate-versions"]);
-        }
-        None => {}
+    if arguments.iter().any(|word| word.contains("month")) && !guarded {
+        all.extend(["--guard", "none", "--allow-duplicate-versions"]);
     }
     database.pupctl(&all)?;
     Ok(database)
-}
-
-/// Whether this pupctl can guard months.
-pub(crate) fn has_guard(database: &Database) -> Result<bool> {
-    let output = database.command(&["schema", "init", "--help"]).stdout(Stdio::piped()).output()?;
-    Ok(String::from_utf8_lossy(&output.stdout).contains("--allow-duplicate-versions"))
 }
 
 /// Appends a second, of so many writers at once that make so many each. `writer` connects, and

@@ -2,6 +2,7 @@
 //! quoting mechanism that a template cannot forget (see [`environment`]).
 
 pub mod environment;
+pub mod protection;
 pub mod quote;
 pub mod script;
 

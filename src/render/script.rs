@@ -10,10 +10,13 @@ use crate::catalog::relation::ReplicaIdentity;
 use crate::layout::Layout;
 use crate::layout::Role;
 use crate::layout::name::QualifiedName;
-use crate::plan::{Action, Migration, MigrationSet, NewPartition, Plan, Step, Transaction};
+use crate::layout::protection::Trigger;
+use crate::plan::{
+    Action, Migration, MigrationSet, NewPartition, Plan, Protect, Step, Transaction,
+};
 
 use super::environment::{quoted, render, values};
-use super::quote;
+use super::{protection, quote};
 
 /// The locks on tables that pupctl's statements take, weakest first (`explicit-locking` in the
 /// manual).
@@ -211,7 +214,7 @@ fn step(step: &Step) -> RenderedStep {
     }
 }
 
-fn plain(sql: String, why: impl Into<String>) -> Statement {
+pub(super) fn plain(sql: String, why: impl Into<String>) -> Statement {
     Statement { sql, why: why.into(), locks: Vec::new() }
 }
 
@@ -258,6 +261,7 @@ fn action_statements(action: &Action) -> Vec<Statement> {
             why: "Autovacuum never does it on a partitioned table".to_owned(),
             locks: vec![Lock { mode: LockMode::ShareUpdateExclusive, on: table.clone() }],
         }],
+        Action::Protect(action) => protection::statements(action),
         // Rendered as a whole step, because refinery applies them.
         Action::Migrate(_) | Action::RecordMigration(_) => Vec::new(),
     }
@@ -285,6 +289,10 @@ fn create_partition(partition: &NewPartition) -> Vec<Statement> {
             render("partition/keys", &values! { name, keys, primary }),
             "Its own keys, which the parent cannot have",
         ));
+    }
+    for &trigger in &partition.triggers {
+        let action = Protect::Trigger { table: name.clone(), trigger, live: false };
+        statements.extend(protection::statements(&action));
     }
     for grant in &partition.grants {
         let values = values! {
@@ -336,6 +344,9 @@ fn migration_locks(wanted: &Migration) -> Vec<Lock> {
             let roots = [Role::Events, Role::Heads].map(|role| layout.table(schema, role));
             (LockMode::Share, [&roots[..], &[layout.checkpoints(schema)]].concat())
         }
+        (MigrationSet::Store, "guard") => {
+            (LockMode::ShareRowExclusive, vec![layout.table(schema, Role::Events)])
+        }
         _ => return Vec::new(),
     };
     tables.into_iter().map(|on| Lock { mode, on }).collect()
@@ -356,6 +367,10 @@ pub fn migration_sql(wanted: &Migration) -> String {
         events_level => level(Role::Events),
         heads_level => level(Role::Heads),
         root_has_key => layout.root_has_key(Role::Events),
+        triggers => layout.triggers(),
+        guard => protection::function(schema, Trigger::Guard),
+        event_ids => protection::event_ids_table(schema),
+        immutable => protection::function(schema, Trigger::Immutable),
     };
     let folder = match wanted.set {
         MigrationSet::Own => "own",

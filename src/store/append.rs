@@ -211,7 +211,10 @@ fn refused(expected: ExpectedVersion, error: postgres::Error) -> AppendError {
     };
     match reported.code().code() {
         // unique_violation
-        "23505" => duplicate_event(reported).unwrap_or_else(|| lost(guarded_head(reported))),
+        "23505" => duplicate_event(reported).unwrap_or_else(|| {
+            // A writer that is not done yet has not moved the head that the guard sees.
+            lost(guarded_head(reported).filter(|&head| expected.number() != Some(head)))
+        }),
         // division_by_zero: the statement's own way of saying that the head has moved. In a
         // trigger of somebody else it has a context.
         "22012" if reported.where_().is_none() => lost(None),

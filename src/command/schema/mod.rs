@@ -1,6 +1,7 @@
 //! `pupctl schema …`
 
 pub mod init;
+pub mod layout_args;
 pub mod status;
 
 use clap::Subcommand;
