@@ -90,7 +90,7 @@ fn compare(
         let run = format!("{events}-{writers}-{transaction}-{round}");
         ours.push(library(database, load, appends, &run)?);
         theirs.push(run_pgbench(database, pgbench, load, appends, &run)?);
-        database.client()?.batch_execute("VACUUM aggregate_heads; CHECKPOINT")?;
+        tidy(database)?;
     }
     let (ours, theirs) = (middle(ours), middle(theirs));
     Ok(vec![
@@ -102,6 +102,13 @@ fn compare(
         format!("{ours:.0}/s"),
         format!("{theirs:.0}/s"),
     ])
+}
+
+/// Takes what a run left for later out of the next one.
+pub(crate) fn tidy(database: &Database) -> Result<()> {
+    let mut client = database.client()?;
+    client.batch_execute("VACUUM aggregate_heads")?;
+    Ok(client.batch_execute("CHECKPOINT")?)
 }
 
 /// Appends a second of the library. `run` keeps aggregates of one run from those of others.

@@ -6,7 +6,7 @@
 use anyhow::Result;
 use postgres::{Client, Statement, Transaction};
 
-use crate::append::{Ids, Load, library};
+use crate::append::{Ids, Load, library, tidy};
 use crate::machine::{Database, Machine};
 use crate::report::{middle, table};
 use crate::store::{APPENDS_EACH, PAYLOAD, ROUNDS, store, throughput};
@@ -54,8 +54,7 @@ fn compare(databases: [&Database; 2], writer: Writer, load: Load, quick: bool) -
         for (database, rates) in databases.iter().zip(&mut rates) {
             let run = format!("{}-{}-{round}", load.events, load.writers);
             rates.push(writer(database, load, appends, &run)?);
-            database.client()?.batch_execute("VACUUM aggregate_heads")?;
-            database.client()?.batch_execute("CHECKPOINT")?;
+            tidy(database)?;
         }
     }
     Ok(rates.map(middle))

@@ -212,8 +212,9 @@ fn refused(expected: ExpectedVersion, error: postgres::Error) -> AppendError {
     match reported.code().code() {
         // unique_violation
         "23505" => duplicate_event(reported).unwrap_or_else(|| {
-            // A writer that is not done yet has not moved the head that the guard sees.
-            lost(guarded_head(reported).filter(|&head| expected.number() != Some(head)))
+            // The guard also gives up on a writer that is not done yet, and sees the old head.
+            let has_moved = |head: &i64| expected.number().is_some_and(|number| number != *head);
+            lost(guarded_head(reported).filter(has_moved))
         }),
         // division_by_zero: the statement's own way of saying that the head has moved. In a
         // trigger of somebody else it has a context.

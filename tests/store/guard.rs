@@ -92,6 +92,22 @@ fn the_guard_tells_the_version_of_a_faster_writer() {
     }
 }
 
+/// Only the key table sees it: the other event lies in another month.
+#[test]
+fn an_id_of_another_month_is_told_with_the_key_table() {
+    let db = guarded("month", 1);
+    db.pupctl(["schema", "init", "--event-ids"]).success();
+    let (mut client, store) = open(&db);
+    let mut first = placed("a").created_at(at(&format!("{}-15T00:00:00Z", db.month(-1))));
+    store.append(&mut client, ExpectedVersion::NoStream, &[first.clone()]).expect("appended");
+    first.created_at = None;
+    match store.append(&mut client, ExpectedVersion::Exact(1), &[placed("a"), first.clone()]) {
+        Err(AppendError::DuplicateEvent { event_id }) => assert_eq!(event_id, Some(first.event_id)),
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(head(&db, "a"), Some(1));
+}
+
 /// Appends events of these times, one after the other.
 fn append(client: &mut postgres::Client, store: &Store, id: &str, times: &[String]) {
     let events: Vec<NewEvent<'_>> =
