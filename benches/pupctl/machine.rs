@@ -29,6 +29,7 @@ pub(crate) struct Machine {
     embedded: Embedded,
     server: Server,
     psql: PathBuf,
+    pgbench: Option<PathBuf>,
 }
 
 impl Machine {
@@ -38,11 +39,12 @@ impl Machine {
         // Fetched programs have none, and then that of the PATH must do.
         let psql = Some(programs.bin.join("psql")).filter(|program| program.is_file());
         let psql = psql.unwrap_or_else(|| PathBuf::from("psql"));
+        let pgbench = pgbench(&programs.bin);
         let embedded = Embedded::in_folder(folder).with_settings(SETTINGS).with_programs(programs);
         // One that was interrupted may have left its data.
         embedded.remove()?;
         let server = embedded.start()?.server;
-        Ok(Self { embedded, server, psql })
+        Ok(Self { embedded, server, psql, pgbench })
     }
 
     /// The version of the server.
@@ -58,6 +60,17 @@ impl Machine {
         ensure!(url != self.server.url, "the address has no database to replace");
         let log = self.server.folder.join("server.log");
         Ok(Database { name: name.to_owned(), url, log, psql: self.psql.clone() })
+    }
+
+    /// Gives the room of a database back.
+    pub(crate) fn remove(&self, database: &Database) -> Result<()> {
+        let mut client = Client::connect(&self.server.url, NoTls)?;
+        Ok(client.batch_execute(&format!("DROP DATABASE {} WITH (FORCE)", database.name))?)
+    }
+
+    /// The program pgbench, where there is one.
+    pub(crate) fn pgbench(&self) -> Option<&Path> {
+        self.pgbench.as_deref()
     }
 }
 
@@ -81,6 +94,11 @@ impl Database {
     /// A session.
     pub(crate) fn client(&self) -> Result<Client> {
         Ok(Client::connect(&self.url, NoTls)?)
+    }
+
+    /// Where clients connect to.
+    pub(crate) fn url(&self) -> &str {
+        &self.url
     }
 
     /// The binary on this database.
@@ -178,6 +196,13 @@ impl Database {
         let now = self.client()?.query_one("SELECT clock_timestamp()", &[])?.get(0);
         Month::of(now).context("the clock of the server is far off")
     }
+}
+
+/// pgbench beside the server's programs, else the first one of the PATH.
+fn pgbench(bin: &Path) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let folders = std::iter::once(bin.to_owned()).chain(std::env::split_paths(&path));
+    folders.map(|folder| folder.join("pgbench")).find(|program| program.is_file())
 }
 
 /// The most memory that a process has held so far, in bytes.

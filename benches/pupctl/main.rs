@@ -1,14 +1,19 @@
-//! What pupctl's work costs, beside plain SQL or psql for the same work in the same run:
-//! `scripts/bench [--quick] [catalog] [live] [events]`.
+//! What pupctl's work costs, beside plain SQL, psql or pgbench for the same work in the same run:
+//! `scripts/bench [--quick] [catalog] [live] [events] [append] [guard] [reads] [brin]`.
 //!
 //! Figures are ratios, because both sides meet the same machine. What does not depend on time,
 //! the number of queries, the locks and the memory, is asserted.
 
+mod append;
+mod brin;
 mod catalog;
 mod events;
+mod guard;
 mod live;
 mod machine;
+mod reads;
 mod report;
+mod store;
 
 use std::process::ExitCode;
 
@@ -21,8 +26,15 @@ use crate::report::say;
 type Measurement = fn(&Machine, bool) -> Result<()>;
 
 /// What is measured, by name.
-const MEASUREMENTS: [(&str, Measurement); 3] =
-    [("catalog", catalog::run), ("live", live::run), ("events", events::run)];
+const MEASUREMENTS: [(&str, Measurement); 7] = [
+    ("catalog", catalog::run),
+    ("live", live::run),
+    ("events", events::run),
+    ("append", append::run),
+    ("guard", guard::run),
+    ("reads", reads::run),
+    ("brin", brin::run),
+];
 
 fn main() -> ExitCode {
     match run() {

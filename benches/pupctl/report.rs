@@ -24,6 +24,12 @@ pub(crate) fn ratio(ours: Duration, limit: Duration) -> String {
     format!("{:.2}", ours.as_secs_f64() / limit.as_secs_f64())
 }
 
+/// The number in the middle.
+pub(crate) fn middle(mut numbers: Vec<f64>) -> f64 {
+    numbers.sort_by(f64::total_cmp);
+    numbers.get(numbers.len() / 2).copied().unwrap_or_default()
+}
+
 /// Seconds with two digits.
 pub(crate) fn seconds(time: Duration) -> String {
     format!("{:.2} s", time.as_secs_f64())

@@ -211,7 +211,11 @@ fn refused(expected: ExpectedVersion, error: postgres::Error) -> AppendError {
     };
     match reported.code().code() {
         // unique_violation
-        "23505" => duplicate_event(reported).unwrap_or_else(|| lost(guarded_head(reported))),
+        "23505" => duplicate_event(reported).unwrap_or_else(|| {
+            // The guard also gives up on a writer that is not done yet, and sees the old head.
+            let has_moved = |head: &i64| expected.number().is_some_and(|number| number != *head);
+            lost(guarded_head(reported).filter(has_moved))
+        }),
         // division_by_zero: the statement's own way of saying that the head has moved. In a
         // trigger of somebody else it has a context.
         "22012" if reported.where_().is_none() => lost(None),

@@ -24,7 +24,7 @@ fn odd_names_are_only_names() {
         let contexts = "It's \"ours\",b.c";
         let mut arguments = vec!["schema", "init", "--schema", SCHEMA, "--partition-by", layout];
         arguments.extend(["--contexts", contexts]);
-        arguments.extend(unguarded(&db, layout));
+        arguments.extend(unguarded(layout));
         db.pupctl(&arguments).success();
 
         let mut client = db.client();

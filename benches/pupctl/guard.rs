@@ -1,0 +1,129 @@
+//! What the guard costs: the same writers on a store by months with it and without.
+//!
+//! With the guard the library sends an INSERT of events alone, and the trigger moves the head.
+//! Writers of the Go library go on as before and move the head once more.
+
+use anyhow::Result;
+use postgres::{Client, Statement, Transaction};
+
+use crate::append::{Ids, Load, library, tidy};
+use crate::machine::{Database, Machine};
+use crate::report::{middle, table};
+use crate::store::{APPENDS_EACH, PAYLOAD, ROUNDS, store, throughput};
+
+/// Measures the appends a second of a kind of writer.
+type Writer = fn(&Database, Load, usize, &str) -> Result<f64>;
+
+const WRITERS: [(&str, Writer); 2] =
+    [("pupctl::store", library), ("as pupsourcing", as_pupsourcing)];
+
+pub(crate) fn run(machine: &Machine, quick: bool) -> Result<()> {
+    let layout = ["--partition-by", "month"];
+    let plain = store(machine, "guard_none", &layout, false)?;
+    let guarded = store(machine, "guard_events", &layout, true)?;
+    let mut rows = Vec::new();
+    for (name, writer) in WRITERS {
+        for events in [1, 10] {
+            for writers in [1, 8] {
+                let load = Load { events, writers, transaction: false };
+                let [with, without] = compare([&guarded, &plain], writer, load, quick)?;
+                rows.push(vec![
+                    name.to_owned(),
+                    events.to_string(),
+                    writers.to_string(),
+                    format!("{:.2}", with / without),
+                    format!("{with:.0}/s"),
+                    format!("{without:.0}/s"),
+                ]);
+            }
+        }
+    }
+    table(
+        &format!("Appends with the guard and without, PostgreSQL {}", machine.version()),
+        &["writer", "events", "writers", "ratio", "guard = events", "guard = none"],
+        &rows,
+    );
+    machine.remove(&plain)?;
+    machine.remove(&guarded)
+}
+
+fn compare(databases: [&Database; 2], writer: Writer, load: Load, quick: bool) -> Result<[f64; 2]> {
+    let appends = load.appends(quick);
+    let mut rates = [Vec::new(), Vec::new()];
+    for round in 0..ROUNDS {
+        for (database, rates) in databases.iter().zip(&mut rates) {
+            let run = format!("{}-{}-{round}", load.events, load.writers);
+            rates.push(writer(database, load, appends, &run)?);
+            tidy(database)?;
+        }
+    }
+    Ok(rates.map(middle))
+}
+
+/// Appends as the Go library does: the head is read, every event is one INSERT, the head is moved
+/// by an upsert, all in one transaction.
+struct Pupsourcing {
+    read: Statement,
+    insert: Statement,
+    upsert: Statement,
+}
+
+impl Pupsourcing {
+    fn prepare(client: &mut Client) -> Result<Self> {
+        Ok(Self {
+            read: client.prepare(
+                "SELECT aggregate_version FROM aggregate_heads \
+                 WHERE bounded_context = $1 AND aggregate_type = $2 AND aggregate_id = $3",
+            )?,
+            insert: client.prepare(
+                "INSERT INTO events (bounded_context, aggregate_type, aggregate_id, \
+                     aggregate_version, event_id, event_type, event_version, payload, \
+                     correlation_id, created_at) \
+                 VALUES ($1, $2, $3, $4, $5, 'OrderChanged', 1, $6, 'correlation', now()) \
+                 RETURNING global_position",
+            )?,
+            upsert: client.prepare(
+                "INSERT INTO aggregate_heads (bounded_context, aggregate_type, aggregate_id, \
+                     aggregate_version, updated_at) VALUES ($1, $2, $3, $4, NOW()) \
+                 ON CONFLICT (bounded_context, aggregate_type, aggregate_id) \
+                 DO UPDATE SET aggregate_version = $4, updated_at = NOW()",
+            )?,
+        })
+    }
+
+    fn append(
+        &self,
+        transaction: &mut Transaction<'_>,
+        id: &str,
+        events: usize,
+        ids: &mut Ids,
+    ) -> Result<()> {
+        let (context, kind) = ("Sales", "Order");
+        let head = transaction.query_opt(&self.read, &[&context, &kind, &id])?;
+        let mut version: i64 = head.map_or(0, |row| row.get(0));
+        for _ in 0..events {
+            version += 1;
+            let payload = PAYLOAD.as_bytes();
+            transaction.query_one(
+                &self.insert,
+                &[&context, &kind, &id, &version, &ids.next(), &payload],
+            )?;
+        }
+        transaction.execute(&self.upsert, &[&context, &kind, &id, &version])?;
+        Ok(())
+    }
+}
+
+fn as_pupsourcing(database: &Database, load: Load, appends: usize, run: &str) -> Result<f64> {
+    throughput(load.writers, appends, |writer| {
+        let mut client = database.client()?;
+        let statements = Pupsourcing::prepare(&mut client)?;
+        let mut ids = Ids::new();
+        Ok(move |number: usize| {
+            let id = format!("go-{run}-{writer}-{}", number / APPENDS_EACH);
+            let mut transaction = client.transaction()?;
+            statements.append(&mut transaction, &id, load.events, &mut ids)?;
+            Ok(transaction.commit()?)
+        })
+    })
+}
