@@ -1,8 +1,6 @@
 //! Compares the migrations of a directory with those that a store has recorded, and plans what is
 //! pending.
 
-use std::fmt::Write as _;
-
 use crate::catalog::{AppliedMigration, Catalog};
 use crate::error::{Error, Kind, Result};
 use crate::layout::Layout;
@@ -109,9 +107,8 @@ fn differs(file: &MigrationFile, row: &AppliedMigration, next: i64) -> Problem {
         file.name
     );
     if file.is_own() {
-        let _ = write!(
-            hint,
-            "; if the store was made otherwise, generate the files with its own layout options"
+        hint.push_str(
+            "; if the store was made otherwise, generate the files with its own layout options",
         );
     }
     Problem {
