@@ -22,6 +22,7 @@
 //!   number of queries, and is the only place that runs DDL.
 //! - [`operation`] runs a script under the lock of the store and keeps the journal.
 //! - [`event`] takes events out of a store, as lines of JSON.
+//! - [`store`] appends events and reads them, for applications.
 //! - [`server`] runs a private PostgreSQL for people who have none at hand.
 //!
 //! # Example
@@ -86,5 +87,6 @@ pub mod operation;
 pub mod plan;
 pub mod render;
 pub mod server;
+pub mod store;
 
 pub use error::{Error, Result};

@@ -135,7 +135,7 @@ fn schema_init_is_finished_by_the_next_run() {
         after_kill: nothing_more,
     };
     // pupctl's own tables and the store's by migrations; the layout and the partitions of two tables.
-    scenario.kill_everywhere(&[run(5 + 3, 3), migrations(5)].concat());
+    scenario.kill_everywhere(&[run(6 + 3, 3), migrations(6)].concat());
 }
 
 #[test]

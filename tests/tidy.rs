@@ -26,6 +26,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("server", &["error", "failpoint"]),
     ("operation", &["error", "failpoint", "plan", "render", "db"]),
     ("event", &["error", "failpoint", "layout", "catalog", "plan", "render", "db", "operation"]),
+    ("store", &["error", "layout", "render", "event"]),
     ("cli", &["error", "layout", "render", "db", "event"]),
     (
         "command",

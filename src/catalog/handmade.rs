@@ -68,6 +68,8 @@ pub(crate) fn empty_store(layout: &Layout) -> Catalog {
         events: table(Role::Events),
         heads: table(Role::Heads),
         checkpoints: Some(Table { root: checkpoints, columns: checkpoint_columns() }),
+        functions: Vec::new(),
+        event_ids: false,
         unfinished: Vec::new(),
         default_with_rows: Vec::new(),
         other_names: BTreeSet::new(),
@@ -133,6 +135,7 @@ fn relation(name: QualifiedName, bound: Option<Bound>, partition_key: Option<Str
         rows: None,
         size: None,
         indexes: Vec::new(),
+        triggers: Vec::new(),
         partitions: Vec::new(),
     }
 }

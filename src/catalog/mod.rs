@@ -6,6 +6,7 @@ pub mod bound;
 pub(crate) mod handmade;
 pub mod index;
 pub mod relation;
+pub mod trigger;
 
 use std::collections::BTreeSet;
 
@@ -17,6 +18,7 @@ use crate::layout::name::QualifiedName;
 use crate::layout::{Layout, Role};
 use index::Index;
 use relation::Relation;
+use trigger::Function;
 
 /// The server: its version, clock and the settings that limit pupctl.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
@@ -140,6 +142,10 @@ pub struct Catalog {
     pub heads: Option<Table>,
     /// `projection_checkpoints`.
     pub checkpoints: Option<Table>,
+    /// The functions behind pupctl's triggers.
+    pub functions: Vec<Function>,
+    /// Whether the key table of event ids is there, with its key.
+    pub event_ids: bool,
     /// Branches that are being built beside the tree, to be attached when they are whole.
     pub unfinished: Vec<Unfinished>,
     /// DEFAULT partitions that hold rows, where the snapshot was asked to look.

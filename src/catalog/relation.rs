@@ -7,6 +7,7 @@ use crate::layout::month::Month;
 use crate::layout::name::QualifiedName;
 
 use super::index::Index;
+use super::trigger::TableTrigger;
 
 /// What sort of relation it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -90,6 +91,8 @@ pub struct Relation {
     pub size: Option<Size>,
     /// Its indexes.
     pub indexes: Vec<Index>,
+    /// Its triggers, in the order of their names.
+    pub triggers: Vec<TableTrigger>,
     /// Its partitions, in the order of their bounds' text.
     pub partitions: Vec<Relation>,
 }

@@ -11,6 +11,7 @@ use crate::error::{Error, Result};
 use crate::layout::Context;
 use crate::layout::levels::{PartitionBy, SecondLevel};
 use crate::layout::name::Tables;
+use crate::layout::protection::Guard;
 
 /// The file that is read when none is named.
 pub const FILE: &str = "pupctl.toml";
@@ -66,6 +67,12 @@ pub struct LayoutConfig {
     pub hash_columns: Option<Vec<String>>,
     /// How many months after the current one are kept ready. Default: 3.
     pub months: Option<u32>,
+    /// What refuses one version in two months: `events` or `none`. Default: `events`.
+    pub guard: Option<String>,
+    /// Whether an event id is refused that any partition has, through a key table. Default: false.
+    pub event_ids: Option<bool>,
+    /// Whether UPDATE, DELETE and TRUNCATE of events are refused. Default: false.
+    pub immutable: Option<bool>,
 }
 
 /// A bounded context.
@@ -206,6 +213,11 @@ impl ContextConfig {
 }
 
 impl LayoutConfig {
+    /// The choice of `guard`.
+    pub fn guard(&self) -> Result<Option<Guard>> {
+        self.guard.as_deref().map(str::parse).transpose()
+    }
+
     /// The choice of `partition_by`.
     pub fn partition_by(&self) -> Result<Option<PartitionBy>> {
         self.partition_by.as_deref().map(str::parse).transpose()

@@ -1,6 +1,8 @@
 //! Reads the catalog: a constant number of set-based queries in one read-only transaction,
 //! however many partitions there are.
 
+mod triggers;
+
 use std::collections::{BTreeSet, HashMap};
 
 use postgres::types::Oid;
@@ -26,8 +28,8 @@ pub const MAJOR_VERSION_MIN: i32 = 14;
 /// What to read beyond the catalog itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Depth {
-    /// The indexes of every partition, not only those of the tables at the root. Without them the
-    /// catalog is good for showing only: a plan needs them.
+    /// The indexes and triggers of every partition, not only those of the tables at the root.
+    /// Without them the catalog is good for showing only: a plan needs them.
     pub indexes: bool,
     /// The sizes of tables and indexes, which cost a few file accesses each.
     pub sizes: bool,
@@ -180,6 +182,8 @@ impl Reader<'_, '_> {
         let heads = table(&names.aggregate_heads);
         let checkpoints = table(&names.projection_checkpoints);
         let other_names = self.other_names(&names, &oids)?;
+        let functions = self.functions(&names)?;
+        let event_ids = self.event_ids()?;
         let default_with_rows = if depth.default_rows {
             self.defaults_with_rows(events.as_ref(), heads.as_ref())?
         } else {
@@ -195,6 +199,8 @@ impl Reader<'_, '_> {
             events,
             heads,
             checkpoints,
+            functions,
+            event_ids,
             unfinished,
             default_with_rows,
             other_names,
@@ -233,6 +239,7 @@ impl Reader<'_, '_> {
         let with_indexes: Vec<Oid> =
             rows.iter().filter(is_wanted).map(|row| row.get("oid")).collect();
         let mut indexes = self.indexes(&with_indexes)?;
+        let mut triggers = self.triggers(&with_indexes)?;
         let is_parent = |row: &&Row| row.get::<_, String>("kind") == "p";
         let parents: Vec<Oid> = rows.iter().filter(is_parent).map(|row| row.get("oid")).collect();
         let mut foreign_keys = self.foreign_keys(&parents)?;
@@ -242,6 +249,7 @@ impl Reader<'_, '_> {
         for row in &rows {
             let mut relation = relation(row);
             relation.indexes = indexes.remove(&relation.oid).unwrap_or_default();
+            relation.triggers = triggers.remove(&relation.oid).unwrap_or_default();
             relation.foreign_keys = foreign_keys.remove(&relation.oid).unwrap_or_default();
             relation.size = sizes.remove(&relation.oid);
             match row.get::<_, Option<Oid>>("parent") {
@@ -422,6 +430,7 @@ fn relation(row: &Row) -> Relation {
         rows: estimate(row.get("rows")),
         size: None,
         indexes: Vec::new(),
+        triggers: Vec::new(),
         partitions: Vec::new(),
     }
 }

@@ -8,6 +8,7 @@ pub mod keys;
 pub mod lock_budget;
 pub mod missing;
 pub mod off_grid;
+pub mod protections;
 pub mod table;
 pub mod unfinished;
 
@@ -77,6 +78,7 @@ pub fn check(layout: &Layout, catalog: &Catalog) -> Result<Vec<Finding>> {
     findings.extend(default_rows::check(catalog));
     findings.extend(off_grid::check(layout, catalog));
     findings.extend(keys::check(layout, catalog));
+    findings.extend(protections::check(layout, catalog));
     findings.extend(indexes::check(catalog));
     findings.extend(lock_budget::check(layout, catalog));
     findings.sort_by_key(|finding| std::cmp::Reverse(finding.severity));

@@ -13,7 +13,9 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Error, Result};
 use levels::Level;
 use name::{QualifiedName, Tables};
-use protection::{Guard, Protections, Trigger};
+use protection::{Protections, Trigger};
+
+pub use protection::Guard;
 
 pub use months::{MONTHS_MAX, Months, Needs};
 
@@ -197,6 +199,12 @@ impl Layout {
     pub fn has_month_level(&self) -> bool {
         let own = self.contexts.iter().filter_map(|context| context.levels.as_ref()).flatten();
         self.levels.iter().chain(own).any(|level| *level == Level::Month)
+    }
+
+    /// Whether the layout says which protections were chosen; the first form did not know them.
+    #[must_use]
+    pub fn chose_protections(&self) -> bool {
+        self.form > 1
     }
 
     /// The guard that the store needs: without months the keys of the leaves are enough.

@@ -66,6 +66,9 @@ pub enum Trigger {
 }
 
 impl Trigger {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Guard, Self::EventIds, Self::Immutable];
+
     /// Its name on every table, and that of its function in the schema of the store.
     #[must_use]
     pub fn name(self) -> &'static str {

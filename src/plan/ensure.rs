@@ -13,16 +13,19 @@ use crate::layout::bounds::Bound;
 use crate::layout::desired::DesiredPartition;
 use crate::layout::month::Month;
 use crate::layout::name::{self, QualifiedName};
+use crate::layout::protection::Trigger;
 use crate::layout::{Layout, Months, Role};
 
 use super::step::{Action, NewPartition, Plan, Step};
 use super::wanted::{unfinished, unfinished_mark};
-use super::{budget, obstacle, wanted};
+use super::{budget, obstacle, protection, wanted};
 
 /// Plans what is missing for these months. `catalog` must hold the tables of the layout.
 pub fn plan(layout: &Layout, catalog: &Catalog, months: &Months) -> Result<Plan> {
+    protection::refuse_missing(layout, catalog)?;
     let mut planner = Planner {
         catalog,
+        triggers: layout.triggers(),
         batch: budget::partitions_per_transaction(&catalog.server)?,
         names: taken_names(layout, catalog),
         units: Vec::new(),
@@ -146,6 +149,7 @@ struct Unit {
 
 struct Planner<'a> {
     catalog: &'a Catalog,
+    triggers: Vec<Trigger>,
     batch: usize,
     names: BTreeSet<String>,
     units: Vec<Unit>,
@@ -387,6 +391,7 @@ impl Planner<'_> {
             level: wanted.level.clone(),
             keys,
             primary,
+            triggers: if role == Role::Events { self.triggers.clone() } else { Vec::new() },
             owner: Some(relation.owner.clone()).filter(|owner| *owner != self.catalog.server.role),
             grants: if protected { Vec::new() } else { relation.grants.clone() },
             replica_identity: relation.replica_identity,

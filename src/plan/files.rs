@@ -5,7 +5,7 @@ use crate::catalog::{AppliedMigration, Catalog};
 use crate::error::{Error, Kind, Result};
 use crate::layout::Layout;
 
-use super::init::{LAYOUT_MIGRATION, STORE_MIGRATIONS, is_own_name, own_tables};
+use super::init::{GUARD, LAYOUT_MIGRATION, STORE_MIGRATIONS, is_own_name, own_tables};
 use super::step::{Action, Plan, Step, Transaction};
 
 /// A migration of a directory, as it was read.
@@ -126,9 +126,13 @@ fn differs(file: &MigrationFile, row: &AppliedMigration, next: i64) -> Problem {
 fn missing(files: &[MigrationFile], recorded: &[AppliedMigration]) -> Vec<Problem> {
     let generated = files.iter().any(MigrationFile::is_own);
     let is_there = |row: &AppliedMigration| files.iter().any(|file| file.version == row.version);
+    let needs_no_file = |row: &AppliedMigration| {
+        // `schema init` may have protected the events after the files were written.
+        is_own_name(row.version, &row.name) && (!generated || row.version == GUARD)
+    };
     recorded
         .iter()
-        .filter(|row| !is_there(row) && (generated || !is_own_name(row.version, &row.name)))
+        .filter(|row| !is_there(row) && !needs_no_file(row))
         .map(|row| {
             let title = format!("V{}__{}", row.version, row.name);
             let again = if is_own_name(row.version, &row.name) {

@@ -3,23 +3,34 @@
 
 use crate::catalog::index::Index;
 use crate::catalog::relation::{Relation, RelationKind, ReplicaIdentity};
+use crate::catalog::trigger::Function;
 use crate::catalog::{AppliedMigration, Catalog, Table};
 use crate::error::{Error, Result};
 use crate::layout::levels::Level;
 use crate::layout::name::QualifiedName;
 use crate::layout::{Layout, Months, Role};
 
-use super::contexts;
 use super::ensure;
 use super::step::{Action, Migration, MigrationSet, Plan, Step};
 use super::tables;
+use super::{contexts, protection};
 
 /// The migrations of pupctl's own tables, by version.
 pub const OWN_MIGRATIONS: &[(i64, &str)] = &[(1, "own_tables"), (2, "operation_state")];
 
 /// The migrations of the store's tables, by version. Generated files have the same numbers.
 pub const STORE_MIGRATIONS: &[(i64, &str)] =
-    &[(1, "heads_and_checkpoints"), (2, "events"), (3, "indexes")];
+    &[(1, "heads_and_checkpoints"), (2, "events"), (3, "indexes"), (4, "guard")];
+
+/// The migration that protects events: functions, and triggers on the parent.
+pub(super) const GUARD: i64 = 4;
+
+/// The migrations that a store of this layout needs: where nothing is to be protected beyond keys,
+/// there is none for it.
+pub fn store_migrations(layout: &Layout) -> impl Iterator<Item = (i64, &'static str)> {
+    let needed = |&(version, _): &(i64, &str)| version != GUARD || !layout.triggers().is_empty();
+    STORE_MIGRATIONS.iter().copied().filter(needed)
+}
 
 /// The migration that only files have: for whoever applies them without pupctl it stores what
 /// `schema init` stores beside the tables.
@@ -47,7 +58,14 @@ pub fn plan(layout: &Layout, catalog: &Catalog, months: &Months) -> Result<Plan>
     if catalog.layout.as_ref() != Some(layout) {
         plan.steps.push(store_layout(layout, catalog));
     }
-    plan.steps.extend(parents(layout, catalog)?);
+    let parents = parents(layout, catalog)?;
+    let makes_guard = |action: &Action| {
+        matches!(action, Action::Migrate(made)
+            if made.set == MigrationSet::Store && made.version == GUARD)
+    };
+    let guarded_now = parents.iter().flat_map(|step| &step.actions).any(makes_guard);
+    plan.steps.extend(parents);
+    plan.steps.extend(protection::mend(layout, catalog, guarded_now));
     contexts::refuse_months_below_a_key(layout, catalog)?;
     let made = with_parents(layout, catalog);
     let partitions = ensure::plan(layout, &made, months)?;
@@ -188,11 +206,12 @@ fn parents(layout: &Layout, catalog: &Catalog) -> Result<Vec<Step>> {
     }
     let is_there = |version| match version {
         1 | 2 => adopts(version),
+        GUARD => protection::is_complete(layout, catalog),
         _ => catalog.events.is_some() && tables::missing_indexes(catalog).is_empty(),
     };
-    let pending = STORE_MIGRATIONS.iter().filter(|(version, _)| !recorded(*version));
+    let pending = store_migrations(layout).filter(|(version, _)| !recorded(*version));
     Ok(pending
-        .map(|&(version, name)| {
+        .map(|(version, name)| {
             let migration = migration(MigrationSet::Store, version, name, layout, catalog);
             migration_step(migration, is_there(version))
         })
@@ -209,11 +228,11 @@ fn migration_step(migration: Migration, is_there: bool) -> Step {
             vec![Action::RecordMigration(migration)],
         )
     } else {
-        Step::new(
-            format!("Apply {title}"),
-            "parents are made by migrations, partitions by `pupctl partitions ensure`",
-            vec![Action::Migrate(migration)],
-        )
+        let why = match *version {
+            GUARD => "the keys of the leaves cannot refuse what two leaves hold, or a change",
+            _ => "parents are made by migrations, partitions by `pupctl partitions ensure`",
+        };
+        Step::new(format!("Apply {title}"), why, vec![Action::Migrate(migration)])
     }
 }
 
@@ -239,6 +258,8 @@ fn with_parents(layout: &Layout, catalog: &Catalog) -> Catalog {
     let table = |role| Table { root: root(layout, role, catalog), columns: Vec::new() };
     made.heads.get_or_insert_with(|| table(Role::Heads));
     made.events.get_or_insert_with(|| table(Role::Events));
+    let function = |trigger| Function { trigger, unchanged: true };
+    made.functions = layout.triggers().into_iter().map(function).collect();
     made
 }
 
@@ -270,6 +291,7 @@ fn root(layout: &Layout, role: Role, catalog: &Catalog) -> Relation {
         rows: None,
         size: None,
         indexes: if layout.root_has_key(role) { vec![key] } else { Vec::new() },
+        triggers: Vec::new(),
         partitions: Vec::new(),
     }
 }

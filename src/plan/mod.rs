@@ -12,12 +12,13 @@ pub mod generate;
 pub mod history;
 pub mod init;
 mod obstacle;
+pub mod protection;
 pub mod step;
 pub mod tables;
 pub mod wanted;
 
 pub use files::MigrationFile;
-pub use step::{Action, Migration, MigrationSet, NewPartition, Plan, Step, Transaction};
+pub use step::{Action, Migration, MigrationSet, NewPartition, Plan, Protect, Step, Transaction};
 
 #[cfg(test)]
 mod tests;

@@ -6,7 +6,8 @@ use serde::Serialize;
 use crate::catalog::relation::{Grant, ReplicaIdentity};
 use crate::layout::bounds::Bound;
 use crate::layout::levels::Level;
-use crate::layout::name::QualifiedName;
+use crate::layout::name::{QualifiedName, Tables};
+use crate::layout::protection::Trigger;
 use crate::layout::{Layout, Role};
 
 use super::files::MigrationFile;
@@ -109,12 +110,58 @@ pub enum Action {
         /// The tables at the other ends of the parent's foreign keys, which the server locks.
         foreign_keys: Vec<QualifiedName>,
     },
+    /// Put a protection in place, or take it away.
+    Protect(Protect),
     /// Refresh the planner's statistics of a parent, which autovacuum never does.
     Analyze {
         /// The parent.
         table: QualifiedName,
         /// Whether the server can leave out the partitions (PostgreSQL 18 and newer).
         only: bool,
+    },
+}
+
+/// Something about the protections of events.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Protect {
+    /// Make or replace the function behind a trigger.
+    Function {
+        /// The schema of the store.
+        schema: String,
+        /// The names of the tables.
+        tables: Tables,
+        /// Which.
+        trigger: Trigger,
+    },
+    /// Make the key table of event ids.
+    EventIds {
+        /// The schema of the store.
+        schema: String,
+        /// The names of the tables.
+        tables: Tables,
+    },
+    /// Fill it with the ids of the events that are there.
+    CollectEventIds {
+        /// The schema of the store.
+        schema: String,
+        /// The names of the tables.
+        tables: Tables,
+    },
+    /// Make or replace a trigger.
+    Trigger {
+        /// On this table.
+        table: QualifiedName,
+        /// Which.
+        trigger: Trigger,
+        /// Whether others can reach the table, so that the lock matters to them.
+        live: bool,
+    },
+    /// Drop a trigger that the layout does not name.
+    Drop {
+        /// From this table.
+        table: QualifiedName,
+        /// Which.
+        trigger: Trigger,
     },
 }
 
@@ -161,6 +208,8 @@ pub struct NewPartition {
     pub keys: Vec<Vec<&'static str>>,
     /// Whether the first of `keys` is the primary key.
     pub primary: bool,
+    /// The triggers that it gets: a statement on it fires none of its parent's.
+    pub triggers: Vec<Trigger>,
     /// The parent's owner, where it is not the role that makes the table.
     pub owner: Option<String>,
     /// The parent's grants; none where policies protect its rows, which a partition does not have.

@@ -64,6 +64,17 @@ fn short(action: &Action) -> String {
             format!("attach {} to {} for {bound}", partition.name, parent.name)
         }
         Action::MigrateFile { file, .. } => format!("apply {}", file.path),
+        Action::Protect(Protect::Function { trigger, .. }) => {
+            format!("function {}", trigger.name())
+        }
+        Action::Protect(Protect::EventIds { .. }) => "key table of event ids".to_owned(),
+        Action::Protect(Protect::CollectEventIds { .. }) => "collect event ids".to_owned(),
+        Action::Protect(Protect::Trigger { table, trigger, .. }) => {
+            format!("trigger {} on {}", trigger.name(), table.name)
+        }
+        Action::Protect(Protect::Drop { table, trigger }) => {
+            format!("drop trigger {} from {}", trigger.name(), table.name)
+        }
         Action::Analyze { table, .. } => format!("analyze {}", table.name),
     }
 }

@@ -8,6 +8,7 @@
 //! | `table` | `{schema, name}` | `"schema"."name"` |
 //! | `literal` | a string | `'text'` |
 //! | `keyword` | upper-case words | themselves |
+//! | `dollar` | a block | `$pupctl$…$pupctl$` |
 
 use std::sync::LazyLock;
 
@@ -65,6 +66,7 @@ const TEMPLATES: &[(&str, &str)] = templates![
     "migration/store/V1__heads_and_checkpoints",
     "migration/store/V2__events",
     "migration/store/V3__indexes",
+    "migration/store/V4__guard",
     "operation/end",
     "operation/forget",
     "operation/interrupted",
@@ -82,6 +84,18 @@ const TEMPLATES: &[(&str, &str)] = templates![
     "partition/owner",
     "partition/reindex",
     "partition/replica_identity",
+    "protection/drop_trigger",
+    "protection/event_ids",
+    "protection/event_ids_collect",
+    "protection/event_ids_table",
+    "protection/guard",
+    "protection/immutable",
+    "protection/trigger",
+    "store/append",
+    "store/columns",
+    "store/head",
+    "store/read_all",
+    "store/read_stream",
     "table/analyze",
     "table/clear_comment",
     "table/comment",
@@ -111,6 +125,7 @@ fn environment() -> Environment<'static> {
         safe(quoted.join(", "))
     });
     environment.add_filter("literal", |text: String| safe(quote::literal(&text)));
+    environment.add_filter("dollar", |body: String| safe(quote::dollar(&body)));
     environment.add_filter("table", |name: Value| -> Result<Value, Error> {
         let part = |key| name.get_attr(key).map(|part| part.as_str().map(str::to_owned));
         match (part("schema")?, part("name")?) {

@@ -4,6 +4,7 @@
 pub mod environment;
 pub mod formats;
 pub mod generate;
+pub mod protection;
 pub mod quote;
 pub mod script;
 pub mod statements;

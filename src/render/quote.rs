@@ -40,6 +40,16 @@ pub fn literal(text: &str) -> String {
     }
 }
 
+/// A body of code as a literal between dollar signs, with a tag that it does not have.
+#[must_use]
+pub fn dollar(body: &str) -> String {
+    let mut tag = "$pupctl$".to_owned();
+    while body.contains(&tag) {
+        tag.insert(tag.len() - 1, '_');
+    }
+    format!("{tag}{body}{tag}")
+}
+
 /// An instant as a full `timestamptz` literal in UTC, so that the session's time zone and date
 /// style do not matter.
 #[must_use]

@@ -10,12 +10,13 @@ use crate::catalog::relation::ReplicaIdentity;
 use crate::layout::Layout;
 use crate::layout::Role;
 use crate::layout::name::QualifiedName;
+use crate::layout::protection::Trigger;
 use crate::plan::{
-    Action, Migration, MigrationFile, MigrationSet, NewPartition, Plan, Step, Transaction,
+    Action, Migration, MigrationFile, MigrationSet, NewPartition, Plan, Protect, Step, Transaction,
 };
 
 use super::environment::{quoted, render, values};
-use super::quote;
+use super::{protection, quote};
 
 /// The locks on tables that pupctl's statements take, weakest first (`explicit-locking` in the
 /// manual).
@@ -225,7 +226,7 @@ fn step(step: &Step) -> RenderedStep {
     }
 }
 
-fn plain(sql: String, why: impl Into<String>) -> Statement {
+pub(super) fn plain(sql: String, why: impl Into<String>) -> Statement {
     Statement { sql, why: why.into(), locks: Vec::new() }
 }
 
@@ -272,6 +273,7 @@ fn action_statements(action: &Action) -> Vec<Statement> {
             why: "Autovacuum never does it on a partitioned table".to_owned(),
             locks: vec![Lock { mode: LockMode::ShareUpdateExclusive, on: table.clone() }],
         }],
+        Action::Protect(action) => protection::statements(action),
         // Rendered as a whole step, because refinery applies them.
         Action::Migrate(_) | Action::RecordMigration(_) | Action::MigrateFile { .. } => Vec::new(),
     }
@@ -299,6 +301,10 @@ fn create_partition(partition: &NewPartition) -> Vec<Statement> {
             render("partition/keys", &values! { name, keys, primary }),
             "Its own keys, which the parent cannot have",
         ));
+    }
+    for &trigger in &partition.triggers {
+        let action = Protect::Trigger { table: name.clone(), trigger, live: false };
+        statements.extend(protection::statements(&action));
     }
     for grant in &partition.grants {
         let values = values! {
@@ -335,6 +341,9 @@ fn migration_locks(wanted: &Migration) -> Vec<Lock> {
             let roots = [Role::Events, Role::Heads].map(|role| layout.table(schema, role));
             (LockMode::Share, [&roots[..], &[layout.checkpoints(schema)]].concat())
         }
+        (MigrationSet::Store, "guard") => {
+            (LockMode::ShareRowExclusive, vec![layout.table(schema, Role::Events)])
+        }
         _ => return Vec::new(),
     };
     tables.into_iter().map(|on| Lock { mode, on }).collect()
@@ -355,13 +364,18 @@ pub fn migration_sql(wanted: &Migration) -> String {
         events_level => level(Role::Events),
         heads_level => level(Role::Heads),
         root_has_key => layout.root_has_key(Role::Events),
+        triggers => layout.triggers(),
+        guard => protection::function(schema, Trigger::Guard),
+        event_ids => protection::event_ids_table(schema),
+        immutable => protection::function(schema, Trigger::Immutable),
     };
     let folder = match wanted.set {
         MigrationSet::Own => "own",
         MigrationSet::Store => "store",
     };
     // As a file it ends with a newline, and refinery's checksum covers every byte.
-    render(&format!("migration/{folder}/V{}__{}", wanted.version, wanted.name), &values) + "\n"
+    let sql = render(&format!("migration/{folder}/V{}__{}", wanted.version, wanted.name), &values);
+    format!("{}\n", sql.trim_end())
 }
 
 impl RenderedMigration {

@@ -222,6 +222,7 @@ fn lists() {
      store  | V1__heads_and_checkpoints | [time]
      store  | V2__events                | [time]
      store  | V3__indexes               | [time]
+     store  | V4__guard                 | [time]
     Latest operations
      id | command     | started                 | outcome
     ----+-------------+-------------------------+---------
@@ -250,6 +251,7 @@ fn an_empty_database() {
          | V1__heads_and_checkpoints | pending
          | V2__events                | pending
          | V3__indexes               | pending
+         | V4__guard                 | pending
     --- stderr
     There is no store here yet: pupctl schema init
     ");
@@ -289,6 +291,7 @@ fn partitions_check() {
          FROM pg_partition_tree('events_billing'); END $$;
          DROP TABLE aggregate_heads_identity;
          CREATE TABLE events_rest PARTITION OF events DEFAULT;
+         SET pupctl.maintenance = on;
          INSERT INTO events (bounded_context, aggregate_type, aggregate_id, aggregate_version,
             event_id, event_type, payload)
          VALUES ('Nobody', 'T', 'a', 1, gen_random_uuid(), 'E', '')",
@@ -311,11 +314,14 @@ fn partitions_check() {
       no valid key on (global_position)
       mend it: ALTER TABLE "public"."events_rest"
         ADD UNIQUE ("global_position");
+    error [unprotected] public.events_rest
+      the trigger pupctl_guard is missing: the same version may be stored in two months
+      mend it: pupctl schema init
     warning [missing_month] public.events_billing
       no partition for YYYY-M1, which the layout keeps ready
       mend it: pupctl partitions ensure
     --- stderr
-    6 problems found
+    7 problems found
     "#);
     db.pupctl(["partitions", "check", "--exit-code"]).failure(3);
 }

@@ -18,7 +18,8 @@ fn fill_months(db: &TestDatabase, months: std::ops::RangeInclusive<i32>) {
     for ahead in months.clone() {
         let (month, before) = (db.month(ahead), db.month((ahead - 1).max(*months.start())));
         db.execute(&format!(
-            "INSERT INTO events (bounded_context, aggregate_type, aggregate_id, aggregate_version,
+            "SET pupctl.maintenance = on;
+             INSERT INTO events (bounded_context, aggregate_type, aggregate_id, aggregate_version,
                 event_id, event_type, payload, created_at)
              SELECT context, 'Order', number || '{month}', 1, gen_random_uuid(), 'Placed', '1',
                 '{month}-01Z'::timestamptz + interval '1 day' * (number % 20)

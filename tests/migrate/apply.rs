@@ -3,7 +3,10 @@
 use crate::support::{Background, TestDatabase};
 use crate::{is_there, migrate, recorded, write};
 
+/// What is recorded of files that divide nothing by month, and of those that do.
 const GENERATED: [&str; 4] = ["1 heads_and_checkpoints", "2 events", "3 indexes", "5 layout"];
+const GUARDED: [&str; 5] =
+    ["1 heads_and_checkpoints", "2 events", "3 indexes", "4 guard", "5 layout"];
 
 fn generate(db: &TestDatabase, layout: &[&str]) {
     db.pupctl([&["schema", "generate"], layout].concat()).success();
@@ -17,14 +20,14 @@ fn generated_files_and_others_beside_them_make_a_store() {
     write(&db, "V9__before.sql", "CREATE TABLE before (id int); -- a comment at the end");
     write(&db, "README.md", "Notes are no migrations.");
     let done = migrate(&db).success();
-    assert!(done.stderr.contains("6 migrations of migrations applied"), "{done}");
+    assert!(done.stderr.contains("7 migrations of migrations applied"), "{done}");
     assert!(done.stderr.contains("pupctl partitions ensure"), "{done}");
-    assert_eq!(recorded(&db), [&GENERATED[..], &["9 before", "10 orders"]].concat());
+    assert_eq!(recorded(&db), [&GUARDED[..], &["9 before", "10 orders"]].concat());
     assert_eq!(db.one::<i64>("SELECT count(*) FROM orders"), 1);
     assert_eq!(db.journal(), ["schema migrate: done"]);
 
     let again = migrate(&db).success();
-    assert!(again.stderr.contains("Nothing to do: 6 migrations"), "{again}");
+    assert!(again.stderr.contains("Nothing to do: 7 migrations"), "{again}");
     assert_eq!(db.journal(), ["schema migrate: done"]);
 
     db.pupctl(["partitions", "ensure"]).success();
@@ -45,7 +48,9 @@ fn generated_files_and_others_beside_them_make_a_store() {
 
 #[test]
 fn a_store_of_init_and_files_that_came_later_are_the_same() {
-    for layout in ["none", "context,hash", "hash,month"] {
+    let layouts =
+        [("none", &GENERATED[..]), ("context,hash", &GENERATED), ("hash,month", &GUARDED)];
+    for (layout, recorded_then) in layouts {
         let db = TestDatabase::new();
         let options = ["--partition-by", layout, "--contexts", "A"];
         db.pupctl([&["schema", "init"], &options[..]].concat()).success();
@@ -56,8 +61,8 @@ fn a_store_of_init_and_files_that_came_later_are_the_same() {
         write(&db, "V20__mine.sql", "CREATE TABLE mine ()");
         let done = migrate(&db).success();
         assert!(done.stderr.contains("2 migrations of migrations applied"), "{done}");
-        assert_eq!(recorded(&db), [&GENERATED[..], &["20 mine"]].concat());
-        db.execute("DROP TABLE mine; DELETE FROM pupctl_schema_history WHERE version > 3");
+        assert_eq!(recorded(&db), [recorded_then, &["20 mine"]].concat());
+        db.execute("DROP TABLE mine; DELETE FROM pupctl_schema_history WHERE version > 4");
         assert_eq!(db.dump(), before, "{layout}");
     }
 }
@@ -79,6 +84,19 @@ fn files_of_one_s_own_need_no_generated_ones() {
     migrate(&alone).success();
     let init = alone.pupctl(["schema", "init", "--partition-by", "none"]).failure(1);
     assert!(init.stderr.contains("version 1 of the migrations in schema public is mine"), "{init}");
+}
+
+#[test]
+fn protections_that_init_added_later_need_no_file() {
+    let db = TestDatabase::new();
+    generate(&db, &["--partition-by", "none"]);
+    write(&db, "V10__mine.sql", "CREATE TABLE mine ()");
+    migrate(&db).success();
+    db.pupctl(["schema", "init", "--immutable"]).success();
+    assert_eq!(recorded(&db), [&GUARDED[..], &["10 mine"]].concat());
+    let nothing = migrate(&db).success();
+    assert!(nothing.stderr.contains("Nothing to do"), "{nothing}");
+    db.pupctl(["partitions", "check", "--exit-code"]).success();
 }
 
 #[test]

@@ -45,6 +45,10 @@ fn history_is_left_apart_until_it_is_asked_for() {
     let history = "CREATE TABLE events_2005_04 (LIKE events INCLUDING ALL,
             PRIMARY KEY (bounded_context, aggregate_type, aggregate_id, aggregate_version),
             UNIQUE (event_id), UNIQUE (global_position));
+        CREATE TRIGGER pupctl_guard AFTER INSERT ON events_2005_04 REFERENCING NEW TABLE AS
+            pupctl_added FOR EACH STATEMENT
+            WHEN (current_setting('pupctl.maintenance', true) IS DISTINCT FROM 'on')
+            EXECUTE FUNCTION pupctl_guard();
         ALTER TABLE events ATTACH PARTITION events_2005_04
             FOR VALUES FROM ('2005-04-01 00:00:00+00') TO ('2005-05-01 00:00:00+00')";
     db.execute(history);

@@ -123,6 +123,10 @@ fn rows_in_a_default_partition_are_found() {
         "CREATE TABLE events_default (LIKE events INCLUDING ALL,
             PRIMARY KEY (bounded_context, aggregate_type, aggregate_id, aggregate_version),
             UNIQUE (event_id), UNIQUE (global_position));
+         CREATE TRIGGER pupctl_guard AFTER INSERT ON events_default REFERENCING NEW TABLE AS
+            pupctl_added FOR EACH STATEMENT
+            WHEN (current_setting('pupctl.maintenance', true) IS DISTINCT FROM 'on')
+            EXECUTE FUNCTION pupctl_guard();
          ALTER TABLE events ATTACH PARTITION events_default DEFAULT",
     );
     assert_eq!(findings(&db), Vec::<String>::new(), "an empty one is no problem");

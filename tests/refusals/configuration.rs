@@ -19,7 +19,7 @@ fn an_unknown_key_is_shown_in_its_line() {
         |
       5 | month = 3
         | ^^^^^
-      unknown field `month`, expected one of `partition_by`, `hash_partitions`, `hash_columns`, `months`
+      unknown field `month`, expected one of `partition_by`, `hash_partitions`, `hash_columns`, `months`, `guard`, `event_ids`, `immutable`
     hint: docs/reference/config.md lists all keys
     ");
 }

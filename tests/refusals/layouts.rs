@@ -54,7 +54,7 @@ fn another_layout_than_the_stored_one() {
 #[test]
 fn a_layout_of_a_newer_pupctl() {
     let db = store(["--partition-by", "none"]);
-    db.execute("UPDATE pupctl_layout SET layout = jsonb_set(layout::jsonb, '{form}', '2')");
+    db.execute("UPDATE pupctl_layout SET layout = jsonb_set(layout::jsonb, '{form}', '3')");
     let told = refused(&db, ["partitions", "ensure"], 1);
     assert_snapshot!(told, @"
     error: a newer pupctl stored the layout of this store

@@ -8,6 +8,7 @@ use crate::cli::argument::{months, value};
 use crate::cli::config::{Config, HASH_PARTITIONS};
 use crate::error::{Error, Result};
 use crate::layout::levels::PartitionBy;
+use crate::layout::protection::{Guard, Protections};
 use crate::layout::{self, Layout, MONTHS_AHEAD};
 
 /// What a store is to look like.
@@ -38,6 +39,28 @@ pub struct LayoutArgs {
     /// [default: bounded_context,aggregate_type,aggregate_id; below a context the last two]
     #[arg(long, value_name = "COLUMNS", value_delimiter = ',')]
     hash_columns: Option<Vec<String>>,
+
+    /// What refuses one version in two months: events | none [default: events]
+    ///
+    /// Needed only where months divide events: no key can span two of them. With the guard, every
+    /// insert moves the head of its aggregate by compare-and-set, or fails with 23505.
+    #[arg(long, value_name = "GUARD", value_parser = value::<Guard>)]
+    guard: Option<Guard>,
+
+    /// Go without a guard on a layout with months: two writers can then store the same version of
+    /// an aggregate, one in each of two months
+    #[arg(long)]
+    allow_duplicate_versions: bool,
+
+    /// Refuse an event id that any partition has, through a key table [default: false]
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true",
+        require_equals = true)]
+    event_ids: Option<bool>,
+
+    /// Refuse UPDATE, DELETE and TRUNCATE of events [default: false]
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true",
+        require_equals = true)]
+    immutable: Option<bool>,
 }
 
 impl LayoutArgs {
@@ -93,7 +116,43 @@ impl LayoutArgs {
             .or(stored.map(|stored| stored.months_ahead))
             .unwrap_or(MONTHS_AHEAD);
         let tables = stored.map_or_else(|| config.tables(), |stored| stored.tables.clone());
-        Layout::new(tables, levels, contexts, months)
+        let protections = self.protections(config, stored)?;
+        let layout = Layout::new(tables, levels, contexts, months)?.protected(protections);
+        if catalog.is_some() {
+            self.refuse_no_guard(&layout, stored)?;
+        }
+        Ok(layout)
+    }
+
+    /// The protections: what is asked for, else what the store has, else the guard alone.
+    fn protections(&self, config: &Config, stored: Option<&Layout>) -> Result<Protections> {
+        let config = &config.layout;
+        let stored = stored.filter(|stored| stored.chose_protections()).map(|s| s.protections);
+        let guard = self.guard.or(config.guard()?).or(stored.map(|stored| stored.guard));
+        let event_ids =
+            self.event_ids.or(config.event_ids).or(stored.map(|stored| stored.event_ids));
+        let immutable =
+            self.immutable.or(config.immutable).or(stored.map(|stored| stored.immutable));
+        Ok(Protections {
+            guard: guard.unwrap_or(Guard::Events),
+            event_ids: event_ids.unwrap_or(false),
+            immutable: immutable.unwrap_or(false),
+        })
+    }
+
+    /// A store without a guard is made only by somebody who says to know what that means.
+    pub(super) fn refuse_no_guard(&self, layout: &Layout, stored: Option<&Layout>) -> Result<()> {
+        let is_unguarded =
+            |layout: &Layout| layout.has_month_level() && layout.guard() == Guard::None;
+        let was = stored.is_some_and(|stored| stored.chose_protections() && is_unguarded(stored));
+        if !is_unguarded(layout) || was || self.allow_duplicate_versions {
+            return Ok(());
+        }
+        Err(Error::invalid(
+            "without a guard two writers can store the same version of an aggregate, one in each \
+             of two months",
+        )
+        .hint("leave out --guard none; or accept that with --allow-duplicate-versions"))
     }
 
     fn choice(&self, config: &Config) -> Result<Option<PartitionBy>> {

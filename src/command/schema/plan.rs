@@ -13,7 +13,7 @@ use crate::db::inspect::Depth;
 use crate::error::{Error, Result};
 use crate::migration::files;
 use crate::plan::files::compare;
-use crate::plan::init::{OWN_MIGRATIONS, STORE_MIGRATIONS};
+use crate::plan::init::{OWN_MIGRATIONS, STORE_MIGRATIONS, store_migrations};
 use crate::plan::{MigrationFile, MigrationSet, Transaction};
 
 use super::directory::DirectoryArgs;
@@ -106,7 +106,11 @@ fn report(
         }));
         problems.extend(comparison.problems.into_iter().map(|problem| problem.message));
     } else {
-        pending.extend(embedded(MigrationSet::Store, STORE_MIGRATIONS, &catalog.store_migrations));
+        let known: Vec<_> = match &catalog.layout {
+            Some(layout) => store_migrations(layout).collect(),
+            None => STORE_MIGRATIONS.to_vec(),
+        };
+        pending.extend(embedded(MigrationSet::Store, &known, &catalog.store_migrations));
     }
     let directory = folder.map(|folder| folder.display().to_string());
     Ok(Report { directory, pending, problems })

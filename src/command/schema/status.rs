@@ -17,7 +17,7 @@ use crate::migration::files;
 use crate::operation::journal::{self, Operation};
 use crate::plan::MigrationFile;
 use crate::plan::files::compare;
-use crate::plan::init::{OWN_MIGRATIONS, STORE_MIGRATIONS};
+use crate::plan::init::{OWN_MIGRATIONS, STORE_MIGRATIONS, store_migrations};
 
 use super::directory::DirectoryArgs;
 
@@ -111,7 +111,11 @@ fn status(context: &Context, catalog: &Catalog, operations: Vec<Operation>) -> S
             .collect()
     };
     let mut pending_migrations = pending(OWN_MIGRATIONS, &catalog.own_migrations);
-    pending_migrations.extend(pending(STORE_MIGRATIONS, &catalog.store_migrations));
+    let of_layout: Vec<_> = match &catalog.layout {
+        Some(layout) => store_migrations(layout).collect(),
+        None => STORE_MIGRATIONS.to_vec(),
+    };
+    pending_migrations.extend(pending(&of_layout, &catalog.store_migrations));
     Status {
         server: catalog.server.version.clone(),
         database: catalog.server.database.clone(),

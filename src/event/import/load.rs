@@ -169,6 +169,10 @@ impl Load<'_> {
     /// Takes the locks on the tables, and asks for what may be asked before. Gives back the COPY.
     fn prepare(&self, transaction: &mut Transaction<'_>) -> Result<String> {
         limit_locks(transaction, self.options.lock_timeout, true)?;
+        // The heads are moved here, once for the whole part, and by the same compare-and-set.
+        transaction
+            .batch_execute(include_str!("../../../sql/event/import/maintenance.sql"))
+            .map_err(|error| Error::database("preparing to load events", error))?;
         // Heads before events, as everything that locks both.
         let heads = self.store.table(Role::Heads);
         transaction
