@@ -152,6 +152,9 @@ pub struct Catalog {
     pub default_with_rows: Vec<QualifiedName>,
     /// The names of other relations of the schema that begin like a table of the store.
     pub other_names: BTreeSet<String>,
+    /// The names of all relations of the schema, indexes included, where definitions were asked
+    /// for.
+    pub taken_names: BTreeSet<String>,
 }
 
 impl Catalog {
@@ -180,6 +183,14 @@ impl Catalog {
             Role::Events => self.events.as_ref(),
             Role::Heads => self.heads.as_ref(),
         }
+    }
+
+    /// The roots of the store's tables that are there.
+    pub fn roots(&self) -> impl Iterator<Item = &Relation> {
+        [&self.heads, &self.events, &self.checkpoints]
+            .into_iter()
+            .flatten()
+            .map(|table| &table.root)
     }
 
     /// How many locks a statement takes that has to open a whole table: every relation of the

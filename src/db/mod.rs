@@ -8,7 +8,10 @@ pub mod inspect;
 pub mod interrupt;
 pub mod lock;
 pub mod pooler;
+pub mod probe;
+pub mod pruning;
 pub mod tls;
+pub mod watch;
 
 pub use interrupt::Interrupt;
 pub use lock::Locked;

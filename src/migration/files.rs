@@ -166,7 +166,7 @@ fn check(path: &str, sql: &str, transaction: Transaction) -> Result<()> {
             ))
             .hint("leave it out: every file is one transaction")),
         },
-        Transaction::Forbidden => {
+        Transaction::Forbidden | Transaction::Concurrent => {
             if let Some(second) = statements.get(1) {
                 return Err(Error::invalid(format!(
                     "{path}:{}: a second statement, in a file without a transaction",

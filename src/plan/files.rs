@@ -230,7 +230,9 @@ fn step(schema: &str, file: &MigrationFile) -> Step {
     let action = Action::MigrateFile { schema: schema.to_owned(), file: Box::new(file.clone()) };
     let why = match file.transaction {
         Transaction::Required => "it is not recorded yet",
-        Transaction::Forbidden => "it is not recorded yet; it runs outside of a transaction",
+        Transaction::Forbidden | Transaction::Concurrent => {
+            "it is not recorded yet; it runs outside of a transaction"
+        }
     };
     let mut step = Step::new(format!("Apply {}", file.path), why, vec![action]);
     step.transaction = file.transaction;

@@ -2,7 +2,7 @@
 //! then the partitions.
 
 use crate::catalog::index::Index;
-use crate::catalog::relation::{Relation, RelationKind, ReplicaIdentity};
+use crate::catalog::relation::{Details, Relation, RelationKind, ReplicaIdentity};
 use crate::catalog::trigger::Function;
 use crate::catalog::{AppliedMigration, Catalog, Table};
 use crate::error::{Error, Result};
@@ -189,6 +189,7 @@ fn parents(layout: &Layout, catalog: &Catalog) -> Result<Vec<Step>> {
         differences.extend(missing.map(|(_, name, _)| tables::Difference {
             table: name.clone(),
             what: "is missing".to_owned(),
+            fix: None,
         }));
         differences.extend(tables::missing_indexes(catalog));
     }
@@ -292,6 +293,7 @@ fn root(layout: &Layout, role: Role, catalog: &Catalog) -> Relation {
         size: None,
         indexes: if layout.root_has_key(role) { vec![key] } else { Vec::new() },
         triggers: Vec::new(),
+        details: Details::default(),
         partitions: Vec::new(),
     }
 }

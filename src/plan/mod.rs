@@ -10,6 +10,7 @@ pub mod ensure;
 pub mod files;
 pub mod generate;
 pub mod history;
+pub mod index;
 pub mod init;
 mod obstacle;
 pub mod protection;

@@ -11,6 +11,7 @@ use crate::layout::protection::Trigger;
 use crate::layout::{Layout, Role};
 
 use super::files::MigrationFile;
+use super::index::IndexAction;
 
 /// What is to be done, in order.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -31,6 +32,9 @@ pub enum Transaction {
     Required,
     /// One statement that opens transactions itself.
     Forbidden,
+    /// The same, where the statement waits for the transactions of others half way: a
+    /// `lock_timeout` would leave half of its work behind, so it has none.
+    Concurrent,
 }
 
 /// One step: what it does, why, and whether it can be taken back.
@@ -119,6 +123,8 @@ pub enum Action {
         /// Whether the server can leave out the partitions (PostgreSQL 18 and newer).
         only: bool,
     },
+    /// Something about an index.
+    Index(IndexAction),
 }
 
 /// Something about the protections of events.

@@ -63,7 +63,6 @@ fn short(action: &Action) -> String {
         Action::Attach { parent, partition, bound, .. } => {
             format!("attach {} to {} for {bound}", partition.name, parent.name)
         }
-        Action::MigrateFile { file, .. } => format!("apply {}", file.path),
         Action::Protect(Protect::Function { trigger, .. }) => {
             format!("function {}", trigger.name())
         }
@@ -75,7 +74,9 @@ fn short(action: &Action) -> String {
         Action::Protect(Protect::Drop { table, trigger }) => {
             format!("drop trigger {} from {}", trigger.name(), table.name)
         }
+        Action::MigrateFile { file, .. } => format!("apply {}", file.path),
         Action::Analyze { table, .. } => format!("analyze {}", table.name),
+        Action::Index(action) => format!("{action:?}"),
     }
 }
 

@@ -4,8 +4,11 @@
 pub mod environment;
 pub mod formats;
 pub mod generate;
+pub mod index;
+pub mod mend;
 pub mod protection;
 pub mod quote;
+pub mod read;
 pub mod script;
 pub mod statements;
 

@@ -178,6 +178,9 @@ impl RenderedStep {
         if transaction {
             text.push_str("BEGIN;\nSET LOCAL lock_timeout = '1s';\n");
         }
+        if self.transaction == Transaction::Concurrent {
+            text.push_str("SET lock_timeout = 0;\n");
+        }
         for statement in &self.statements {
             let _ = writeln!(text, "-- {}.", quote::comment(&statement.why));
             for lock in &statement.locks {
@@ -274,6 +277,7 @@ fn action_statements(action: &Action) -> Vec<Statement> {
             locks: vec![Lock { mode: LockMode::ShareUpdateExclusive, on: table.clone() }],
         }],
         Action::Protect(action) => protection::statements(action),
+        Action::Index(action) => vec![super::index::statement(action)],
         // Rendered as a whole step, because refinery applies them.
         Action::Migrate(_) | Action::RecordMigration(_) | Action::MigrateFile { .. } => Vec::new(),
     }
@@ -437,7 +441,7 @@ impl RenderedMigration {
         }
         let why = match self.transaction {
             Transaction::Required => "Recorded in the transaction that applies it",
-            Transaction::Forbidden => "Recorded when it is done",
+            Transaction::Forbidden | Transaction::Concurrent => "Recorded when it is done",
         };
         statements.push(plain(render("migration/record", &values), why));
         statements

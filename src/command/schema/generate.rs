@@ -79,6 +79,7 @@ struct FileReport {
 pub(super) fn run(args: &GenerateArgs, context: &Context) -> anyhow::Result<Exit> {
     args.layout.check(&context.config)?;
     let layout = args.layout.layout(&context.config, None)?;
+    args.layout.refuse_no_guard(&layout, None)?;
     let months = args.months(&layout)?;
     let schema = context.global.schema.as_ref().or(context.config.schema.as_ref());
     let schema = schema.map_or("public", String::as_str);

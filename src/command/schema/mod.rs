@@ -3,11 +3,13 @@
 pub mod baseline;
 pub mod directory;
 pub mod generate;
+pub mod index;
 pub mod init;
 pub mod layout_args;
 pub mod migrate;
 pub mod plan;
 pub mod status;
+pub mod verify;
 
 use clap::Subcommand;
 
@@ -25,6 +27,9 @@ pub enum SchemaCommand {
     Plan(plan::PlanArgs),
     Status(status::StatusArgs),
     Baseline(baseline::BaselineArgs),
+    Verify(verify::VerifyArgs),
+    #[command(subcommand)]
+    Index(index::IndexCommand),
 }
 
 impl SchemaCommand {
@@ -37,6 +42,8 @@ impl SchemaCommand {
             Self::Plan(_) => "schema plan",
             Self::Status(_) => "schema status",
             Self::Baseline(_) => "schema baseline",
+            Self::Verify(_) => "schema verify",
+            Self::Index(command) => command.name(),
         }
     }
 }
@@ -49,5 +56,7 @@ pub(super) fn run(command: &SchemaCommand, context: &Context) -> anyhow::Result<
         SchemaCommand::Plan(args) => plan::run(args, context),
         SchemaCommand::Status(args) => status::run(args, context),
         SchemaCommand::Baseline(args) => baseline::run(args, context),
+        SchemaCommand::Verify(args) => verify::run(args, context),
+        SchemaCommand::Index(command) => index::run(command, context),
     }
 }

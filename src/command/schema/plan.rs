@@ -106,11 +106,11 @@ fn report(
         }));
         problems.extend(comparison.problems.into_iter().map(|problem| problem.message));
     } else {
-        let known: Vec<_> = match &catalog.layout {
+        let of_layout: Vec<_> = match &catalog.layout {
             Some(layout) => store_migrations(layout).collect(),
             None => STORE_MIGRATIONS.to_vec(),
         };
-        pending.extend(embedded(MigrationSet::Store, &known, &catalog.store_migrations));
+        pending.extend(embedded(MigrationSet::Store, &of_layout, &catalog.store_migrations));
     }
     let directory = folder.map(|folder| folder.display().to_string());
     Ok(Report { directory, pending, problems })
@@ -129,7 +129,7 @@ fn text(report: &Report) -> String {
         let title = format!("V{}__{}", pending.version, pending.name);
         let transaction = match pending.transaction {
             Transaction::Required => "in a transaction",
-            Transaction::Forbidden => "without",
+            Transaction::Forbidden | Transaction::Concurrent => "without",
         };
         vec![set.to_owned(), title, transaction.to_owned()]
     });
