@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use postgres::error::ErrorPosition;
 use refinery::Migration;
 
-use crate::error::{Error, chain};
+use crate::error::{Error, Kind, chain};
 use crate::plan::Transaction;
 use crate::plan::init::is_own_name;
 use crate::render::RenderedMigration;
@@ -99,21 +99,25 @@ fn pointed(file: &str, sql: &str, place: usize) -> Vec<String> {
 
 fn hinted(error: Error, wanted: &RenderedMigration) -> Error {
     let migration = &wanted.migration;
-    match error.sqlstate() {
+    let own = is_own_name(migration.version(), migration.name());
+    let hint = match error.sqlstate() {
+        _ if error.kind() == Kind::Connection => "run it again: it finds out what was done",
         // active_sql_transaction
-        Some("25001") => error.hint(
+        Some("25001") => {
             "put the statement into a file of its own, whose first line is \
-             `-- pupctl: no-transaction`",
-        ),
+             `-- pupctl: no-transaction`"
+        }
         // duplicate_table
-        Some("42P07") if is_own_name(migration.version(), migration.name()) => {
-            error.hint("tables that are there already are taken over by: pupctl schema baseline")
+        Some("42P07") if own => {
+            "tables that are there already are taken over by: pupctl schema baseline"
         }
-        _ if error.hint_text().is_none() && wanted.transaction == Transaction::Required => {
-            error.hint("nothing of this file was kept: mend it, and run the command again")
+        _ if error.hint_text().is_some() => return error,
+        _ if wanted.transaction == Transaction::Forbidden => {
+            "mend it, and run the command again: what it left is looked up first"
         }
-        _ => error,
-    }
+        _ => "nothing of this file was kept: mend it, and run the command again",
+    };
+    error.hint(hint)
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! Reads a directory of migrations: names, text, and how each is to run.
 
 use std::collections::BTreeMap;
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::io::ErrorKind;
 use std::path::Path;
 
@@ -20,50 +20,47 @@ const FORM: &str = "name it V<number>__<words>.sql, with letters, digits and _ i
 
 /// Reads the migrations of a directory, in the order of their versions.
 pub fn read(directory: &Path) -> Result<Vec<MigrationFile>> {
-    let shown = directory.display();
-    let entries = std::fs::read_dir(directory).map_err(|error| unreadable(directory, &error))?;
+    let entries = std::fs::read_dir(directory)
+        .and_then(|entries| entries.map(|entry| Ok(entry?.file_name())).collect())
+        .map_err(|error| unreadable(directory, &error));
+    let mut names: Vec<OsString> = entries?;
+    names.sort();
     let mut files: BTreeMap<i64, MigrationFile> = BTreeMap::new();
     let mut problems = Vec::new();
-    let mut names = Vec::new();
-    for entry in entries {
-        let entry = entry.map_err(|error| unreadable(directory, &error))?;
-        names.push(entry.file_name());
-    }
-    names.sort();
     for name in names.iter().filter(|name| is_candidate(name)) {
         match one(directory, name) {
             Err(error) => problems.push(error),
             Ok(file) => match files.get(&file.version) {
-                Some(other) => problems.push(
-                    Error::invalid(format!(
-                        "{} and {} have the same version",
-                        other.path, file.path
-                    ))
-                    .hint("give one of them another number"),
-                ),
+                Some(other) => problems.push(same_version(other, &file)),
                 None => drop(files.insert(file.version, file)),
             },
         }
     }
-    if problems.len() > 1 {
-        let count = problems.len();
-        let hint = problems[0].hint_text().map(str::to_owned);
-        let lines = problems.iter().map(ToString::to_string);
-        let error = Error::invalid(format!("{count} files of {shown} cannot be migrations"));
-        let error = error.details(lines);
-        return Err(match hint {
-            Some(hint) => error.hint(hint),
-            None => error,
-        });
-    }
-    if let Some(problem) = problems.pop() {
-        return Err(problem);
-    }
+    refuse(directory, problems)?;
     if files.is_empty() {
-        return Err(Error::invalid(format!("there is no migration in {shown}"))
+        return Err(Error::invalid(format!("there is no migration in {}", directory.display()))
             .hint(format!("pupctl schema generate writes some, or write your own: {FORM}")));
     }
     Ok(files.into_values().collect())
+}
+
+fn same_version(first: &MigrationFile, second: &MigrationFile) -> Error {
+    Error::invalid(format!("{} and {} have the same version", first.path, second.path))
+        .hint("give one of them another number")
+}
+
+/// All that is wrong with a directory, in one error.
+fn refuse(directory: &Path, mut problems: Vec<Error>) -> Result<()> {
+    if problems.len() < 2 {
+        return problems.pop().map_or(Ok(()), Err);
+    }
+    let (count, shown) = (problems.len(), directory.display());
+    let error = Error::invalid(format!("{count} files of {shown} cannot be migrations"))
+        .details(problems.iter().map(ToString::to_string));
+    Err(match problems.iter().find_map(Error::hint_text) {
+        Some(hint) => error.hint(hint),
+        None => error,
+    })
 }
 
 fn unreadable(directory: &Path, error: &std::io::Error) -> Error {

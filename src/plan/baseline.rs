@@ -5,12 +5,9 @@ use crate::catalog::{Catalog, missing_keys};
 use crate::error::{Error, Result};
 use crate::layout::{Layout, Role};
 
-use super::init::{self, STORE_MIGRATIONS};
+use super::init::{self, GUARD, store_migrations};
 use super::step::{Action, MigrationSet, Plan, Step};
 use super::tables;
-
-/// The migrations whose work the tables show. Later ones add to it, and are applied as usual.
-const SHOWN: i64 = 3;
 
 /// Plans the adoption, or refuses with the list of what would break pupctl.
 pub fn plan(layout: &Layout, catalog: &Catalog) -> Result<Plan> {
@@ -22,8 +19,9 @@ pub fn plan(layout: &Layout, catalog: &Catalog) -> Result<Plan> {
         plan.steps.push(init::store_layout(layout, catalog));
     }
     let recorded = |version| catalog.store_migrations.iter().any(|row| row.version == version);
-    let missing = STORE_MIGRATIONS.iter().filter(|(v, _)| *v <= SHOWN && !recorded(*v));
-    for &(version, name) in missing {
+    // What protects the events beyond their keys comes with the next `schema init`.
+    let missing = store_migrations(layout).filter(|(v, _)| *v != GUARD && !recorded(*v));
+    for (version, name) in missing {
         let migration = init::migration(MigrationSet::Store, version, name, layout, catalog);
         plan.steps.push(Step::new(
             format!("Record migration {version}, {}", name.replace('_', " ")),

@@ -1,13 +1,11 @@
 //! Compares the migrations of a directory with those that a store has recorded, and plans what is
 //! pending.
 
-use std::fmt::Write as _;
-
 use crate::catalog::{AppliedMigration, Catalog};
 use crate::error::{Error, Kind, Result};
 use crate::layout::Layout;
 
-use super::init::{LAYOUT_MIGRATION, STORE_MIGRATIONS, is_own_name, own_tables};
+use super::init::{GUARD, LAYOUT_MIGRATION, STORE_MIGRATIONS, is_own_name, own_tables};
 use super::step::{Action, Plan, Step, Transaction};
 
 /// A migration of a directory, as it was read.
@@ -109,9 +107,8 @@ fn differs(file: &MigrationFile, row: &AppliedMigration, next: i64) -> Problem {
         file.name
     );
     if file.is_own() {
-        let _ = write!(
-            hint,
-            "; if the store was made otherwise, generate the files with its own layout options"
+        hint.push_str(
+            "; if the store was made otherwise, generate the files with its own layout options",
         );
     }
     Problem {
@@ -129,9 +126,13 @@ fn differs(file: &MigrationFile, row: &AppliedMigration, next: i64) -> Problem {
 fn missing(files: &[MigrationFile], recorded: &[AppliedMigration]) -> Vec<Problem> {
     let generated = files.iter().any(MigrationFile::is_own);
     let is_there = |row: &AppliedMigration| files.iter().any(|file| file.version == row.version);
+    let needs_no_file = |row: &AppliedMigration| {
+        // `schema init` may have protected the events after the files were written.
+        is_own_name(row.version, &row.name) && (!generated || row.version == GUARD)
+    };
     recorded
         .iter()
-        .filter(|row| !is_there(row) && (generated || !is_own_name(row.version, &row.name)))
+        .filter(|row| !is_there(row) && !needs_no_file(row))
         .map(|row| {
             let title = format!("V{}__{}", row.version, row.name);
             let again = if is_own_name(row.version, &row.name) {

@@ -23,7 +23,7 @@ pub const STORE_MIGRATIONS: &[(i64, &str)] =
     &[(1, "heads_and_checkpoints"), (2, "events"), (3, "indexes"), (4, "guard")];
 
 /// The migration that protects events: functions, and triggers on the parent.
-const GUARD: i64 = 4;
+pub(super) const GUARD: i64 = 4;
 
 /// The migrations that a store of this layout needs: where nothing is to be protected beyond keys,
 /// there is none for it.

@@ -112,7 +112,8 @@ fn goose(text: &str) -> String {
         let end = statement.start + statement.sql.len();
         // The semicolon and what is left of its line.
         let end = end + text[end..].find('\n').map_or(text.len() - end, |newline| newline + 1);
-        let is_block = statement.sql.contains(';');
+        // Nor does it see a semicolon behind two hyphens, be they in a name.
+        let is_block = statement.sql.contains(';') || statement.sql.contains("--");
         up.push_str(&text[written..statement.start]);
         let body = &text[statement.start..end];
         if is_block {
@@ -172,13 +173,14 @@ mod tests {
 
     #[test]
     fn goose_gets_marks_around_what_has_semicolons_inside() {
-        let text = "-- A\nSELECT 1;\n\nDO $x$ BEGIN; END $x$;\n\nSELECT 2;\n";
+        let text = "-- A\nSELECT 1;\n\nDO $x$ BEGIN; END $x$;\n\nSELECT 2;\nSELECT '--';\n";
         let written = goose(text);
         let (up, down) = written.split_once("\n-- +goose Down\n").expect("a way down");
         assert_eq!(
             up,
             "-- +goose Up\n-- A\nSELECT 1;\n\n-- +goose StatementBegin\nDO $x$ BEGIN; END $x$;\n\
-             -- +goose StatementEnd\n\nSELECT 2;\n"
+             -- +goose StatementEnd\n\nSELECT 2;\n-- +goose StatementBegin\nSELECT '--';\n\
+             -- +goose StatementEnd\n"
         );
         assert!(down.contains("RAISE EXCEPTION"), "{down}");
     }

@@ -378,7 +378,8 @@ pub fn migration_sql(wanted: &Migration) -> String {
         MigrationSet::Store => "store",
     };
     // As a file it ends with a newline, and refinery's checksum covers every byte.
-    render(&format!("migration/{folder}/V{}__{}", wanted.version, wanted.name), &values) + "\n"
+    let sql = render(&format!("migration/{folder}/V{}__{}", wanted.version, wanted.name), &values);
+    format!("{}\n", sql.trim_end())
 }
 
 impl RenderedMigration {

@@ -37,7 +37,7 @@ fn help() {
     Usage: pupctl [OPTIONS] <COMMAND>
 
     Commands:
-      schema      Make the tables of the store, and look at them
+      schema      Make the tables of the store by migrations, and look at them
       contexts    Add bounded contexts, and list them
       partitions  Make, list and check partitions
       events      Load events from files into the store, and write them to files

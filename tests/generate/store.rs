@@ -138,3 +138,28 @@ fn a_killed_run_is_finished_by_the_next() {
     let written = files(&db.folder().join("migrations"));
     assert_eq!(written, files(&alone.path().join("migrations")));
 }
+
+#[test]
+fn refinery_itself_applies_them_and_has_the_same_checksums() {
+    let [by_refinery, by_pupctl] = [TestDatabase::new(), TestDatabase::new()];
+    for db in [&by_refinery, &by_pupctl] {
+        let layout = arguments("context,month", &["--from", "2025-10", "--months", "2"]);
+        generate(db.folder(), &layout).success();
+    }
+    let folder = by_refinery.folder().join("migrations");
+    let migrations = refinery_core::load_sql_migrations(folder).expect("migrations");
+    let runner = refinery::Runner::new(&migrations);
+    runner.run(&mut by_refinery.client()).expect("a run of refinery");
+    works(&by_refinery);
+
+    by_pupctl.pupctl(["schema", "migrate"]).success();
+    let recorded = |db: &TestDatabase, table: &str| {
+        db.texts(&format!(
+            "SELECT concat_ws(' ', version, name, checksum) FROM public.{table} ORDER BY version"
+        ))
+    };
+    assert_eq!(
+        recorded(&by_refinery, "refinery_schema_history"),
+        recorded(&by_pupctl, "pupctl_schema_history")
+    );
+}

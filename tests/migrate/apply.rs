@@ -91,6 +91,19 @@ fn files_of_one_s_own_need_no_generated_ones() {
 }
 
 #[test]
+fn protections_that_init_added_later_need_no_file() {
+    let db = TestDatabase::new();
+    generate(&db, &["--partition-by", "none"]);
+    write(&db, "V10__mine.sql", "CREATE TABLE mine ()");
+    migrate(&db).success();
+    db.pupctl(["schema", "init", "--immutable"]).success();
+    assert_eq!(recorded(&db), [&generated("month")[..], &["10 mine"]].concat());
+    let nothing = migrate(&db).success();
+    assert!(nothing.stderr.contains("Nothing to do"), "{nothing}");
+    db.pupctl(["partitions", "check", "--exit-code"]).success();
+}
+
+#[test]
 fn versions_go_as_far_as_was_asked_and_as_large_as_dates() {
     let db = TestDatabase::new();
     write(&db, "V10__a.sql", "CREATE TABLE a ()");

@@ -76,3 +76,48 @@ fn tables_that_are_there_already_are_a_matter_of_baseline() {
     assert!(failed.stderr.contains("pupctl schema baseline"), "{failed}");
     assert!(failed.stderr.contains("migrations/V1__heads_and_checkpoints.sql:2:1"), "{failed}");
 }
+
+#[test]
+fn a_server_that_goes_away_leaves_nothing_half_applied() {
+    let db = TestDatabase::new();
+    let end = "CREATE TABLE a ();\nSELECT pg_terminate_backend(pg_backend_pid());";
+    write(&db, "V10__a.sql", end);
+    let failed = migrate(&db).failure(1);
+    assert!(failed.stderr.contains("migrations/V10__a.sql:2:1"), "{failed}");
+    assert!(failed.stderr.contains("it finds out what was done"), "{failed}");
+    assert!(!is_there(&db, "a"));
+    write(&db, "V10__a.sql", "CREATE TABLE a ()");
+    db.pupctl(["schema", "migrate", "--wait", "60s"]).success();
+    assert_eq!(recorded(&db), ["10 a"]);
+    assert_eq!(db.journal(), ["schema migrate: interrupted", "schema migrate: done"]);
+}
+
+#[test]
+fn a_signal_ends_a_long_statement() {
+    let db = TestDatabase::new();
+    write(&db, "V10__a.sql", "CREATE TABLE a (); SELECT pg_sleep(600)");
+    let running = db.command(["schema", "migrate"]).spawn();
+    let sleeps = "SELECT count(*) > 0 FROM pg_stat_activity
+        WHERE datname = current_database() AND wait_event = 'PgSleep'";
+    crate::support::eventually("the statement runs", || db.one(sleeps));
+    running.signal("INT");
+    running.wait().failure(130);
+    assert!(!is_there(&db, "a"));
+    assert_eq!(recorded(&db).len(), 0);
+}
+
+#[test]
+fn a_role_without_rights_is_told_before_anything_runs() {
+    let db = TestDatabase::new();
+    let role = format!("{}_reader", db.name());
+    db.execute(&format!(
+        "CREATE ROLE {role}; CREATE SCHEMA es; GRANT USAGE ON SCHEMA es TO {role}"
+    ));
+    write(&db, "V10__a.sql", "CREATE TABLE es.a ()");
+    let before = db.dump();
+    let arguments = ["schema", "migrate", "--schema", "es", "--role", &role];
+    let refused = db.pupctl(arguments).failure(1);
+    assert!(refused.stderr.contains("may not create tables in the schema es"), "{refused}");
+    assert_eq!(db.dump(), before);
+    db.execute(&format!("DROP OWNED BY {role}; DROP ROLE {role}"));
+}
