@@ -1,5 +1,6 @@
-//! Appends of the library beside pgbench, which inserts the same events and moves the heads with
-//! one prepared statement, and checks nothing.
+//! Appends of the library beside pgbench, which does the same with one prepared statement: it
+//! compares the head, inserts the events, moves the head by compare-and-set and gets the positions.
+//! And beside the least that any writer could send: events and an upsert of the head, unchecked.
 
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
@@ -29,7 +30,7 @@ pub(crate) struct Load {
 impl Load {
     /// How many appends each writer makes.
     pub(crate) fn appends(self, quick: bool) -> usize {
-        let all = if quick { 3_000 } else { 24_000 };
+        let all = if quick { 2_000 } else { 24_000 };
         all / self.writers / if self.events > 1 { 4 } else { 1 }
     }
 }
@@ -54,10 +55,10 @@ pub(crate) fn run(machine: &Machine, quick: bool) -> Result<()> {
     }
     table(
         &format!("Appends beside pgbench, PostgreSQL {}", machine.version()),
-        &["layout", "events", "writers", "mode", "ratio", "pupctl", "pgbench"],
+        &["layout", "events", "writers", "mode", "ratio", "pupctl", "pgbench", "unchecked"],
         &rows,
     );
-    say("\nratio: appends a second, pupctl / pgbench. pgbench checks no version.");
+    say("\nratio: appends a second, pupctl / pgbench; unchecked: pgbench without any version.");
     Ok(())
 }
 
@@ -84,12 +85,13 @@ fn compare(
     quick: bool,
 ) -> Result<Vec<String>> {
     let appends = load.appends(quick);
-    let (mut ours, mut theirs) = (Vec::new(), Vec::new());
+    let (mut ours, mut theirs, mut unchecked) = (Vec::new(), Vec::new(), Vec::new());
     for round in 0..ROUNDS {
         let Load { events, writers, transaction } = load;
         let run = format!("{events}-{writers}-{transaction}-{round}");
         ours.push(library(database, load, appends, &run)?);
-        theirs.push(run_pgbench(database, pgbench, load, appends, &run)?);
+        theirs.push(run_pgbench(database, pgbench, load, appends, &text(load, &run))?);
+        unchecked.push(run_pgbench(database, pgbench, load, appends, &bare(load, &run))?);
         tidy(database)?;
     }
     let (ours, theirs) = (middle(ours), middle(theirs));
@@ -101,6 +103,7 @@ fn compare(
         format!("{:.2}", ours / theirs),
         format!("{ours:.0}/s"),
         format!("{theirs:.0}/s"),
+        format!("{:.0}/s", middle(unchecked)),
     ])
 }
 
@@ -167,10 +170,10 @@ fn run_pgbench(
     pgbench: &Path,
     load: Load,
     appends: usize,
-    run: &str,
+    script_text: &str,
 ) -> Result<f64> {
     let mut script = tempfile::NamedTempFile::new_in(env!("CARGO_TARGET_TMPDIR"))?;
-    script.write_all(text(load, run).as_bytes())?;
+    script.write_all(script_text.as_bytes())?;
     let writers = load.writers.to_string();
     let output = Command::new(pgbench)
         .args(["--no-vacuum", "--protocol=prepared", "--client", &writers, "--jobs", &writers])
@@ -187,31 +190,69 @@ fn run_pgbench(
     Ok(rate.context("pgbench tells no tps")?.parse()?)
 }
 
-/// The script of pgbench: the same events with the same keys, their versions counted by itself.
+const COLUMNS: &str = "bounded_context, aggregate_type, aggregate_id, aggregate_version, \
+    event_id, event_type, event_version, payload, trace_id, correlation_id, causation_id, \
+    metadata, created_at";
+
+/// An event of an append in pgbench, counted from 1.
+fn event_in_pgbench(stream: &str, number: usize) -> String {
+    format!(
+        "({stream}, :version::bigint + {number}, gen_random_uuid(), 'OrderChanged', 1, \
+         :payload::bytea, NULL::text, 'correlation', NULL::text, NULL::jsonb, now())"
+    )
+}
+
+/// The aggregate in pgbench.
+fn stream_in_pgbench(run: &str) -> String {
+    format!("'Sales', 'Order', '{run}-' || (:client_id)::text || '-' || (:stream)::text")
+}
+
+fn events_in_pgbench(stream: &str, events: usize) -> String {
+    let rows: Vec<String> = (1..=events).map(|number| event_in_pgbench(stream, number)).collect();
+    rows.join(", ")
+}
+
+/// The same work as that of the library.
 fn text(load: Load, run: &str) -> String {
-    let Load { events, transaction, .. } = load;
-    let stream = format!(
-        "'Sales', 'Order', 'theirs-{run}-' || (:client_id)::text || '-' \
-        || (:stream)::text"
-    );
-    let event = |number: usize| {
-        format!(
-            "({stream}, :version::bigint + {}, gen_random_uuid(), 'OrderChanged', 1, \
-             :payload::bytea, NULL, 'correlation', NULL, NULL, now())",
-            number + 1
-        )
-    };
-    let rows: Vec<String> = (0..events).map(event).collect();
+    let stream = stream_in_pgbench(&format!("same-{run}"));
+    let events = load.events;
     let statement = format!(
-        "WITH appended AS (INSERT INTO events (bounded_context, aggregate_type, aggregate_id, \
-             aggregate_version, event_id, event_type, event_version, payload, trace_id, \
-             correlation_id, causation_id, metadata, created_at) VALUES {}) \
+        "WITH head (version) AS MATERIALIZED (SELECT coalesce((\
+             SELECT aggregate_version FROM aggregate_heads \
+             WHERE (bounded_context, aggregate_type, aggregate_id) = ({stream}) LIMIT 1), 0)), \
+         appended AS (INSERT INTO events ({COLUMNS}) \
+             SELECT * FROM (VALUES {}) AS event \
+             WHERE (SELECT version FROM head) = :version::bigint RETURNING global_position), \
+         moved AS (INSERT INTO aggregate_heads AS there (bounded_context, aggregate_type, \
+                 aggregate_id, aggregate_version) \
+             SELECT {stream}, :version::bigint + {events} FROM appended HAVING count(*) > 0 \
+             ON CONFLICT (bounded_context, aggregate_type, aggregate_id) \
+             DO UPDATE SET aggregate_version = excluded.aggregate_version, updated_at = now() \
+             WHERE there.aggregate_version = :version::bigint RETURNING 1) \
+         SELECT global_position, (SELECT count(*) FROM moved) FROM appended;",
+        events_in_pgbench(&stream, events)
+    );
+    script(load, &statement)
+}
+
+/// The least that stores events and moves the head: whatever version is there.
+fn bare(load: Load, run: &str) -> String {
+    let stream = stream_in_pgbench(&format!("bare-{run}"));
+    let events = load.events;
+    let statement = format!(
+        "WITH appended AS (INSERT INTO events ({COLUMNS}) VALUES {}) \
          INSERT INTO aggregate_heads (bounded_context, aggregate_type, aggregate_id, \
              aggregate_version) VALUES ({stream}, :version::bigint + {events}) \
          ON CONFLICT (bounded_context, aggregate_type, aggregate_id) \
          DO UPDATE SET aggregate_version = excluded.aggregate_version, updated_at = now();",
-        rows.join(", ")
+        events_in_pgbench(&stream, events)
     );
+    script(load, &statement)
+}
+
+/// A statement with the versions that pgbench counts by itself.
+fn script(load: Load, statement: &str) -> String {
+    let Load { events, transaction, .. } = load;
     let (begin, commit) = if transaction { ("BEGIN;\n", "\nCOMMIT;") } else { ("", "") };
     format!(
         "\\set append :append + 1\n\\set stream (:append - 1) / {APPENDS_EACH}\n\

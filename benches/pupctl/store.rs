@@ -16,9 +16,9 @@ pub(crate) const ROUNDS: usize = 5;
 pub(crate) const APPENDS_EACH: usize = 10;
 
 /// About what an event of a shop holds.
-pub(crate) const PAYLOAD: &str = "\
-    {\"customer\": \"c-20394\", \"lines\": [{\"sku\": \"P-000417\", \"count\": 1, \"cents\": 1250}, \
-    {\"sku\": \"P-004112\", \"count\": 3, \"cents\": 899}], \"currency\": \"EUR\", \"note\": \"\"}";
+pub(crate) const PAYLOAD: &str = r#"{"customer": "c-20394", "currency": "EUR", "note": "",
+    "lines": [{"sku": "P-000417", "count": 1, "cents": 1250},
+        {"sku": "P-004112", "count": 3, "cents": 899}]}"#;
 
 /// Makes a store. Where months divide it, `guarded` says whether it gets the guard.
 pub(crate) fn store(

@@ -33,7 +33,7 @@ pub struct Appended {
 /// The statements that append.
 #[derive(Debug)]
 pub(super) struct Statements {
-    /// For one event, without arrays: a fifth less work for the server.
+    /// For one event, without arrays: somewhat less work for the server.
     one: Expecting,
     /// For any number of events.
     many: Expecting,

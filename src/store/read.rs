@@ -78,7 +78,7 @@ const LEAVES_MIN: i64 = 24;
 /// After so many misses in a row the store seems to have aggregates of another kind…
 const MISSES_MAX: u32 = 8;
 
-/// … and only every so manieth read tries again.
+/// … and of so many reads one tries again.
 const TRY_EVERY: u32 = 32;
 
 impl Recent {

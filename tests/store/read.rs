@@ -67,3 +67,26 @@ fn what_is_not_committed_is_not_read() {
     transaction.commit().expect("committed");
     assert_eq!(store.read_stream(&mut client, &order("a"), ..).expect("both").len(), 2);
 }
+
+/// PostgreSQL plans a statement five times for its values, then compares the costs. One plan for
+/// all streams must look cheaper, or every read of many months would be planned anew.
+#[test]
+fn reads_of_many_months_are_not_planned_every_time() {
+    let db = store("month");
+    db.pupctl(["partitions", "ensure", "--from", &db.month(-30)]).success();
+    let (mut client, store) = open(&db);
+    let ids: Vec<String> = (0..20).map(|number| format!("order-{number}")).collect();
+    for id in &ids {
+        store.append(&mut client, ExpectedVersion::NoStream, &several(id, 10)).expect("appended");
+    }
+    db.execute("ANALYZE");
+    for id in &ids {
+        let stored = store.read_stream(&mut client, &order(id), ..).expect("events");
+        assert_eq!(stored.len(), 10);
+    }
+    let plans = "SELECT custom_plans, generic_plans FROM pg_prepared_statements
+        WHERE statement LIKE '%aggregate_version BETWEEN%'
+            AND statement NOT LIKE '%pg_prepared_statements%'";
+    let row = client.query_one(plans, &[]).expect("one statement");
+    assert_eq!((row.get::<_, i64>(0), row.get::<_, i64>(1)), (5, 15));
+}
