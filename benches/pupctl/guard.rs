@@ -14,37 +14,38 @@ use crate::store::{APPENDS_EACH, PAYLOAD, ROUNDS, store, throughput};
 /// Measures the appends a second of a kind of writer.
 type Writer = fn(&Database, Load, usize, &str) -> Result<f64>;
 
-const WRITERS: [(&str, Writer); 2] =
-    [("pupctl::store", library), ("as pupsourcing", as_pupsourcing)];
-
 pub(crate) fn run(machine: &Machine, quick: bool) -> Result<()> {
     let layout = ["--partition-by", "month"];
     let plain = store(machine, "guard_none", &layout, false)?;
     let guarded = store(machine, "guard_events", &layout, true)?;
+    let keeping = store(machine, "guard_ids", &["--partition-by", "month", "--event-ids"], true)?;
+    let cases: [(&str, &str, Writer, [&Database; 2]); 3] = [
+        ("guard", "pupctl::store", library, [&guarded, &plain]),
+        ("guard", "as pupsourcing", as_pupsourcing, [&guarded, &plain]),
+        ("event ids, beside the guard", "pupctl::store", library, [&keeping, &guarded]),
+    ];
     let mut rows = Vec::new();
-    for (name, writer) in WRITERS {
-        for events in [1, 10] {
-            for writers in [1, 8] {
-                let load = Load { events, writers, transaction: false };
-                let [with, without] = compare([&guarded, &plain], writer, load, quick)?;
-                rows.push(vec![
-                    name.to_owned(),
-                    events.to_string(),
-                    writers.to_string(),
-                    format!("{:.2}", with / without),
-                    format!("{with:.0}/s"),
-                    format!("{without:.0}/s"),
-                ]);
-            }
+    for (protection, name, writer, databases) in cases {
+        for (events, writers) in [(1, 1), (1, 8), (10, 1), (10, 8)] {
+            let load = Load { events, writers, transaction: false };
+            let [with, without] = compare(databases, writer, load, quick)?;
+            rows.push(vec![
+                protection.to_owned(),
+                name.to_owned(),
+                events.to_string(),
+                writers.to_string(),
+                format!("{:.2}", with / without),
+                format!("{with:.0}/s"),
+                format!("{without:.0}/s"),
+            ]);
         }
     }
     table(
-        &format!("Appends with the guard and without, PostgreSQL {}", machine.version()),
-        &["writer", "events", "writers", "ratio", "guard = events", "guard = none"],
+        &format!("Appends with a protection and without, PostgreSQL {}", machine.version()),
+        &["protection", "writer", "events", "writers", "ratio", "with", "without"],
         &rows,
     );
-    machine.remove(&plain)?;
-    machine.remove(&guarded)
+    [plain, guarded, keeping].iter().try_for_each(|database| machine.remove(database))
 }
 
 fn compare(databases: [&Database; 2], writer: Writer, load: Load, quick: bool) -> Result<[f64; 2]> {
