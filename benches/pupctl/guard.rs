@@ -25,10 +25,10 @@ pub(crate) fn run(machine: &Machine, quick: bool) -> Result<()> {
         ("event ids, beside the guard", "pupctl::store", library, [&keeping, &guarded]),
     ];
     let mut rows = Vec::new();
-    for (protection, name, writer, databases) in cases {
+    for (case, (protection, name, writer, databases)) in cases.into_iter().enumerate() {
         for (events, writers) in [(1, 1), (1, 8), (10, 1), (10, 8)] {
             let load = Load { events, writers, transaction: false };
-            let [with, without] = compare(databases, writer, load, quick)?;
+            let [with, without] = compare(databases, writer, load, quick, case)?;
             rows.push(vec![
                 protection.to_owned(),
                 name.to_owned(),
@@ -48,12 +48,19 @@ pub(crate) fn run(machine: &Machine, quick: bool) -> Result<()> {
     [plain, guarded, keeping].iter().try_for_each(|database| machine.remove(database))
 }
 
-fn compare(databases: [&Database; 2], writer: Writer, load: Load, quick: bool) -> Result<[f64; 2]> {
+/// The rates of both; `case` keeps apart the aggregates of one store in several cases.
+fn compare(
+    databases: [&Database; 2],
+    writer: Writer,
+    load: Load,
+    quick: bool,
+    case: usize,
+) -> Result<[f64; 2]> {
     let appends = load.appends(quick);
     let mut rates = [Vec::new(), Vec::new()];
     for round in 0..ROUNDS {
         for (database, rates) in databases.iter().zip(&mut rates) {
-            let run = format!("{}-{}-{round}", load.events, load.writers);
+            let run = format!("{case}-{}-{}-{round}", load.events, load.writers);
             rates.push(writer(database, load, appends, &run)?);
             tidy(database)?;
         }

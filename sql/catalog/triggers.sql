@@ -5,7 +5,8 @@ SELECT trigger.tgrelid AS relation, trigger.tgname::text AS name,
     namespace.nspname::text AS schema, function.proname::text AS function,
     trigger.tgtype AS timing, trigger.tgenabled IN ('O', 'A') AS enabled,
     trigger.tgnewtable::text AS added,
-    CASE WHEN trigger.tgqual::text LIKE '%{VAR %' THEN 'a condition on columns'
+    CASE WHEN trigger.tgattr::text <> '' THEN 'for some columns'
+        WHEN trigger.tgqual::text LIKE '%{VAR %' THEN 'a condition on columns'
         ELSE pg_get_expr(trigger.tgqual, 0) END AS condition
 FROM unnest($1::oid[]) AS wanted (oid)
 JOIN pg_trigger AS trigger ON trigger.tgrelid = wanted.oid

@@ -11,6 +11,7 @@ use crate::layout::{Context, Layout, Months, Role};
 
 use super::index::Index;
 use super::relation::{Details, Relation, RelationKind, ReplicaIdentity};
+use super::trigger::EventIds;
 use super::{Catalog, Column, Schema, Server, Table};
 
 /// The month in which the handmade server is.
@@ -69,7 +70,7 @@ pub(crate) fn empty_store(layout: &Layout) -> Catalog {
         heads: table(Role::Heads),
         checkpoints: Some(Table { root: checkpoints, columns: checkpoint_columns() }),
         functions: Vec::new(),
-        event_ids: false,
+        event_ids: EventIds::default(),
         unfinished: Vec::new(),
         default_with_rows: Vec::new(),
         other_names: BTreeSet::new(),

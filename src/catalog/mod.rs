@@ -18,7 +18,7 @@ use crate::layout::name::QualifiedName;
 use crate::layout::{Layout, Role};
 use index::Index;
 use relation::Relation;
-use trigger::Function;
+use trigger::{EventIds, Function};
 
 /// The server: its version, clock and the settings that limit pupctl.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
@@ -144,8 +144,8 @@ pub struct Catalog {
     pub checkpoints: Option<Table>,
     /// The functions behind pupctl's triggers.
     pub functions: Vec<Function>,
-    /// Whether the key table of event ids is there, with its key.
-    pub event_ids: bool,
+    /// The key table of event ids.
+    pub event_ids: EventIds,
     /// Branches that are being built beside the tree, to be attached when they are whole.
     pub unfinished: Vec<Unfinished>,
     /// DEFAULT partitions that hold rows, where the snapshot was asked to look.

@@ -53,11 +53,22 @@ impl TableTrigger {
     }
 }
 
+/// The key table of event ids.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct EventIds {
+    /// Whether it is there.
+    pub there: bool,
+    /// Whether it has its key.
+    pub key: bool,
+    /// Whether it says that the id of every stored event is in it.
+    pub complete: bool,
+}
+
 /// A function behind a trigger of pupctl.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Function {
     /// The trigger that calls it.
     pub trigger: Trigger,
-    /// Whether it is as this version of pupctl makes it: body, rights and settings.
+    /// Whether it is as this version of pupctl makes it: body, owner, rights and settings.
     pub unchanged: bool,
 }

@@ -79,8 +79,7 @@ pub fn write(
     context: &Context,
     plan: impl FnOnce(&Catalog) -> Result<Plan>,
 ) -> anyhow::Result<(Catalog, Changes)> {
-    let wish = Wish { depth: Depth::default(), question: "This destroys data. Go on?" };
-    let written = write_wish(context, wish, |catalog, _| plan(catalog))?;
+    let written = write_wish(context, Wish::default(), |catalog, _| plan(catalog))?;
     let changes = changes(&written.plan, written.script);
     Ok((written.catalog, changes))
 }
@@ -92,6 +91,12 @@ pub struct Wish {
     pub depth: Depth,
     /// The question.
     pub question: &'static str,
+}
+
+impl Default for Wish {
+    fn default() -> Self {
+        Self { depth: Depth::default(), question: "This destroys data. Go on?" }
+    }
 }
 
 /// What was written.

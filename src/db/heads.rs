@@ -17,13 +17,17 @@ pub struct Deviations {
 }
 
 /// Looks at every aggregate, in one statement that sees one moment, and tells at most `limit`.
+///
+/// `strict` asks for all versions from 1 to the head; otherwise some may be gone, as long as none
+/// is there twice and none lies beyond the head.
 pub fn deviations(
     client: &mut Client,
     events: &QualifiedName,
     heads: &QualifiedName,
     limit: u32,
+    strict: bool,
 ) -> Result<Deviations> {
-    let sql = render("table/deviating_heads", &values! { events, heads, limit });
+    let sql = render("table/deviating_heads", &values! { events, heads, limit, strict });
     let rows = client
         .query(&sql, &[])
         .map_err(|error| Error::database("comparing the heads with the events", error))?;

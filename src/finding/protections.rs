@@ -6,7 +6,8 @@ use crate::layout::protection::Trigger;
 use crate::layout::{Guard, Layout};
 use crate::plan::protection::{broken, broken_functions};
 use crate::render::protection::{
-    collect_event_ids, create_event_ids, create_function, create_trigger, event_ids_table, function,
+    add_event_ids_key, collect_event_ids, create_event_ids, create_function, create_trigger,
+    event_ids_table, function, give_function,
 };
 
 use super::Finding;
@@ -28,17 +29,10 @@ pub fn check(layout: &Layout, catalog: &Catalog) -> Vec<Finding> {
         findings.push(
             Finding::error("broken_function", &function(schema, trigger), message)
                 .remedy(INIT)
-                .mend([create_function(schema, &layout.tables, trigger)]),
-        );
-    }
-    if layout.keeps_event_ids() && !catalog.event_ids {
-        let message = format!("the key table is missing: {}", at_stake(Trigger::EventIds));
-        let make = create_event_ids(schema, &layout.tables);
-        let collect = collect_event_ids(schema, &layout.tables);
-        findings.push(
-            Finding::error("missing_event_ids", &event_ids_table(schema), message)
-                .remedy(INIT)
-                .mend([make, collect]),
+                .mend([
+                    create_function(schema, &layout.tables, trigger),
+                    give_function(schema, trigger, &events.root.owner),
+                ]),
         );
     }
     for relation in events.root.walk() {
@@ -46,7 +40,28 @@ pub fn check(layout: &Layout, catalog: &Catalog) -> Vec<Finding> {
             findings.push(unprotected(relation, trigger));
         }
     }
+    findings.extend(event_ids(layout, catalog));
     findings
+}
+
+/// The key table: there, with its key, and complete.
+fn event_ids(layout: &Layout, catalog: &Catalog) -> Option<Finding> {
+    let (schema, state) = (&catalog.schema_name, catalog.event_ids);
+    if !layout.keeps_event_ids() || (state.key && state.complete) {
+        return None;
+    }
+    let (words, make) = match (state.there, state.key) {
+        (false, _) => ("is missing", Some(create_event_ids(schema, &layout.tables))),
+        (true, false) => ("has no key", Some(add_event_ids_key(schema))),
+        (true, true) => ("may lack the ids of stored events", None),
+    };
+    let message = format!("the key table {words}: {}", at_stake(Trigger::EventIds));
+    let collect = collect_event_ids(schema, &layout.tables);
+    Some(
+        Finding::error("missing_event_ids", &event_ids_table(schema), message)
+            .remedy(INIT)
+            .mend(make.into_iter().chain([collect])),
+    )
 }
 
 /// A store from before there was a guard.

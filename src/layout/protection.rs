@@ -52,6 +52,12 @@ pub struct Protections {
     pub immutable: bool,
 }
 
+/// The key table of event ids.
+pub const EVENT_IDS: &str = "pupctl_event_ids";
+
+/// The comment on the key table that says that every stored id is in it.
+pub const EVENT_IDS_COMPLETE: &str = "pupctl: holds the id of every event";
+
 /// A trigger on every table that holds events, or leads to them: inserts, updates and truncations
 /// of a leaf do not fire those of its parent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -74,7 +80,8 @@ impl Trigger {
     pub fn name(self) -> &'static str {
         match self {
             Self::Guard => "pupctl_guard",
-            Self::EventIds => "pupctl_event_ids",
+            // After the guard in the order of names, in which the triggers of a table fire.
+            Self::EventIds => "pupctl_keep_ids",
             Self::Immutable => "pupctl_immutable",
         }
     }

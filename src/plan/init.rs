@@ -65,7 +65,11 @@ pub fn plan(layout: &Layout, catalog: &Catalog, months: &Months) -> Result<Plan>
     };
     let guarded_now = parents.iter().flat_map(|step| &step.actions).any(makes_guard);
     plan.steps.extend(parents);
-    plan.steps.extend(protection::mend(layout, catalog, guarded_now));
+    let mended = protection::mend(layout, catalog, guarded_now);
+    if guarded_now || !mended.is_empty() {
+        protection::refuse_other_owner(catalog)?;
+    }
+    plan.steps.extend(mended);
     contexts::refuse_months_below_a_key(layout, catalog)?;
     let made = with_parents(layout, catalog);
     let partitions = ensure::plan(layout, &made, months)?;

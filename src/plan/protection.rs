@@ -35,8 +35,23 @@ pub fn broken_functions(layout: &Layout, catalog: &Catalog) -> Vec<Trigger> {
 pub(super) fn is_complete(layout: &Layout, catalog: &Catalog) -> bool {
     let root = |table: &Table| broken(layout, &catalog.schema_name, &table.root).is_empty();
     broken_functions(layout, catalog).is_empty()
-        && (catalog.event_ids || !layout.keeps_event_ids())
+        && (catalog.event_ids.key || !layout.keeps_event_ids())
         && catalog.events.as_ref().is_some_and(root)
+}
+
+/// Functions that run with the rights of their owner must belong to the owner of the events: who
+/// owns the tables decides what else happens there.
+pub(super) fn refuse_other_owner(catalog: &Catalog) -> Result<()> {
+    let role = &catalog.server.role;
+    match &catalog.events {
+        Some(events) if events.root.owner != *role => Err(Error::refused(format!(
+            "the functions that protect {} run with the rights of their owner, and must belong to \
+             {}, who owns it",
+            events.root.name, events.root.owner
+        ))
+        .hint(format!("work as the owner: --role {}", events.root.owner))),
+        _ => Ok(()),
+    }
 }
 
 /// New partitions get triggers, whose functions must be there.
@@ -56,49 +71,62 @@ pub(super) fn refuse_missing(layout: &Layout, catalog: &Catalog) -> Result<()> {
 /// The steps that bring the protections of the tables that are there to what the layout says;
 /// `guarded_now` where a migration of the same plan does it for functions and parent.
 pub(super) fn mend(layout: &Layout, catalog: &Catalog, guarded_now: bool) -> Vec<Step> {
-    let Some(events) = &catalog.events else { return Vec::new() };
+    let schema = &catalog.schema_name;
+    let mut tables = Vec::new();
     let mut steps = Vec::new();
-    if !guarded_now {
-        steps.extend(functions(layout, catalog));
-    }
-    let (schema, root) = (&catalog.schema_name, &events.root);
-    let mut keeps_ids = !guarded_now && is_missing_ids(layout, catalog);
-    for relation in root.walk().skip(usize::from(guarded_now)) {
+    // A new table gets its triggers from the migration, and its partitions from `ensure`.
+    let walk = catalog.events.iter().flat_map(|events| events.root.walk());
+    for relation in walk.skip(usize::from(guarded_now)) {
         let broken = broken(layout, schema, relation);
-        keeps_ids |= broken.contains(&Trigger::EventIds);
+        tables.extend(broken.contains(&Trigger::EventIds).then_some(()));
         steps.extend(triggers(layout, relation, broken));
     }
+    let incomplete = !tables.is_empty() || is_missing_ids(layout, catalog);
+    let functions = functions(layout, catalog, guarded_now, incomplete);
+    let collects = layout.keeps_event_ids() && incomplete;
     // When every table has its trigger, what was stored before is all that is missing.
-    if keeps_ids {
-        steps.push(collection(layout, catalog));
-    }
-    steps
+    let collection = collects.then(|| collection(layout, catalog));
+    functions.into_iter().chain(steps).chain(collection).collect()
 }
 
-/// Whether ids may be missing from the key table, because it was not filled for a while.
+/// Whether ids may be missing from the key table.
 fn is_missing_ids(layout: &Layout, catalog: &Catalog) -> bool {
     let broken = broken_functions(layout, catalog).contains(&Trigger::EventIds);
-    layout.keeps_event_ids() && (broken || !catalog.event_ids)
+    broken || !catalog.event_ids.key || !catalog.event_ids.complete
 }
 
-fn functions(layout: &Layout, catalog: &Catalog) -> Option<Step> {
-    let schema = catalog.schema_name.clone();
+/// What comes before the triggers: the key table and the functions; and the note that ids may be
+/// missing, which stays until they are collected, whatever ends the run.
+fn functions(
+    layout: &Layout,
+    catalog: &Catalog,
+    guarded_now: bool,
+    incomplete: bool,
+) -> Option<Step> {
+    let schema = || catalog.schema_name.clone();
     let tables = || layout.tables.clone();
     let mut actions = Vec::new();
-    if layout.keeps_event_ids() && !catalog.event_ids {
-        actions.push(Protect::EventIds { schema: schema.clone(), tables: tables() });
+    let keeps = layout.keeps_event_ids();
+    if catalog.event_ids.complete && (incomplete || !keeps) {
+        actions.push(Protect::EventIdsIncomplete { schema: schema() });
     }
-    actions.extend(
-        broken_functions(layout, catalog).into_iter().map(|trigger| Protect::Function {
-            schema: schema.clone(),
+    if !guarded_now {
+        if keeps && !catalog.event_ids.there {
+            actions.push(Protect::EventIds { schema: schema(), tables: tables() });
+        } else if keeps && !catalog.event_ids.key {
+            actions.push(Protect::EventIdsKey { schema: schema() });
+        }
+        let broken = broken_functions(layout, catalog).into_iter();
+        actions.extend(broken.map(|trigger| Protect::Function {
+            schema: schema(),
             tables: tables(),
             trigger,
-        }),
-    );
+        }));
+    }
     let actions: Vec<_> = actions.into_iter().map(Action::Protect).collect();
     (!actions.is_empty()).then(|| {
         let why = "the layout names these protections, and they are missing or changed";
-        Step::new("Make the functions that protect events", why, actions)
+        Step::new("Make what protects events", why, actions)
     })
 }
 

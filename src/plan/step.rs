@@ -146,7 +146,17 @@ pub enum Protect {
         /// The names of the tables.
         tables: Tables,
     },
-    /// Fill it with the ids of the events that are there.
+    /// Give it back its key.
+    EventIdsKey {
+        /// The schema of the store.
+        schema: String,
+    },
+    /// Note that ids may be missing from it.
+    EventIdsIncomplete {
+        /// The schema of the store.
+        schema: String,
+    },
+    /// Fill it with the ids of the events that are there, and note that it is complete.
     CollectEventIds {
         /// The schema of the store.
         schema: String,
@@ -261,6 +271,29 @@ impl Plan {
             Action::MigrateFile { file, .. } => Some(&**file),
             _ => None,
         })
+    }
+
+    /// Whether it puts a protection in place, or makes it anew.
+    #[must_use]
+    pub fn installs(&self, wanted: Trigger) -> bool {
+        self.actions().any(|action| match action {
+            Action::Migrate(migration) => {
+                migration.name == "guard" && migration.layout.triggers().contains(&wanted)
+            }
+            Action::Protect(
+                Protect::Function { trigger, .. } | Protect::Trigger { trigger, .. },
+            ) => *trigger == wanted,
+            _ => false,
+        })
+    }
+
+    /// Whether the guard comes or goes, so that somebody else moves the heads from then on.
+    #[must_use]
+    pub fn switches_guard(&self) -> bool {
+        let drops = |action: &Action| {
+            matches!(action, Action::Protect(Protect::Drop { trigger: Trigger::Guard, .. }))
+        };
+        self.installs(Trigger::Guard) || self.actions().any(drops)
     }
 
     fn actions(&self) -> impl Iterator<Item = &Action> {

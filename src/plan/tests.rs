@@ -67,6 +67,8 @@ fn short(action: &Action) -> String {
             format!("function {}", trigger.name())
         }
         Action::Protect(Protect::EventIds { .. }) => "key table of event ids".to_owned(),
+        Action::Protect(Protect::EventIdsKey { .. }) => "key of the key table".to_owned(),
+        Action::Protect(Protect::EventIdsIncomplete { .. }) => "ids may be missing".to_owned(),
         Action::Protect(Protect::CollectEventIds { .. }) => "collect event ids".to_owned(),
         Action::Protect(Protect::Trigger { table, trigger, .. }) => {
             format!("trigger {} on {}", trigger.name(), table.name)

@@ -107,6 +107,7 @@ const TEMPLATES: &[(&str, &str)] = templates![
     "protection/event_ids",
     "protection/event_ids_collect",
     "protection/event_ids_table",
+    "protection/function_owner",
     "protection/guard",
     "protection/immutable",
     "protection/trigger",

@@ -11,6 +11,7 @@ use crate::plan::init::LAYOUT_MIGRATION;
 use crate::plan::{MigrationSet, Plan};
 
 use super::environment::{render, values};
+use super::protection::collect_event_ids;
 use super::script::{
     RenderedMigration, Script, history_table, layout_table, migration_sql, operations_table,
 };
@@ -113,7 +114,12 @@ fn layout(generated: &Generated, sources: &[Source]) -> String {
 
     let table = layout_table(schema);
     let json = generated.layout.to_json().to_string();
-    let layout = render("layout/store_once", &values! { table, layout => json });
+    let mut layout = render("layout/store_once", &values! { table, layout => json });
+    if generated.layout.keeps_event_ids() {
+        // Nothing is stored yet where these files made the store.
+        let collect = collect_event_ids(schema, &generated.layout.tables);
+        let _ = write!(layout, ";\n\n{}", collect.trim_end().trim_end_matches(';'));
+    }
     format!(
         "-- What pupctl reads of the store: its own tables, unless they are there.\n{};\n\n\
          -- The migrations before this one, as pupctl records them itself.\n{};\n\n\

@@ -3,7 +3,7 @@
 use minijinja::Value;
 
 use crate::layout::name::{QualifiedName, Tables};
-use crate::layout::protection::Trigger;
+use crate::layout::protection::{EVENT_IDS, EVENT_IDS_COMPLETE, Trigger};
 use crate::plan::Protect;
 
 use super::environment::{render, values};
@@ -29,7 +29,7 @@ pub fn function(schema: &str, trigger: Trigger) -> QualifiedName {
 /// The key table of event ids, in the schema of the store.
 #[must_use]
 pub fn event_ids_table(schema: &str) -> QualifiedName {
-    QualifiedName::new(schema, Trigger::EventIds.name())
+    QualifiedName::new(schema, EVENT_IDS)
 }
 
 /// `CREATE OR REPLACE FUNCTION`, and the withdrawal of PUBLIC's right to call it.
@@ -59,7 +59,21 @@ pub fn create_event_ids(schema: &str, tables: &Tables) -> String {
     render("protection/event_ids_table", &names(schema, tables))
 }
 
-/// Collects the ids of the events that are there.
+/// The key of the key table, where somebody took it away.
+#[must_use]
+pub fn add_event_ids_key(schema: &str) -> String {
+    super::add_key(&event_ids_table(schema), &["event_id"], true)
+}
+
+/// Gives the function behind a trigger to the owner of the events.
+#[must_use]
+pub fn give_function(schema: &str, trigger: Trigger, owner: &str) -> String {
+    let function = function(schema, trigger);
+    format!("{};", render("protection/function_owner", &values! { function, owner }))
+}
+
+/// Collects the ids of the events that are there, refuses those that are there twice, and notes
+/// that all are known.
 #[must_use]
 pub fn collect_event_ids(schema: &str, tables: &Tables) -> String {
     render("protection/event_ids_collect", &names(schema, tables))
@@ -85,6 +99,8 @@ fn names(schema: &str, tables: &Tables) -> Value {
         events => QualifiedName::new(schema, tables.events.clone()),
         guard => function(schema, Trigger::Guard),
         event_ids => event_ids_table(schema),
+        keep_ids => function(schema, Trigger::EventIds),
+        complete => EVENT_IDS_COMPLETE,
         immutable => function(schema, Trigger::Immutable),
     }
 }
@@ -101,6 +117,13 @@ pub(super) fn statements(action: &Protect) -> Vec<Statement> {
                 "One row for every event, whatever its leaf",
             )]
         }
+        Protect::EventIdsKey { schema } => {
+            vec![plain(add_event_ids_key(schema), "Without it ids could be there twice")]
+        }
+        Protect::EventIdsIncomplete { schema } => vec![plain(
+            render("table/clear_comment", &values! { table => event_ids_table(schema) }),
+            "Until all ids are collected again, whatever ends this run",
+        )],
         Protect::CollectEventIds { schema, tables } => vec![plain(
             collect_event_ids(schema, tables),
             "The ids of the events that are there already",

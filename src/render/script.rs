@@ -371,6 +371,7 @@ pub fn migration_sql(wanted: &Migration) -> String {
         triggers => layout.triggers(),
         guard => protection::function(schema, Trigger::Guard),
         event_ids => protection::event_ids_table(schema),
+        keep_ids => protection::function(schema, Trigger::EventIds),
         immutable => protection::function(schema, Trigger::Immutable),
     };
     let folder = match wanted.set {

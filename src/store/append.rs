@@ -4,6 +4,7 @@ use postgres::error::DbError;
 use postgres::{GenericClient, Row, Statement};
 use uuid::Uuid;
 
+use crate::error::Error;
 use crate::event::model::COLUMNS;
 use crate::layout::protection::{Guard, Trigger};
 use crate::layout::{Layout, Role};
@@ -12,7 +13,7 @@ use crate::render::environment::{render, values};
 use super::error::AppendError;
 use super::event::{NewEvent, fields};
 use super::stream::ExpectedVersion;
-use super::{Result, Store, Values, failed, prepare};
+use super::{Result, Store, Values, failed, leaves, prepare};
 
 /// The most bytes that the payloads of one append may have together. PostgreSQL takes messages of
 /// 1 GiB; the rest is for the other fields.
@@ -37,7 +38,13 @@ pub(super) struct Statements {
     one: Expecting,
     /// For any number of events.
     many: Expecting,
+    /// Whether they move the head; where the guard is, its trigger does.
+    moves_head: bool,
 }
+
+/// With more partitions than this of the heads, a plan for all streams locks too much at every
+/// append: all of them. Then it is planned for the values.
+const HEADS_LEAVES_MAX: i64 = 32;
 
 /// A statement that expects a version, and one that does not.
 #[derive(Debug)]
@@ -52,14 +59,17 @@ impl Statements {
         schema: &str,
         layout: &Layout,
     ) -> Result<Self> {
+        let heads = layout.table(schema, Role::Heads);
+        let one_plan = leaves(client, &heads)? <= HEADS_LEAVES_MAX;
+        let moves_head = layout.guard() == Guard::None;
         let mut statement = |many: bool, any: bool| {
             let values = values! {
                 events => layout.table(schema, Role::Events),
-                heads => layout.table(schema, Role::Heads),
+                heads,
                 columns => COLUMNS,
                 fields => fields(),
-                // Where the guard is, its trigger moves the head.
-                moves_head => layout.guard() == Guard::None,
+                moves_head,
+                one_plan,
                 many,
                 any,
             };
@@ -68,6 +78,7 @@ impl Statements {
         Ok(Self {
             one: Expecting { version: statement(false, false)?, any: statement(false, true)? },
             many: Expecting { version: statement(true, false)?, any: statement(true, true)? },
+            moves_head,
         })
     }
 }
@@ -99,7 +110,7 @@ impl Store {
             [event] => append_one(client, &self.append.one, expected, event),
             events => append_many(client, &self.append.many, expected, events),
         };
-        let row = row.map_err(|error| refused(expected, error))?;
+        let row = row.map_err(|error| self.append.refused(expected, error))?;
         appended(&row, expected)
     }
 }
@@ -203,24 +214,37 @@ fn appended(row: &Row, expected: ExpectedVersion) -> Result<Appended, AppendErro
     Ok(Appended { first_version: head + 1, last_version: head + count, positions })
 }
 
-/// What a refusal of the server means.
-fn refused(expected: ExpectedVersion, error: postgres::Error) -> AppendError {
-    let lost = |actual| AppendError::ConcurrencyConflict { expected, actual };
-    let Some(reported) = error.as_db_error() else {
-        return AppendError::Database(failed("appending events", error));
-    };
-    match reported.code().code() {
-        // unique_violation
-        "23505" => duplicate_event(reported).unwrap_or_else(|| {
-            // The guard also gives up on a writer that is not done yet, and sees the old head.
-            let has_moved = |head: &i64| expected.number().is_some_and(|number| number != *head);
-            lost(guarded_head(reported).filter(has_moved))
-        }),
-        // division_by_zero: the statement's own way of saying that the head has moved. In a
-        // trigger of somebody else it has a context.
-        "22012" if reported.where_().is_none() => lost(None),
-        _ => AppendError::Database(failed("appending events", error)),
+impl Statements {
+    /// What a refusal of the server means.
+    fn refused(&self, expected: ExpectedVersion, error: postgres::Error) -> AppendError {
+        let lost = |actual| AppendError::ConcurrencyConflict { expected, actual };
+        let Some(reported) = error.as_db_error() else {
+            return AppendError::Database(failed("appending events", error));
+        };
+        match reported.code().code() {
+            // unique_violation
+            "23505" if self.moves_head && is_guard(reported) => AppendError::Database(
+                Error::refused(
+                    "the store got a guard since it was opened: its trigger moves heads",
+                )
+                .hint("open the store again"),
+            ),
+            "23505" => duplicate_event(reported).unwrap_or_else(|| {
+                // The guard also gives up on a writer that is not done yet, and sees the old head.
+                let has_moved =
+                    |head: &i64| expected.number().is_some_and(|number| number != *head);
+                lost(guarded_head(reported).filter(has_moved))
+            }),
+            // division_by_zero: the statement's own way of saying that the head has moved. In a
+            // trigger of somebody else it has a context.
+            "22012" if reported.where_().is_none() => lost(None),
+            _ => AppendError::Database(failed("appending events", error)),
+        }
     }
+}
+
+fn is_guard(reported: &DbError) -> bool {
+    reported.constraint() == Some(Trigger::Guard.name())
 }
 
 /// Whether a key on `event_id` was violated. Keys of leaves have any name, and messages any
@@ -233,7 +257,7 @@ fn duplicate_event(reported: &DbError) -> Option<AppendError> {
 
 /// The version that the guard saw: the number in its detail.
 fn guarded_head(reported: &DbError) -> Option<i64> {
-    if reported.constraint() != Some(Trigger::Guard.name()) {
+    if !is_guard(reported) {
         return None;
     }
     let mut words = reported.detail()?.split(|character: char| !character.is_ascii_digit());

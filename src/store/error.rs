@@ -25,8 +25,8 @@ pub enum AppendError {
         /// version this statement could not see yet.
         actual: Option<i64>,
     },
-    /// Another event has this id. Whoever appends again because an answer got lost learns here
-    /// that it had been appended.
+    /// Another event has this id. Whoever appends with [`ExpectedVersion::Any`] again, because an
+    /// answer got lost, learns here that it had been appended; with a version it is a conflict.
     DuplicateEvent {
         /// The id, where the server tells it.
         event_id: Option<Uuid>,

@@ -50,6 +50,7 @@ use postgres::types::ToSql;
 
 use crate::error::{Error, Result};
 use crate::layout::Layout;
+use crate::layout::name::QualifiedName;
 use crate::render::environment::{render, values};
 use crate::render::script::layout_table;
 
@@ -108,6 +109,14 @@ fn stored_layout(client: &mut impl GenericClient, schema: &str) -> Result<Layout
         .try_get(0)
         .map_err(|error| Error::database("reading the layout of the store", error))?;
     Layout::from_json(value)
+}
+
+/// How many partitions of a table hold rows.
+fn leaves(client: &mut impl GenericClient, table: &QualifiedName) -> Result<i64> {
+    client
+        .query_one(include_str!("../../sql/store/leaves.sql"), &[&table.schema, &table.name])
+        .and_then(|row| row.try_get(0))
+        .map_err(|error| failed("counting the partitions of the store", error))
 }
 
 /// Prepares a statement of a store.

@@ -13,7 +13,7 @@ use crate::render::environment::{render, values};
 
 use super::event::StoredEvent;
 use super::stream::StreamId;
-use super::{Result, Store, Values, failed, prepare};
+use super::{Result, Store, Values, failed, leaves, prepare};
 
 /// The statements that read.
 #[derive(Debug)]
@@ -90,11 +90,7 @@ impl Recent {
         if layout.guard() != Guard::Events {
             return Ok(false);
         }
-        let leaves = client
-            .query_one(include_str!("../../sql/store/leaves.sql"), &[&events.schema, &events.name])
-            .and_then(|row| row.try_get::<_, i64>(0))
-            .map_err(|error| failed("counting the partitions of the store", error))?;
-        Ok(leaves >= LEAVES_MIN)
+        Ok(leaves(client, events)? >= LEAVES_MIN)
     }
 
     fn seems_promising(&self) -> bool {

@@ -81,14 +81,105 @@ fn event_ids_of_events_that_are_there_are_collected_later() {
 }
 
 #[test]
-fn an_event_id_that_is_there_twice_keeps_event_ids_off() {
+fn an_event_id_that_is_there_twice_keeps_event_ids_from_being_complete() {
     let db = store(&[]);
     let id = event_id();
     db.execute(&event(&db, 1, &id, 0));
     db.execute(&event(&db, 2, &id, 1));
-    let refused = db.pupctl(INIT.iter().chain(&["--event-ids"])).failure(1);
-    let words = format!("Key (event_id)=({}-{}-", &id[..8], &id[8..12]);
-    assert!(refused.stderr.contains(&words), "{refused}");
+    for _ in 0..2 {
+        let refused = db.pupctl(INIT.iter().chain(&["--event-ids"])).failure(1);
+        let words = format!("event ids are stored twice: {}-{}-", &id[..8], &id[8..12]);
+        assert!(refused.stderr.contains(&words), "{refused}");
+        assert!(refused.stderr.contains("--event-ids=false"), "{refused}");
+        assert_eq!(findings(&db), ["missing_event_ids public.pupctl_event_ids"]);
+    }
+    // The store can be maintained meanwhile, and the way back is open.
+    db.pupctl(["partitions", "ensure", "--months", "3"]).success();
+    db.pupctl(INIT.iter().chain(&["--event-ids=false"])).success();
+    assert_eq!(findings(&db), Vec::<String>::new());
+    // What was doubled while ids were not kept is found when they are again.
+    let db = store(&["--event-ids"]);
+    db.execute(&event(&db, 1, &id, 0));
+    db.pupctl(INIT.iter().chain(&["--event-ids=false"])).success();
+    db.execute(&event(&db, 2, &id, 1));
+    db.pupctl(INIT.iter().chain(&["--event-ids"])).failure(1);
+    db.execute(
+        "BEGIN; SET LOCAL pupctl.maintenance = on;
+        DELETE FROM events WHERE aggregate_version = 2;
+        UPDATE aggregate_heads SET aggregate_version = 1; COMMIT",
+    );
+    db.pupctl(INIT.iter().chain(&["--event-ids"])).success();
+    assert_eq!(findings(&db), Vec::<String>::new());
+}
+
+/// Killed between the triggers and the collection, the next run collects.
+#[test]
+fn ids_are_collected_by_the_run_after_a_killed_one() {
+    let reference = store(&[]);
+    reference.pupctl(INIT.iter().chain(&["--event-ids"])).success();
+    for passed in 0..8 {
+        let db = store(&[]);
+        let ids = [event_id(), event_id()];
+        db.execute(&event(&db, 1, &ids[0], 0));
+        db.execute(&event(&db, 2, &ids[1], 1));
+        let init = INIT.iter().chain(&["--event-ids"]);
+        let points = format!("execute::after_step={passed}*off->return");
+        let run = db.command(init.clone()).failpoints(&points).run();
+        db.pupctl(init.chain(&["--wait", "60s"])).success();
+        assert_eq!(db.one::<i64>("SELECT count(*) FROM pupctl_event_ids"), 2, "{passed}: {run}");
+        assert_eq!(findings(&db), Vec::<String>::new(), "{passed}");
+        assert_eq!(db.dump(), reference.dump());
+    }
+}
+
+/// Who runs `init` with more rights than the owner does not lend them to the owner's triggers.
+#[test]
+fn nobody_but_the_owner_installs_functions_that_run_with_their_owner_s_rights() {
+    let db = store(&["--guard", "none", "--allow-duplicate-versions"]);
+    let role = format!("owner_{}", db.name());
+    db.execute(&format!(
+        "CREATE ROLE {role}; GRANT CREATE ON SCHEMA public TO {role};
+         DO $$ DECLARE t regclass; BEGIN
+            FOR t IN SELECT oid::regclass FROM pg_class
+                WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p') LOOP
+                EXECUTE format('ALTER TABLE %s OWNER TO {role}', t);
+            END LOOP; END $$"
+    ));
+    let guard = ["schema", "init", "--guard", "events"];
+    let refused = db.pupctl(guard.iter().chain(&["--schema", "public"])).failure(1);
+    assert!(refused.stderr.contains(&format!("--role {role}")), "{refused}");
+    assert!(!db.one::<bool>("SELECT EXISTS (SELECT FROM pg_proc WHERE proname = 'pupctl_guard')"));
+    db.pupctl(guard.iter().chain(&["--role", &role])).success();
+    db.pupctl(["partitions", "ensure", "--months", "4", "--role", &role]).success();
+    assert_eq!(findings(&db), Vec::<String>::new());
+    // Given to somebody else, or open to everybody, it is found.
+    db.execute("ALTER FUNCTION pupctl_guard() OWNER TO CURRENT_USER");
+    assert_eq!(findings(&db), ["broken_function public.pupctl_guard"]);
+    db.execute(&format!("ALTER FUNCTION pupctl_guard() OWNER TO {role}"));
+    db.execute("GRANT EXECUTE ON FUNCTION pupctl_guard() TO PUBLIC");
+    assert_eq!(findings(&db), ["broken_function public.pupctl_guard"]);
+    db.pupctl(["schema", "init", "--role", &role]).success();
+    assert_eq!(findings(&db), Vec::<String>::new());
+    db.execute(&format!("DROP OWNED BY {role} CASCADE; DROP ROLE {role}"));
+}
+
+/// Under the guard a version is what the head says, so it must not begin behind the events.
+#[test]
+fn the_guard_is_not_put_on_heads_that_are_behind() {
+    let db = store(&["--guard", "none", "--allow-duplicate-versions"]);
+    db.execute(&event(&db, 1, &event_id(), 0));
+    db.execute(&event(&db, 2, &event_id(), 0));
+    let guard = ["schema", "init", "--guard", "events"];
+    let refused = db.pupctl(guard).failure(1);
+    assert!(refused.stderr.contains("Sales Order a: no head, 2 events"), "{refused}");
+    db.execute("INSERT INTO aggregate_heads VALUES ('Sales', 'Order', 'a', 2)");
+    // One version twice, which nothing refused.
+    db.execute(&event(&db, 2, &event_id(), 1));
+    db.pupctl(guard).failure(1);
+    db.execute(&format!("DELETE FROM events_sales_{}", db.month(1).replace('-', "_")));
+    let done = db.pupctl(guard).success();
+    assert!(done.stderr.contains("must open their stores again"), "{done}");
+    assert_eq!(code(&db, &event(&db, 2, &event_id(), 1)), SqlState::UNIQUE_VIOLATION);
 }
 
 #[test]
@@ -159,8 +250,8 @@ fn init_mends_what_check_finds() {
             &["broken_function public.pupctl_guard"],
         ),
         (
-            "ALTER FUNCTION pupctl_event_ids() RESET search_path",
-            &["broken_function public.pupctl_event_ids"],
+            "ALTER FUNCTION pupctl_keep_ids() RESET search_path",
+            &["broken_function public.pupctl_keep_ids"],
         ),
         (
             "ALTER FUNCTION pupctl_guard() SECURITY INVOKER",

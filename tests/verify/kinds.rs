@@ -214,7 +214,7 @@ const PROTECTIONS: &[Kind] = &[
         "UPDATE pupctl_layout SET layout = jsonb_set(layout, '{protections}',
             '{\"guard\": \"none\", \"event_ids\": true, \"immutable\": false}')",
         &[
-            "error broken_function pupctl_event_ids",
+            "error broken_function pupctl_keep_ids",
             "error missing_event_ids pupctl_event_ids",
             "error unprotected events",
             "error unprotected events_hash_00",

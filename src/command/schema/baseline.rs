@@ -88,7 +88,7 @@ impl BaselineArgs {
     ) -> Result<Option<String>> {
         let [events, heads] =
             [Role::Events, Role::Heads].map(|role| layout.table(&catalog.schema_name, role));
-        let found = deviations(client, &events, &heads, LISTED_MAX)?;
+        let found = deviations(client, &events, &heads, LISTED_MAX, true)?;
         if found.total == 0 {
             return Ok(None);
         }

@@ -128,7 +128,10 @@ impl LayoutArgs {
     fn protections(&self, config: &Config, stored: Option<&Layout>) -> Result<Protections> {
         let config = &config.layout;
         let stored = stored.filter(|stored| stored.chose_protections()).map(|s| s.protections);
-        let guard = self.guard.or(config.guard()?).or(stored.map(|stored| stored.guard));
+        // Whoever accepts duplicates goes without.
+        let accepted = self.allow_duplicate_versions.then_some(Guard::None);
+        let guard =
+            self.guard.or(accepted).or(config.guard()?).or(stored.map(|stored| stored.guard));
         let event_ids =
             self.event_ids.or(config.event_ids).or(stored.map(|stored| stored.event_ids));
         let immutable =

@@ -5,10 +5,10 @@ use std::collections::HashMap;
 use postgres::Row;
 use postgres::types::Oid;
 
-use crate::catalog::trigger::{Function, TableTrigger};
+use crate::catalog::trigger::{EventIds, Function, TableTrigger};
 use crate::error::Result;
 use crate::layout::name::{QualifiedName, Tables};
-use crate::layout::protection::Trigger;
+use crate::layout::protection::{EVENT_IDS, EVENT_IDS_COMPLETE, Trigger};
 use crate::render::protection;
 
 use super::Reader;
@@ -40,7 +40,7 @@ impl Reader<'_, '_> {
         let schema = self.schema;
         let rows = self.all(
             include_str!("../../../sql/catalog/functions.sql"),
-            &[&schema, &wanted.as_slice()],
+            &[&schema, &wanted.as_slice(), &names.events],
         )?;
         let of_row = |row: &Row| {
             let name: String = row.get("name");
@@ -48,6 +48,7 @@ impl Reader<'_, '_> {
             let body = protection::function_body(schema, names, trigger);
             let settings: Vec<String> = row.get("settings");
             let unchanged = row.get::<_, bool>("plain")
+                && row.get::<_, bool>("trusted")
                 && row.get::<_, String>("body") == body
                 && row.get::<_, bool>("definer") == protection::is_definer(trigger)
                 && settings == protection::FUNCTION_SETTINGS;
@@ -56,10 +57,12 @@ impl Reader<'_, '_> {
         Ok(rows.iter().filter_map(of_row).collect())
     }
 
-    pub(super) fn event_ids(&mut self) -> Result<bool> {
-        let (schema, table) = (self.schema, Trigger::EventIds.name());
-        let row =
-            self.one(include_str!("../../../sql/catalog/event_ids.sql"), &[&schema, &table])?;
-        Ok(row.get(0))
+    pub(super) fn event_ids(&mut self) -> Result<EventIds> {
+        let schema = self.schema;
+        let row = self.one(
+            include_str!("../../../sql/catalog/event_ids.sql"),
+            &[&schema, &EVENT_IDS, &EVENT_IDS_COMPLETE],
+        )?;
+        Ok(EventIds { there: row.get("there"), key: row.get("key"), complete: row.get("complete") })
     }
 }

@@ -205,7 +205,7 @@ impl Load<'_> {
     fn explain(&self, error: Error, after: u64) -> Error {
         let source = self.source.name();
         let error = explain_lock(error);
-        let Some(row) = row_of(&error) else { return error };
+        let Some(row) = row_of(&error) else { return known_id(source, error) };
         let line = self.checked.skipped.line_of_row(after, row);
         match error.sqlstate() {
             Some("23505") => Error::refused(format!(
@@ -215,6 +215,20 @@ impl Load<'_> {
             .hint("run it again: what is there by then is told, or left out with --skip-existing"),
             _ => error.context(format!("{source}, line {line}")),
         }
+    }
+}
+
+/// The key table of event ids knows more than the partition to which an event goes.
+fn known_id(source: &str, error: Error) -> Error {
+    let key = error.detail_lines().iter().find(|line| line.contains("(event_id)=(")).cloned();
+    match key.filter(|_| error.sqlstate() == Some("23505")) {
+        Some(key) => Error::refused(format!(
+            "{source}: an event has an event_id that the store knows from another partition, or \
+             from an event that is gone"
+        ))
+        .detail(key)
+        .hint("leave the event out; or delete its id from pupctl_event_ids, if it is to come back"),
+        None => error,
     }
 }
 
