@@ -17,6 +17,7 @@ pub const NAMES: &[&str] = &[
     "execute::before_step",
     "export::before_rename",
     "export::before_window",
+    "generate::before_file",
     "import::after_commit",
     "import::before_commit",
     "import::checked",
@@ -24,6 +25,7 @@ pub const NAMES: &[&str] = &[
     "lock::taken",
     "migration::after_apply",
     "migration::before_apply",
+    "migration::before_record",
     "operation::before_end",
     "operation::started",
 ];

@@ -17,6 +17,7 @@
 //! - [`plan`] is the difference, as steps; [`finding`] is what is wrong. Neither knows a database
 //!   or a clock.
 //! - [`render`] turns steps into statements through one quoting mechanism.
+//! - [`migration`] reads folders of migrations and applies them through refinery.
 //! - [`db`] talks to the server: it connects as libpq does, reads the catalog in a constant
 //!   number of queries, and is the only place that runs DDL.
 //! - [`operation`] runs a script under the lock of the store and keeps the journal.

@@ -25,7 +25,11 @@ fn run(steps: usize, transactions: usize) -> Vec<(&'static str, usize)> {
 
 /// The points that a run passes which applies so many migrations.
 fn migrations(count: usize) -> Vec<(&'static str, usize)> {
-    vec![("migration::before_apply", count), ("migration::after_apply", count)]
+    vec![
+        ("migration::before_apply", count),
+        ("migration::before_record", count),
+        ("migration::after_apply", count),
+    ]
 }
 
 /// A prepared store and the command that is killed.
@@ -43,7 +47,9 @@ impl Scenario<'_> {
     fn prepared(&self) -> TestDatabase {
         let db = TestDatabase::on(self.server);
         for (name, text) in self.files {
-            std::fs::write(db.folder().join(name), text).expect("a file");
+            let path = db.folder().join(name);
+            std::fs::create_dir_all(path.parent().expect("a folder")).expect("a folder");
+            std::fs::write(path, text).expect("a file");
         }
         for arguments in self.preparation {
             db.pupctl(*arguments).success();
@@ -158,6 +164,37 @@ fn partitions_ensure_is_finished_by_the_next_run() {
         after_kill: nothing_more,
     };
     scenario.kill_everywhere(&run(3, 3));
+}
+
+#[test]
+fn schema_migrate_is_finished_by_the_next_run() {
+    let folder = open_folder();
+    let generate = ["schema", "generate", "--partition-by", "context", "--contexts", "A"];
+    Pupctl::new(folder.path()).args(generate).run().success();
+    let generated = std::fs::read_dir(folder.path().join("migrations")).expect("the folder");
+    let own = "V10__orders.sql, V11__index.sql";
+    let texts = [
+        "SET search_path = public; CREATE TABLE orders (id int); INSERT INTO orders VALUES (1)",
+        "-- pupctl: no-transaction\nCREATE UNIQUE INDEX CONCURRENTLY orders_id ON orders (id)",
+    ];
+    let names = generated.map(|entry| {
+        let path = entry.expect("an entry").path();
+        let name = path.file_name().and_then(|name| name.to_str()).expect("a name").to_owned();
+        (format!("migrations/{name}"), std::fs::read_to_string(path).expect("the file"))
+    });
+    let own = own.split(", ").zip(texts);
+    let own = own.map(|(name, text)| (format!("migrations/{name}"), text.to_owned()));
+    let files: Vec<_> = names.chain(own).collect();
+    let files: Vec<_> = files.iter().map(|(name, text)| (name.as_str(), text.clone())).collect();
+    let scenario = Scenario {
+        server: TestServer::shared(),
+        files: &files,
+        preparation: &[],
+        command: &["schema", "migrate"],
+        after_kill: nothing_more,
+    };
+    // pupctl's own tables, four generated files, two others.
+    scenario.kill_everywhere(&[run(2 + 6, 0), migrations(2 + 6)].concat());
 }
 
 /// The points that an import passes in so many transactions.
@@ -325,6 +362,8 @@ fn an_export_that_was_killed_leaves_the_file_of_before_or_none() {
 fn every_fail_point_is_one_of_those_above() {
     let all: BTreeSet<_> = pupctl::failpoint::NAMES.iter().copied().collect();
     let killed = [run(1, 1), migrations(1), import(1)].concat().into_iter().map(|(point, _)| point);
+    // Where `schema generate` is killed, its own tests do that.
     let killed = killed.chain(EMBEDDED.map(|(_, point)| point)).chain(EXPORT);
+    let killed = killed.chain(["generate::before_file"]);
     assert_eq!(killed.collect::<BTreeSet<_>>(), all);
 }

@@ -1,4 +1,5 @@
--- Triggers that somebody made; those of foreign keys are internal. Without pg_get_triggerdef, which
+-- Triggers that somebody made on the table itself: those of foreign keys are internal, and those
+-- of a parent's row triggers come and go with it. Without pg_get_triggerdef, which
 -- opens and locks the table; pg_get_expr without a relation cannot show what names columns.
 SELECT trigger.tgrelid AS relation, trigger.tgname::text AS name,
     namespace.nspname::text AS schema, function.proname::text AS function,
@@ -10,5 +11,5 @@ FROM unnest($1::oid[]) AS wanted (oid)
 JOIN pg_trigger AS trigger ON trigger.tgrelid = wanted.oid
 JOIN pg_proc AS function ON function.oid = trigger.tgfoid
 JOIN pg_namespace AS namespace ON namespace.oid = function.pronamespace
-WHERE NOT trigger.tgisinternal
+WHERE NOT trigger.tgisinternal AND trigger.tgparentid = 0
 ORDER BY trigger.tgrelid, trigger.tgname

@@ -10,7 +10,7 @@ use crate::layout::name::{self, QualifiedName, Tables};
 use crate::layout::{Context, Layout, Months, Role};
 
 use super::index::Index;
-use super::relation::{Relation, RelationKind, ReplicaIdentity};
+use super::relation::{Details, Relation, RelationKind, ReplicaIdentity};
 use super::{Catalog, Column, Schema, Server, Table};
 
 /// The month in which the handmade server is.
@@ -73,6 +73,7 @@ pub(crate) fn empty_store(layout: &Layout) -> Catalog {
         unfinished: Vec::new(),
         default_with_rows: Vec::new(),
         other_names: BTreeSet::new(),
+        taken_names: BTreeSet::new(),
     }
 }
 
@@ -136,6 +137,7 @@ fn relation(name: QualifiedName, bound: Option<Bound>, partition_key: Option<Str
         size: None,
         indexes: Vec::new(),
         triggers: Vec::new(),
+        details: Details::default(),
         partitions: Vec::new(),
     }
 }

@@ -25,6 +25,13 @@ pub struct Index {
     pub options: Vec<String>,
     /// The index of the parent that this one is attached to.
     pub parent: Option<u32>,
+    /// All that it is, from `USING` on, as SQL has it; read where definitions were asked
+    /// for, else empty.
+    pub definition: String,
+    /// The constraint that it belongs to; read together with the definition.
+    pub constraint: Option<String>,
+    /// Whether updates and deletes are published by it; read together with the definition.
+    pub replica_identity: bool,
 }
 
 impl Index {

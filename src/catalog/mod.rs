@@ -21,7 +21,7 @@ use relation::Relation;
 use trigger::Function;
 
 /// The server: its version, clock and the settings that limit pupctl.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
 pub struct Server {
     /// `server_version_num`, for example 150018.
     pub version_number: i32,
@@ -122,7 +122,7 @@ pub struct AppliedMigration {
 }
 
 /// Everything that commands read about a store, taken in one transaction.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Catalog {
     /// The server.
     pub server: Server,
@@ -152,9 +152,30 @@ pub struct Catalog {
     pub default_with_rows: Vec<QualifiedName>,
     /// The names of other relations of the schema that begin like a table of the store.
     pub other_names: BTreeSet<String>,
+    /// The names of all relations of the schema, indexes included, where definitions were asked
+    /// for.
+    pub taken_names: BTreeSet<String>,
 }
 
 impl Catalog {
+    /// A schema without anything in it, on a server that limits nothing: for what is planned
+    /// without a server.
+    #[must_use]
+    pub fn blank(schema_name: &str) -> Self {
+        /// A lock table that no plan fills.
+        const PLENTY: usize = 1 << 20;
+        Self {
+            server: Server {
+                max_locks_per_transaction: PLENTY,
+                max_connections: 1,
+                ..Server::default()
+            },
+            schema_name: schema_name.to_owned(),
+            schema: Schema { exists: true, may_create: true },
+            ..Self::default()
+        }
+    }
+
     /// A table that the layout divides.
     #[must_use]
     pub fn table(&self, role: Role) -> Option<&Table> {
@@ -162,6 +183,14 @@ impl Catalog {
             Role::Events => self.events.as_ref(),
             Role::Heads => self.heads.as_ref(),
         }
+    }
+
+    /// The roots of the store's tables that are there.
+    pub fn roots(&self) -> impl Iterator<Item = &Relation> {
+        [&self.heads, &self.events, &self.checkpoints]
+            .into_iter()
+            .flatten()
+            .map(|table| &table.root)
     }
 
     /// How many locks a statement takes that has to open a whole table: every relation of the

@@ -6,6 +6,7 @@ use crate::layout::bounds::Bound;
 use crate::layout::month::Month;
 use crate::layout::name::QualifiedName;
 
+use super::Column;
 use super::index::Index;
 use super::trigger::TableTrigger;
 
@@ -54,6 +55,42 @@ pub struct Size {
     pub indexes: u64,
 }
 
+/// A constraint, apart from NOT NULL.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Constraint {
+    /// Its name.
+    pub name: String,
+    /// What sort it is, as `pg_constraint` has it: `c` for CHECK, `f` for a foreign key, `p`, `u`.
+    pub kind: String,
+    /// Its columns.
+    pub columns: Vec<String>,
+    /// As the server prints it.
+    pub definition: String,
+    /// Whether all rows were checked.
+    pub valid: bool,
+    /// Whether the parent has it too.
+    pub inherited: bool,
+}
+
+/// What a partition is compared in with its parent.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Details {
+    /// Its columns in their order.
+    pub columns: Vec<Column>,
+    /// Its constraints by name.
+    pub constraints: Vec<Constraint>,
+    /// Its storage parameters, `name=value`, sorted.
+    pub options: Vec<String>,
+    /// The privileges that were granted on it, apart from the owner's.
+    pub grants: Vec<Grant>,
+    /// The publications that name it itself.
+    pub publications: Vec<String>,
+    /// Whether policies hold for its owner too.
+    pub force_row_security: bool,
+    /// Whether a crash empties it.
+    pub unlogged: bool,
+}
+
 /// A table, a branch or a leaf, with what hangs below it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Relation {
@@ -93,6 +130,8 @@ pub struct Relation {
     pub indexes: Vec<Index>,
     /// Its triggers, in the order of their names.
     pub triggers: Vec<TableTrigger>,
+    /// What it is compared in with its parent, where that was asked for.
+    pub details: Details,
     /// Its partitions, in the order of their bounds' text.
     pub partitions: Vec<Relation>,
 }

@@ -36,6 +36,8 @@ pub struct Config {
     pub layout: LayoutConfig,
     /// Bounded contexts, in addition to `--contexts`.
     pub contexts: Vec<ContextConfig>,
+    /// Where migrations lie.
+    pub migrations: MigrationsConfig,
     /// How to wait for locks.
     pub locks: LocksConfig,
 }
@@ -85,6 +87,15 @@ pub struct ContextConfig {
     pub hash_partitions: Option<u32>,
     /// The columns of its hash level. Default: `aggregate_type`, `aggregate_id`.
     pub hash_columns: Option<Vec<String>>,
+}
+
+/// Where migrations lie.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct MigrationsConfig {
+    /// The folder that `schema generate` fills and `schema migrate` applies. Default:
+    /// `migrations`.
+    pub dir: Option<PathBuf>,
 }
 
 /// How to wait for locks. Times are written `500ms`, `30s`, `2m`.

@@ -36,6 +36,12 @@ impl<'a> Bar<'a> {
         bar.enable_steady_tick(Duration::from_millis(200));
         Self { output, drawn: bar, told: false }
     }
+
+    /// Tells something beside the bar, from another thread.
+    pub fn teller(&self) -> impl Fn(&str) + Send + 'static {
+        let (output, drawn) = (self.output.clone(), self.drawn.clone());
+        move |message| drawn.suspend(|| output.say(message))
+    }
 }
 
 /// Tells how a file of events is read.

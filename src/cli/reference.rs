@@ -5,7 +5,9 @@ use std::fmt::Write as _;
 use schemars::{JsonSchema, schema_for};
 use serde_json::Value;
 
-use super::config::{Config, ContextConfig, LayoutConfig, LocksConfig, TablesConfig};
+use super::config::{
+    Config, ContextConfig, LayoutConfig, LocksConfig, MigrationsConfig, TablesConfig,
+};
 
 /// `docs/reference/cli.md`: the help of every command.
 #[must_use]
@@ -38,6 +40,7 @@ pub fn config() -> String {
     section::<TablesConfig>("[tables]", &mut text);
     section::<LayoutConfig>("[layout]", &mut text);
     section::<ContextConfig>("[[contexts]]", &mut text);
+    section::<MigrationsConfig>("[migrations]", &mut text);
     section::<LocksConfig>("[locks]", &mut text);
     text
 }

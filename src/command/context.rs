@@ -74,7 +74,8 @@ impl Context {
         self.connect(true)
     }
 
-    fn connect(&self, writes: bool) -> anyhow::Result<Store> {
+    /// Where to connect to, and as whom.
+    fn target(&self) -> anyhow::Result<(Target, Session)> {
         let mut url = self.global.database_url.clone();
         if self.global.embedded {
             let running = self.embedded().start().context("starting the embedded server")?;
@@ -82,9 +83,19 @@ impl Context {
         }
         let sources = Sources::from_process(url, self.config.database_url.clone());
         let target = Target::resolve(&sources)?;
-        tracing::debug!("connecting to {target} ({})", target.origin());
         let role = self.global.role.clone().or_else(|| self.config.role.clone());
-        let session = Session { role, ..Session::of(self.name) };
+        Ok((target, Session { role, ..Session::of(self.name) }))
+    }
+
+    /// A second session, which looks what the first one waits for.
+    pub(super) fn second_session(&self) -> anyhow::Result<Client> {
+        let (target, session) = self.target()?;
+        Ok(target.connect(&session)?)
+    }
+
+    fn connect(&self, writes: bool) -> anyhow::Result<Store> {
+        let (target, session) = self.target()?;
+        tracing::debug!("connecting to {target} ({})", target.origin());
         let mut client = target.connect(&session)?;
         let token = client.cancel_token();
         self.interrupt.on_raise(move || {

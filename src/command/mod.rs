@@ -44,7 +44,7 @@ pub struct Cli {
 /// The nouns, and the commands that need none.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Make the tables of the store, and look at them
+    /// Make the tables of the store by migrations, and look at them
     #[command(subcommand)]
     Schema(schema::SchemaCommand),
     /// Add bounded contexts, and list them

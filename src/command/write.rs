@@ -7,13 +7,16 @@ use crate::cli::confirm::confirm;
 use crate::cli::exit::Exit;
 use crate::cli::output::{self, count};
 use crate::cli::progress::{Bar, units};
+use postgres::Client;
+
 use crate::db::Locked;
 use crate::db::inspect::Depth;
+use crate::db::watch::Watch;
 use crate::error::{Error, Result};
 use crate::layout::Role;
 use crate::layout::bounds::Bound;
 use crate::operation;
-use crate::plan::{MigrationSet, Plan};
+use crate::plan::{MigrationSet, Plan, Transaction};
 use crate::render::quote::shown;
 use crate::render::{RenderedStep, Script};
 
@@ -49,7 +52,10 @@ pub struct MigrationChange {
     /// Its version.
     pub version: i64,
     /// Its name.
-    pub name: &'static str,
+    pub name: String,
+    /// The file that holds it, where it is not one of pupctl's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub file: Option<String>,
 }
 
 /// A partition that was made.
@@ -73,15 +79,47 @@ pub fn write(
     context: &Context,
     plan: impl FnOnce(&Catalog) -> Result<Plan>,
 ) -> anyhow::Result<(Catalog, Changes)> {
+    let wish = Wish { depth: Depth::default(), question: "This destroys data. Go on?" };
+    let written = write_wish(context, wish, |catalog, _| plan(catalog))?;
+    let changes = changes(&written.plan, written.script);
+    Ok((written.catalog, changes))
+}
+
+/// What a command wants to know of the catalog, and what it asks before it destroys anything.
+#[derive(Debug, Clone, Copy)]
+pub struct Wish {
+    /// How deep the catalog is read.
+    pub depth: Depth,
+    /// The question.
+    pub question: &'static str,
+}
+
+/// What was written.
+#[derive(Debug)]
+pub struct Written {
+    /// The catalog from before.
+    pub catalog: Catalog,
+    /// What was planned.
+    pub plan: Plan,
+    /// The statements, where nothing was executed because of `--dry-run`.
+    pub script: Option<Script>,
+}
+
+/// The same for a command that reports in a form of its own.
+pub fn write_wish(
+    context: &Context,
+    wish: Wish,
+    plan: impl FnOnce(&Catalog, &mut Client) -> Result<Plan>,
+) -> anyhow::Result<Written> {
     let mut store = context.open_for_writing()?;
     if context.global.dry_run {
-        let catalog = context.inspect(&mut store.client, &store.schema, Depth::default())?;
-        let plan = plan(&catalog)?;
-        let changes = changes(&plan, Some(Script::of(&plan)));
-        return Ok((catalog, changes));
+        let catalog = context.inspect(&mut store.client, &store.schema, wish.depth)?;
+        let plan = plan(&catalog, &mut store.client)?;
+        let script = Some(Script::of(&plan));
+        return Ok(Written { catalog, plan, script });
     }
-    let (mut locked, catalog) = lock(context, store)?;
-    let plan = plan(&catalog)?;
+    let (mut locked, catalog) = lock_at(context, store, wish.depth)?;
+    let plan = plan(&catalog, locked.client())?;
     if plan.is_empty() {
         if !catalog.own_migrations.is_empty() {
             operation::settle(&mut locked)?;
@@ -89,16 +127,20 @@ pub fn write(
     } else {
         refuse_without_rights(&catalog)?;
         if plan.destroys() {
-            confirm(&context.output, context.global.yes, "This destroys data. Go on?")?;
+            confirm(&context.output, context.global.yes, wish.question)?;
         }
         execute(context, &mut locked, &plan)?;
     }
     locked.release()?;
-    Ok((catalog, changes(&plan, None)))
+    Ok(Written { catalog, plan, script: None })
 }
 
 /// Takes the lock of the store and reads the catalog under it.
-pub(super) fn lock(context: &Context, mut store: Store) -> Result<(Locked, Catalog)> {
+pub(super) fn lock(context: &Context, store: Store) -> Result<(Locked, Catalog)> {
+    lock_at(context, store, Depth::default())
+}
+
+fn lock_at(context: &Context, mut store: Store, depth: Depth) -> Result<(Locked, Catalog)> {
     // Before the lock, which a standby could not give.
     let server = crate::db::inspect::server(&mut store.client)?;
     if server.read_only {
@@ -106,16 +148,31 @@ pub(super) fn lock(context: &Context, mut store: Store) -> Result<(Locked, Catal
     }
     let schema = store.schema.clone();
     let mut locked = context.lock(store)?;
-    let catalog = context.inspect(locked.client(), &schema, Depth::default())?;
+    let catalog = context.inspect(locked.client(), &schema, depth)?;
     Ok((locked, catalog))
 }
 
-fn execute(context: &Context, locked: &mut Locked, plan: &Plan) -> Result<()> {
+pub(super) fn execute(context: &Context, locked: &mut Locked, plan: &Plan) -> Result<()> {
     let script = Script::of(plan);
     let limits = context.config.lock_limits(context.global.lock_budget)?;
     let total = script.steps.iter().map(units).sum();
     let mut bar = Bar::new(&context.output, total);
+    let _watch = watch(context, locked, &script, &bar);
     operation::run(locked, context.name, &script, limits, &context.interrupt, &mut bar)
+}
+
+/// Tells for whom the server waits, where it waits within a statement. Nobody misses much when
+/// there is no session for it.
+fn watch(context: &Context, locked: &mut Locked, script: &Script, bar: &Bar) -> Option<Watch> {
+    let waits = |step: &RenderedStep| step.transaction == Transaction::Concurrent;
+    if !script.steps.iter().any(waits) {
+        return None;
+    }
+    let begun = context.second_session().and_then(|session| {
+        let say = bar.teller();
+        Ok::<_, anyhow::Error>(Watch::begin(locked.client(), session, say)?)
+    });
+    begun.inspect_err(|error| tracing::warn!("nobody tells who is waited for: {error:#}")).ok()
 }
 
 fn read_only(standby: bool) -> Error {
@@ -162,14 +219,7 @@ pub(super) fn changes(plan: &Plan, script: Option<Script>) -> Changes {
     Changes {
         dry_run: script.is_some(),
         changed: !plan.is_empty(),
-        migrations: plan
-            .migrations()
-            .map(|migration| MigrationChange {
-                set: migration.set,
-                version: migration.version,
-                name: migration.name,
-            })
-            .collect(),
+        migrations: migrations(plan),
         partitions: plan
             .new_partitions()
             .map(|partition| PartitionChange {
@@ -184,6 +234,22 @@ pub(super) fn changes(plan: &Plan, script: Option<Script>) -> Changes {
         notes: plan.notes.clone(),
         problems: plan.problems.clone(),
     }
+}
+
+fn migrations(plan: &Plan) -> Vec<MigrationChange> {
+    let own = plan.migrations().map(|migration| MigrationChange {
+        set: migration.set,
+        version: migration.version,
+        name: migration.name.to_owned(),
+        file: None,
+    });
+    let files = plan.files().map(|file| MigrationChange {
+        set: MigrationSet::Store,
+        version: file.version,
+        name: file.name.clone(),
+        file: Some(file.path.clone()),
+    });
+    own.chain(files).collect()
 }
 
 /// Prints what was done, or the SQL; a command that left anything undone has failed.

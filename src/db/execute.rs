@@ -87,7 +87,10 @@ fn climb(
     progress: &mut dyn Progress,
 ) -> Result<()> {
     let start = Instant::now();
-    let mut timeout = limits.first;
+    // What runs outside of a transaction is not tried in turns: it waits behind others without
+    // keeping anybody waiting, and half an index would be left of every try.
+    let alone = step.migration.is_some() && step.transaction == Transaction::Forbidden;
+    let mut timeout = if alone { limits.budget } else { limits.first };
     loop {
         interrupt.check()?;
         let error = match attempt(client, step, timeout) {
@@ -100,6 +103,10 @@ fn climb(
         };
         if !is_transient(&error) {
             return Err(error);
+        }
+        if step.transaction == Transaction::Concurrent {
+            // The statement cannot be repeated as it is: it left half of its work.
+            return Err(left_half_done(step, error));
         }
         let blockers = blockers::find(client, &locks(step))?;
         if start.elapsed() + timeout >= limits.budget {
@@ -117,22 +124,18 @@ fn attempt(client: &mut Client, step: &RenderedStep, timeout: Duration) -> Resul
         // refinery opens the transaction, so the setting is the session's until it is done.
         set(client, &format!("SET lock_timeout = {milliseconds}"))?;
         let outcome = migration::apply(client, migration);
-        if !client.is_closed() {
-            set(client, "RESET lock_timeout")?;
-        }
-        return outcome;
+        return outcome.and(reset(client));
     }
     match step.transaction {
         Transaction::Required => transact(client, step, milliseconds),
-        Transaction::Forbidden => {
+        Transaction::Forbidden | Transaction::Concurrent => {
+            let waits = step.transaction == Transaction::Concurrent;
+            let milliseconds = if waits { 0 } else { milliseconds };
             set(client, &format!("SET lock_timeout = {milliseconds}"))?;
             let outcome = step.statements.iter().try_for_each(|statement| {
                 client.batch_execute(&statement.sql).map_err(|error| failed(step, error))
             });
-            if !client.is_closed() {
-                set(client, "RESET lock_timeout")?;
-            }
-            outcome
+            outcome.and(reset(client))
         }
     }
 }
@@ -157,6 +160,11 @@ fn joined(step: &RenderedStep) -> String {
         sql.push_str("\n;\n");
     }
     sql
+}
+
+/// Of a session that ended nothing is left to reset: how the statement ended is what matters.
+fn reset(client: &mut Client) -> Result<()> {
+    if client.is_closed() { Ok(()) } else { set(client, "RESET lock_timeout") }
 }
 
 fn set(client: &mut Client, setting: &str) -> Result<()> {
@@ -195,6 +203,14 @@ fn locks(step: &RenderedStep) -> Vec<Lock> {
         }
     }
     locks
+}
+
+fn left_half_done(step: &RenderedStep, cause: Error) -> Error {
+    let message = format!("the step \"{}\" gave way to another session", step.title);
+    Error::new(Kind::LockTimeout, message)
+        .detail(cause.message())
+        .hint("run the command again: it drops what was left half done and goes on")
+        .because(cause)
 }
 
 fn exhausted(step: &RenderedStep, limits: LockLimits, blockers: &[Blocker], cause: Error) -> Error {

@@ -9,7 +9,7 @@ use postgres::types::Oid;
 use postgres::{Client, IsolationLevel, Row, Transaction};
 
 use crate::catalog::index::Index;
-use crate::catalog::relation::{Grant, Relation, RelationKind, ReplicaIdentity, Size};
+use crate::catalog::relation::{Details, Relation, RelationKind, ReplicaIdentity, Size};
 use crate::catalog::{AppliedMigration, Catalog, Column, Schema, Server, Table, Unfinished, bound};
 use crate::error::{Error, Kind, Result};
 use crate::layout::Layout;
@@ -22,11 +22,15 @@ use crate::render::script::{history_table, layout_table};
 
 use super::interrupt::is_cancelled;
 
+mod details;
+
 /// The oldest server that pupctl works with: 14 brought `DETACH PARTITION … CONCURRENTLY`.
 pub const MAJOR_VERSION_MIN: i32 = 14;
 
 /// What to read beyond the catalog itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+// Each is one more query, and they are independent of each other.
+#[expect(clippy::struct_excessive_bools)]
 pub struct Depth {
     /// The indexes and triggers of every partition, not only those of the tables at the root.
     /// Without them the catalog is good for showing only: a plan needs them.
@@ -35,11 +39,21 @@ pub struct Depth {
     pub sizes: bool,
     /// Whether DEFAULT partitions hold rows, which reads one row of each.
     pub default_rows: bool,
+    /// The definitions of the indexes, and all names that are taken in the schema.
+    pub definitions: bool,
+    /// What partitions are compared in with their parents: columns, constraints, grants and more.
+    pub details: bool,
 }
 
 impl Default for Depth {
     fn default() -> Self {
-        Self { indexes: true, sizes: false, default_rows: false }
+        Self {
+            indexes: true,
+            sizes: false,
+            default_rows: false,
+            definitions: false,
+            details: false,
+        }
     }
 }
 
@@ -184,6 +198,11 @@ impl Reader<'_, '_> {
         let other_names = self.other_names(&names, &oids)?;
         let functions = self.functions(&names)?;
         let event_ids = self.event_ids()?;
+        let taken_names = if depth.definitions {
+            details::taken_names(self.transaction, self.schema)?
+        } else {
+            BTreeSet::new()
+        };
         let default_with_rows = if depth.default_rows {
             self.defaults_with_rows(events.as_ref(), heads.as_ref())?
         } else {
@@ -204,6 +223,7 @@ impl Reader<'_, '_> {
             unfinished,
             default_with_rows,
             other_names,
+            taken_names,
         })
     }
 
@@ -240,6 +260,11 @@ impl Reader<'_, '_> {
             rows.iter().filter(is_wanted).map(|row| row.get("oid")).collect();
         let mut indexes = self.indexes(&with_indexes)?;
         let mut triggers = self.triggers(&with_indexes)?;
+        if depth.definitions {
+            details::add_definitions(self.transaction, &with_indexes, &mut indexes)?;
+        }
+        let mut details =
+            if depth.details { details::read(self.transaction, &oids)? } else { HashMap::new() };
         let is_parent = |row: &&Row| row.get::<_, String>("kind") == "p";
         let parents: Vec<Oid> = rows.iter().filter(is_parent).map(|row| row.get("oid")).collect();
         let mut foreign_keys = self.foreign_keys(&parents)?;
@@ -250,6 +275,7 @@ impl Reader<'_, '_> {
             let mut relation = relation(row);
             relation.indexes = indexes.remove(&relation.oid).unwrap_or_default();
             relation.triggers = triggers.remove(&relation.oid).unwrap_or_default();
+            relation.details = details.remove(&relation.oid).unwrap_or_default();
             relation.foreign_keys = foreign_keys.remove(&relation.oid).unwrap_or_default();
             relation.size = sizes.remove(&relation.oid);
             match row.get::<_, Option<Oid>>("parent") {
@@ -286,6 +312,7 @@ impl Reader<'_, '_> {
                 partial: row.get("partial"),
                 options,
                 parent: row.get("parent"),
+                ..Index::default()
             });
         }
         Ok(indexes)
@@ -321,12 +348,7 @@ impl Reader<'_, '_> {
         let rows = self.all(include_str!("../../sql/catalog/columns.sql"), &[&oids])?;
         let mut columns: HashMap<Oid, Vec<Column>> = HashMap::new();
         for row in &rows {
-            columns.entry(row.get("relation")).or_default().push(Column {
-                name: row.get("name"),
-                data_type: row.get("data_type"),
-                not_null: row.get("not_null"),
-                default: row.get("default"),
-            });
+            columns.entry(row.get("relation")).or_default().push(details::column(row));
         }
         Ok(columns)
     }
@@ -422,7 +444,7 @@ fn relation(row: &Row) -> Relation {
         detach_pending: row.get("detach_pending"),
         owner: row.get("owner"),
         owned: row.get("owned"),
-        grants: grants(row.get("grants")),
+        grants: details::grants(row.get("grants")),
         replica_identity,
         row_security: row.get("row_security"),
         tablespace: row.get("tablespace"),
@@ -431,6 +453,7 @@ fn relation(row: &Row) -> Relation {
         size: None,
         indexes: Vec::new(),
         triggers: Vec::new(),
+        details: Details::default(),
         partitions: Vec::new(),
     }
 }
@@ -439,19 +462,6 @@ fn relation(row: &Row) -> Relation {
 #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
 fn estimate(tuples: f32) -> Option<u64> {
     (tuples >= 0.0).then_some(tuples as u64)
-}
-
-fn grants(value: Option<serde_json::Value>) -> Vec<Grant> {
-    let Some(serde_json::Value::Array(list)) = value else { return Vec::new() };
-    list.iter()
-        .filter_map(|grant| {
-            Some(Grant {
-                grantee: grant.get("grantee")?.as_str().map(str::to_owned),
-                privilege: grant.get("privilege")?.as_str()?.to_owned(),
-                grantable: grant.get("grantable")?.as_bool()?,
-            })
-        })
-        .collect()
 }
 
 /// A row of the history. refinery panics on rows that it did not write, so they are checked.

@@ -3,11 +3,15 @@
 pub mod blockers;
 pub mod connect;
 pub mod execute;
+pub mod heads;
 pub mod inspect;
 pub mod interrupt;
 pub mod lock;
 pub mod pooler;
+pub mod probe;
+pub mod pruning;
 pub mod tls;
+pub mod watch;
 
 pub use interrupt::Interrupt;
 pub use lock::Locked;

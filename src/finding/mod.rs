@@ -1,16 +1,29 @@
 //! What is wrong with a store, or soon will be: one file a check, all pure, shared by
 //! `partitions check` and whatever else asks.
 
+pub mod columns;
+pub mod constraints;
 pub mod default_rows;
 pub mod detach;
+pub mod grants;
+pub mod index_drift;
 pub mod indexes;
 pub mod keys;
 pub mod lock_budget;
 pub mod missing;
 pub mod off_grid;
+pub mod owners;
 pub mod protections;
+pub mod publications;
+pub mod replica_identity;
+pub mod row_security;
+pub mod storage;
 pub mod table;
+pub mod triggers;
 pub mod unfinished;
+mod verify;
+
+pub use verify::verify;
 
 use serde::Serialize;
 
@@ -42,6 +55,9 @@ pub struct Finding {
     pub message: String,
     /// The command that mends it.
     pub remedy: Option<String>,
+    /// The statements that mend it, in their order, where `schema verify` found it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub mend: Vec<String>,
 }
 
 impl Finding {
@@ -51,7 +67,8 @@ impl Finding {
         message: impl Into<String>,
     ) -> Self {
         let object = object.to_string();
-        Self { check, severity: Severity::Error, object, message: message.into(), remedy: None }
+        let (message, mend) = (message.into(), Vec::new());
+        Self { check, severity: Severity::Error, object, message, remedy: None, mend }
     }
 
     pub(crate) fn warning(
@@ -64,6 +81,11 @@ impl Finding {
 
     pub(crate) fn remedy(mut self, command: impl Into<String>) -> Self {
         self.remedy = Some(command.into());
+        self
+    }
+
+    pub(crate) fn mend(mut self, statements: impl IntoIterator<Item = String>) -> Self {
+        self.mend.extend(statements);
         self
     }
 }

@@ -5,7 +5,9 @@ use crate::catalog::{Catalog, Table};
 use crate::layout::protection::Trigger;
 use crate::layout::{Guard, Layout};
 use crate::plan::protection::{broken, broken_functions};
-use crate::render::protection::{event_ids_table, function};
+use crate::render::protection::{
+    collect_event_ids, create_event_ids, create_function, create_trigger, event_ids_table, function,
+};
 
 use super::Finding;
 
@@ -24,13 +26,19 @@ pub fn check(layout: &Layout, catalog: &Catalog) -> Vec<Finding> {
         let state = if there { "is not as pupctl makes it" } else { "is missing" };
         let message = format!("the function {state}: {}", at_stake(trigger));
         findings.push(
-            Finding::error("broken_function", &function(schema, trigger), message).remedy(INIT),
+            Finding::error("broken_function", &function(schema, trigger), message)
+                .remedy(INIT)
+                .mend([create_function(schema, &layout.tables, trigger)]),
         );
     }
     if layout.keeps_event_ids() && !catalog.event_ids {
         let message = format!("the key table is missing: {}", at_stake(Trigger::EventIds));
+        let make = create_event_ids(schema, &layout.tables);
+        let collect = collect_event_ids(schema, &layout.tables);
         findings.push(
-            Finding::error("missing_event_ids", &event_ids_table(schema), message).remedy(INIT),
+            Finding::error("missing_event_ids", &event_ids_table(schema), message)
+                .remedy(INIT)
+                .mend([make, collect]),
         );
     }
     for relation in events.root.walk() {
@@ -59,7 +67,8 @@ fn unprotected(relation: &Relation, trigger: Trigger) -> Finding {
         Some(_) => "not as pupctl makes it",
     };
     let message = format!("the trigger {name} is {state}: {}", at_stake(trigger));
-    Finding::error("unprotected", &relation.name, message).remedy(INIT)
+    let create = format!("{};", create_trigger(&relation.name, trigger));
+    Finding::error("unprotected", &relation.name, message).remedy(INIT).mend([create])
 }
 
 fn at_stake(trigger: Trigger) -> &'static str {

@@ -2,7 +2,8 @@
 
 use crate::catalog::Catalog;
 use crate::layout::{Layout, Role};
-use crate::plan::tables::differences;
+use crate::plan::tables::{Difference, Fix, differences};
+use crate::render::{self, mend};
 
 use super::Finding;
 
@@ -19,8 +20,21 @@ pub fn check(layout: &Layout, catalog: &Catalog) -> Vec<Finding> {
         Finding::error("missing_table", &name, format!("the table {name} is missing"))
             .remedy("pupctl schema init")
     });
-    let differing = differences(layout, catalog)
-        .into_iter()
-        .map(|difference| Finding::error("table_differs", &difference.table, difference.what));
+    let differing =
+        differences(layout, catalog).into_iter().map(|Difference { table, what, fix }| {
+            let finding = Finding::error("table_differs", &table, what);
+            match fix {
+                None => finding,
+                Some(Fix::Default { column, expression }) => {
+                    finding.remedy(mend::column_default(&table, column, Some(expression), false))
+                }
+                Some(Fix::NotNull { column, not_null }) => {
+                    finding.remedy(mend::column_not_null(&table, column, not_null))
+                }
+                Some(Fix::Key { columns, primary }) => {
+                    finding.remedy(render::add_key(&table, &columns, primary))
+                }
+            }
+        });
     missing.chain(differing).collect()
 }

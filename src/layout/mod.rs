@@ -105,6 +105,20 @@ impl Role {
     }
 }
 
+impl Default for Layout {
+    /// Three whole tables with their usual names.
+    fn default() -> Self {
+        Self {
+            form: FORM,
+            tables: Tables::default(),
+            levels: Vec::new(),
+            contexts: Vec::new(),
+            months_ahead: MONTHS_AHEAD,
+            protections: Protections::default(),
+        }
+    }
+}
+
 impl Layout {
     /// A layout with these levels and contexts, checked, without protections.
     pub fn new(

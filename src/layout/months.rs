@@ -40,6 +40,12 @@ impl Months {
         Ok(Self { begin, last, needs: Needs::default() })
     }
 
+    /// No month at all: a table divided by month has no partition then.
+    #[must_use]
+    pub fn none() -> Self {
+        Self { begin: Month::EPOCH.plus(1), last: Month::EPOCH, needs: Needs::default() }
+    }
+
     /// These, and what is needed beside them.
     pub fn needing(self, needs: &Needs) -> Result<Self> {
         if let Some((first, last)) = needs.range(None) {
@@ -192,6 +198,11 @@ mod tests {
         needs.insert("C", Some(month("2027-02")));
         let needing = needing.needing(&needs).expect("months");
         assert_eq!(wanted(&needing, Some("C"), &[]), "2026-11..2026-11 2027-02..2027-02");
+    }
+
+    #[test]
+    fn none_are_none() {
+        assert_eq!(wanted(&Months::none(), None, &[]), "");
     }
 
     #[test]

@@ -15,7 +15,7 @@ pub const PARTITIONS_PER_TRANSACTION_MAX: usize = 50;
 
 /// Locks that making one partition takes: the table, its TOAST table and that one's index, its
 /// indexes and the parent's that they are attached to, each once.
-const LOCKS_PER_NEW_PARTITION: usize = 14;
+pub const LOCKS_PER_NEW_PARTITION: usize = 14;
 
 /// `check` warns from this share of the lock table on, in percent.
 pub const WARN_PERCENT: usize = 50;
@@ -37,7 +37,11 @@ pub fn partitions_per_transaction(server: &Server) -> Result<usize> {
 /// Refuses new leaves that would leave a table which no statement can open as a whole. When they
 /// fill a large part of the lock table, gives back what the user should know.
 pub fn refuse_too_many(catalog: &Catalog, role: Role, new_leaves: usize) -> Result<Option<String>> {
-    let locks = catalog.locks_of(role) + new_leaves * (1 + role.indexes_per_leaf());
+    // A new leaf takes over what was added to the others.
+    let leaves = catalog.table(role).into_iter().flat_map(|table| table.root.leaves());
+    let indexes = leaves.map(|leaf| leaf.indexes.len()).max().unwrap_or_default();
+    let indexes = indexes.max(role.indexes_per_leaf());
+    let locks = catalog.locks_of(role) + new_leaves * (1 + indexes);
     let capacity = catalog.server.lock_table();
     if new_leaves == 0 || locks * 100 < capacity * WARN_PERCENT {
         return Ok(None);

@@ -2,9 +2,9 @@
 //! then the partitions.
 
 use crate::catalog::index::Index;
-use crate::catalog::relation::{Relation, RelationKind, ReplicaIdentity};
+use crate::catalog::relation::{Details, Relation, RelationKind, ReplicaIdentity};
 use crate::catalog::trigger::Function;
-use crate::catalog::{Catalog, Table};
+use crate::catalog::{AppliedMigration, Catalog, Table};
 use crate::error::{Error, Result};
 use crate::layout::levels::Level;
 use crate::layout::name::QualifiedName;
@@ -23,13 +23,24 @@ pub const STORE_MIGRATIONS: &[(i64, &str)] =
     &[(1, "heads_and_checkpoints"), (2, "events"), (3, "indexes"), (4, "guard")];
 
 /// The migration that protects events: functions, and triggers on the parent.
-const GUARD: i64 = 4;
+pub(super) const GUARD: i64 = 4;
 
 /// The migrations that a store of this layout needs: where nothing is to be protected beyond keys,
 /// there is none for it.
 pub fn store_migrations(layout: &Layout) -> impl Iterator<Item = (i64, &'static str)> {
     let needed = |&(version, _): &(i64, &str)| version != GUARD || !layout.triggers().is_empty();
     STORE_MIGRATIONS.iter().copied().filter(needed)
+}
+
+/// The migration that only files have: for whoever applies them without pupctl it stores what
+/// `schema init` stores beside the tables.
+pub const LAYOUT_MIGRATION: (i64, &str) = (5, "layout");
+
+/// Whether this is a migration of pupctl's, applied by itself or from a file.
+#[must_use]
+pub fn is_own_name(version: i64, name: &str) -> bool {
+    let mut known = STORE_MIGRATIONS.iter().chain([&LAYOUT_MIGRATION]);
+    known.any(|known| *known == (version, name))
 }
 
 /// Plans what makes the store as `layout` says, or what an interrupted run left undone.
@@ -108,7 +119,7 @@ fn own_words(version: i64) -> (&'static str, &'static str) {
     }
 }
 
-fn migration(
+pub(super) fn migration(
     set: MigrationSet,
     version: i64,
     name: &'static str,
@@ -125,7 +136,7 @@ fn migration(
 }
 
 /// A layout that is stored may be replaced only while none of the tables exists.
-fn refuse_another_layout(layout: &Layout, catalog: &Catalog) -> Result<()> {
+pub(super) fn refuse_another_layout(layout: &Layout, catalog: &Catalog) -> Result<()> {
     let Some(stored) = &catalog.layout else { return Ok(()) };
     let differences = stored.differences(layout);
     let untouched = catalog.events.is_none() && catalog.heads.is_none();
@@ -142,8 +153,22 @@ fn refuse_another_layout(layout: &Layout, catalog: &Catalog) -> Result<()> {
     ))
 }
 
+/// Migrations of others may have come first, with versions that the store's tables need.
+fn refuse_taken_versions(catalog: &Catalog) -> Result<()> {
+    let taken = |row: &&AppliedMigration| {
+        STORE_MIGRATIONS.iter().any(|(v, name)| *v == row.version && *name != row.name)
+    };
+    let Some(row) = catalog.store_migrations.iter().find(taken) else { return Ok(()) };
+    Err(Error::refused(format!(
+        "version {} of the migrations in schema {} is {}, where pupctl has its own",
+        row.version, catalog.schema_name, row.name
+    ))
+    .hint("make the store in a schema of its own: --schema"))
+}
+
 /// The steps that make, or only record, the three tables and their indexes.
 fn parents(layout: &Layout, catalog: &Catalog) -> Result<Vec<Step>> {
+    refuse_taken_versions(catalog)?;
     let recorded = |version| catalog.store_migrations.iter().any(|m| m.version == version);
     let there = [
         (1, layout.table(&catalog.schema_name, Role::Heads), catalog.heads.is_some()),
@@ -158,11 +183,13 @@ fn parents(layout: &Layout, catalog: &Catalog) -> Result<Vec<Step>> {
     }
     let adopts = |version| there.iter().any(|(v, _, is)| *v == version && *is);
     let mut differences = tables::differences(layout, catalog);
+    let fit = differences.is_empty() && there.iter().all(|(_, _, is)| *is);
     if (adopts(1) && !recorded(1)) || (adopts(2) && !recorded(2)) {
         let missing = there.iter().filter(|(version, _, is)| !is && adopts(*version));
         differences.extend(missing.map(|(_, name, _)| tables::Difference {
             table: name.clone(),
             what: "is missing".to_owned(),
+            fix: None,
         }));
         differences.extend(tables::missing_indexes(catalog));
     }
@@ -172,7 +199,11 @@ fn parents(layout: &Layout, catalog: &Catalog) -> Result<Vec<Step>> {
             catalog.schema_name
         ))
         .details(differences.iter().map(ToString::to_string))
-        .hint("choose another schema (--schema) or other table names ([tables] in pupctl.toml)"));
+        .hint(if fit {
+            "take them over as they are: pupctl schema baseline"
+        } else {
+            "choose another schema (--schema) or other table names ([tables] in pupctl.toml)"
+        }));
     }
     let is_there = |version| match version {
         1 | 2 => adopts(version),
@@ -262,6 +293,7 @@ fn root(layout: &Layout, role: Role, catalog: &Catalog) -> Relation {
         size: None,
         indexes: if layout.root_has_key(role) { vec![key] } else { Vec::new() },
         triggers: Vec::new(),
+        details: Details::default(),
         partitions: Vec::new(),
     }
 }

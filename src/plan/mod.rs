@@ -3,10 +3,14 @@
 //! Planning is a pure function of a layout, a catalog and a request: no database, no clock, no
 //! environment. So `--dry-run` is simply not executing.
 
+pub mod baseline;
 pub mod budget;
 pub mod contexts;
 pub mod ensure;
+pub mod files;
+pub mod generate;
 pub mod history;
+pub mod index;
 pub mod init;
 mod obstacle;
 pub mod protection;
@@ -14,6 +18,7 @@ pub mod step;
 pub mod tables;
 pub mod wanted;
 
+pub use files::MigrationFile;
 pub use step::{Action, Migration, MigrationSet, NewPartition, Plan, Protect, Step, Transaction};
 
 #[cfg(test)]

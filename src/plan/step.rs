@@ -10,6 +10,9 @@ use crate::layout::name::{QualifiedName, Tables};
 use crate::layout::protection::Trigger;
 use crate::layout::{Layout, Role};
 
+use super::files::MigrationFile;
+use super::index::IndexAction;
+
 /// What is to be done, in order.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Plan {
@@ -29,6 +32,9 @@ pub enum Transaction {
     Required,
     /// One statement that opens transactions itself.
     Forbidden,
+    /// The same, where the statement waits for the transactions of others half way: a
+    /// `lock_timeout` would leave half of its work behind, so it has none.
+    Concurrent,
 }
 
 /// One step: what it does, why, and whether it can be taken back.
@@ -68,6 +74,13 @@ pub enum Action {
     Migrate(Migration),
     /// Record a migration whose tables are there already.
     RecordMigration(Migration),
+    /// Apply a file of migrations and record it.
+    MigrateFile {
+        /// The schema whose history records it.
+        schema: String,
+        /// The file.
+        file: Box<MigrationFile>,
+    },
     /// Store the layout, in place of the one that is stored.
     StoreLayout {
         /// The schema of the store.
@@ -110,6 +123,8 @@ pub enum Action {
         /// Whether the server can leave out the partitions (PostgreSQL 18 and newer).
         only: bool,
     },
+    /// Something about an index.
+    Index(IndexAction),
 }
 
 /// Something about the protections of events.
@@ -236,6 +251,14 @@ impl Plan {
     pub fn migrations(&self) -> impl Iterator<Item = &Migration> {
         self.actions().filter_map(|action| match action {
             Action::Migrate(migration) | Action::RecordMigration(migration) => Some(migration),
+            _ => None,
+        })
+    }
+
+    /// The files that the plan applies, in order.
+    pub fn files(&self) -> impl Iterator<Item = &MigrationFile> {
+        self.actions().filter_map(|action| match action {
+            Action::MigrateFile { file, .. } => Some(&**file),
             _ => None,
         })
     }

@@ -74,7 +74,9 @@ fn short(action: &Action) -> String {
         Action::Protect(Protect::Drop { table, trigger }) => {
             format!("drop trigger {} from {}", trigger.name(), table.name)
         }
+        Action::MigrateFile { file, .. } => format!("apply {}", file.path),
         Action::Analyze { table, .. } => format!("analyze {}", table.name),
+        Action::Index(action) => format!("{action:?}"),
     }
 }
 

@@ -2,9 +2,15 @@
 //! quoting mechanism that a template cannot forget (see [`environment`]).
 
 pub mod environment;
+pub mod formats;
+pub mod generate;
+pub mod index;
+pub mod mend;
 pub mod protection;
 pub mod quote;
+pub mod read;
 pub mod script;
+pub mod statements;
 
 pub use script::{Lock, LockMode, RenderedMigration, RenderedStep, Script, Statement};
 
@@ -33,6 +39,12 @@ pub fn reindex(index: &QualifiedName) -> String {
 #[must_use]
 pub fn create_brin(table: &QualifiedName) -> String {
     statement("partition/create_brin", &values! { table })
+}
+
+/// `CREATE INDEX CONCURRENTLY`, for a table that lacks an index.
+#[must_use]
+pub fn create_index(table: &QualifiedName, columns: &[&str]) -> String {
+    statement("table/create_index", &values! { table, columns })
 }
 
 /// A statement that is shown to people, with its semicolon.

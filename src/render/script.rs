@@ -12,7 +12,7 @@ use crate::layout::Role;
 use crate::layout::name::QualifiedName;
 use crate::layout::protection::Trigger;
 use crate::plan::{
-    Action, Migration, MigrationSet, NewPartition, Plan, Protect, Step, Transaction,
+    Action, Migration, MigrationFile, MigrationSet, NewPartition, Plan, Protect, Step, Transaction,
 };
 
 use super::environment::{quoted, render, values};
@@ -81,6 +81,10 @@ pub struct RenderedMigration {
     pub record_only: bool,
     /// The locks on tables that an earlier migration made.
     pub locks: Vec<Lock>,
+    /// The file that holds it, where it is not one of pupctl's.
+    pub file: Option<String>,
+    /// Whether it runs in the transaction that records it.
+    pub transaction: Transaction,
 }
 
 /// A step with its statements.
@@ -174,14 +178,20 @@ impl RenderedStep {
         if transaction {
             text.push_str("BEGIN;\nSET LOCAL lock_timeout = '1s';\n");
         }
+        if self.transaction == Transaction::Concurrent {
+            text.push_str("SET lock_timeout = 0;\n");
+        }
         for statement in &self.statements {
             let _ = writeln!(text, "-- {}.", quote::comment(&statement.why));
             for lock in &statement.locks {
                 let on = quote::comment(&lock.on.to_string());
                 let _ = writeln!(text, "-- Lock: {} on {on}.", lock.mode);
             }
-            text.push_str(statement.sql.trim_end().trim_end_matches(';'));
-            text.push_str(";\n");
+            let sql = statement.sql.trim_end().trim_end_matches(';');
+            text.push_str(sql);
+            // What others wrote may end with a comment, in which a semicolon would be lost.
+            let last = sql.lines().next_back().unwrap_or_default();
+            text.push_str(if last.contains("--") { "\n;\n" } else { ";\n" });
         }
         if transaction {
             text.push_str("COMMIT;\n");
@@ -194,8 +204,13 @@ fn step(step: &Step) -> RenderedStep {
     let mut statements = Vec::new();
     for action in &step.actions {
         match action {
-            Action::Migrate(wanted) => migration = Some(rendered_migration(wanted, false)),
-            Action::RecordMigration(wanted) => migration = Some(rendered_migration(wanted, true)),
+            Action::Migrate(wanted) => migration = Some(RenderedMigration::of(wanted, false)),
+            Action::RecordMigration(wanted) => {
+                migration = Some(RenderedMigration::of(wanted, true));
+            }
+            Action::MigrateFile { schema, file } => {
+                migration = Some(RenderedMigration::of_file(schema, file));
+            }
             other => statements.extend(action_statements(other)),
         }
     }
@@ -262,8 +277,9 @@ fn action_statements(action: &Action) -> Vec<Statement> {
             locks: vec![Lock { mode: LockMode::ShareUpdateExclusive, on: table.clone() }],
         }],
         Action::Protect(action) => protection::statements(action),
+        Action::Index(action) => vec![super::index::statement(action)],
         // Rendered as a whole step, because refinery applies them.
-        Action::Migrate(_) | Action::RecordMigration(_) => Vec::new(),
+        Action::Migrate(_) | Action::RecordMigration(_) | Action::MigrateFile { .. } => Vec::new(),
     }
 }
 
@@ -318,21 +334,6 @@ fn create_partition(partition: &NewPartition) -> Vec<Statement> {
     statements
 }
 
-fn rendered_migration(wanted: &Migration, record_only: bool) -> RenderedMigration {
-    let sql = migration_sql(wanted);
-    let file = format!("V{}__{}", wanted.version, wanted.name);
-    match refinery::Migration::unapplied(&file, &sql) {
-        Ok(migration) => RenderedMigration {
-            migration,
-            history: history_table(&wanted.schema, wanted.set),
-            record_only,
-            locks: migration_locks(wanted),
-        },
-        // The names are constants of this crate.
-        Err(error) => unreachable!("{file}: {error}"),
-    }
-}
-
 /// What a migration locks that others can reach by then: the tables of the migrations before it.
 fn migration_locks(wanted: &Migration) -> Vec<Lock> {
     let (schema, layout) = (wanted.schema.as_str(), &wanted.layout);
@@ -376,10 +377,49 @@ pub fn migration_sql(wanted: &Migration) -> String {
         MigrationSet::Own => "own",
         MigrationSet::Store => "store",
     };
-    render(&format!("migration/{folder}/V{}__{}", wanted.version, wanted.name), &values)
+    // As a file it ends with a newline, and refinery's checksum covers every byte.
+    let sql = render(&format!("migration/{folder}/V{}__{}", wanted.version, wanted.name), &values);
+    format!("{}\n", sql.trim_end())
 }
 
 impl RenderedMigration {
+    /// A migration of pupctl's.
+    #[must_use]
+    pub fn of(wanted: &Migration, record_only: bool) -> Self {
+        Self {
+            migration: Self::unapplied(wanted.version, wanted.name, &migration_sql(wanted)),
+            history: history_table(&wanted.schema, wanted.set),
+            record_only,
+            locks: migration_locks(wanted),
+            file: None,
+            transaction: Transaction::Required,
+        }
+    }
+
+    /// A migration of a file.
+    #[must_use]
+    pub fn of_file(schema: &str, file: &MigrationFile) -> Self {
+        Self {
+            migration: Self::unapplied(file.version, &file.name, &file.sql),
+            history: history_table(schema, MigrationSet::Store),
+            record_only: false,
+            locks: Vec::new(),
+            file: Some(file.path.clone()),
+            transaction: file.transaction,
+        }
+    }
+
+    /// What refinery takes. `name` is of word characters, as everything that calls this has seen
+    /// to.
+    #[must_use]
+    pub fn unapplied(version: i64, name: &str, sql: &str) -> refinery::Migration {
+        let title = format!("V{version}__{name}");
+        match refinery::Migration::unapplied(&title, sql) {
+            Ok(migration) => migration,
+            Err(error) => unreachable!("{title}: {error}"),
+        }
+    }
+
     /// What refinery will do, as statements, for `--dry-run`.
     fn statements(&self) -> Vec<Statement> {
         let history = &self.history;
@@ -399,10 +439,11 @@ impl RenderedMigration {
                 locks: self.locks.clone(),
             });
         }
-        statements.push(plain(
-            render("migration/record", &values),
-            "Recorded in the transaction that applies it",
-        ));
+        let why = match self.transaction {
+            Transaction::Required => "Recorded in the transaction that applies it",
+            Transaction::Forbidden | Transaction::Concurrent => "Recorded when it is done",
+        };
+        statements.push(plain(render("migration/record", &values), why));
         statements
     }
 }

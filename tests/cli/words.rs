@@ -37,7 +37,7 @@ fn help() {
     Usage: pupctl [OPTIONS] <COMMAND>
 
     Commands:
-      schema      Make the tables of the store, and look at them
+      schema      Make the tables of the store by migrations, and look at them
       contexts    Add bounded contexts, and list them
       partitions  Make, list and check partitions
       events      Load events from files into the store, and write them to files
@@ -117,10 +117,11 @@ fn help() {
     Usage: pupctl partitions [OPTIONS] <COMMAND>
 
     Commands:
-      ensure  Make the partitions that the layout names and the database lacks
-      list    List the partitions as a tree, with bounds, rows and sizes
-      check   Look for missing months, gaps, lost keys and other problems
-      help    Print this message or the help of the given subcommand(s)
+      ensure   Make the partitions that the layout names and the database lacks
+      list     List the partitions as a tree, with bounds, rows and sizes
+      check    Look for missing months, gaps, lost keys and other problems
+      explain  Show which partitions a read touches, and which locks it takes
+      help     Print this message or the help of the given subcommand(s)
 
     Options:
       -h, --help

@@ -23,11 +23,13 @@ fn store(layout: &str, further: &[&str]) -> TestDatabase {
 fn race(db: &TestDatabase, isolation: IsolationLevel, appends: usize) -> Race<'_> {
     let (last, this, next) = (db.month(-1), db.month(0), db.month(1));
     let times = vec![
-        db.one::<String>("SELECT now()::text"),
-        format!("{next}-01 00:00:00+00"),
-        format!("{last}-03 12:00:00+00"),
-        format!("{this}-01 00:00:00+00"),
-        format!("{this}-01 01:59:59.999999+02"),
+        db.one::<String>(
+            "SELECT to_char(now() AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS.US+00:00')",
+        ),
+        format!("{next}-01 00:00:00+00:00"),
+        format!("{last}-03 12:00:00+00:00"),
+        format!("{this}-01 00:00:00+00:00"),
+        format!("{this}-01 01:59:59.999999+02:00"),
     ];
     let leaf = |time: &String| {
         // Where a hash or nothing decides, the writer goes through the parent.

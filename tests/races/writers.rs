@@ -4,6 +4,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use postgres::error::SqlState;
 use postgres::{Client, IsolationLevel, Transaction};
+use pupctl::store::{AppendError, ExpectedVersion, NewEvent, Store, StreamId};
+use uuid::Uuid;
 
 use crate::support::{TestDatabase, event_id};
 
@@ -11,7 +13,7 @@ use crate::support::{TestDatabase, event_id};
 const WRITERS: u64 = 8;
 
 /// How many aggregates they write to: few, so that they meet.
-const AGGREGATES: u64 = 20;
+const AGGREGATES: usize = 20;
 
 /// How many events one append has.
 const BATCHES: [i64; 3] = [1, 2, 5];
@@ -86,25 +88,65 @@ impl Race<'_> {
         })
     }
 
+    /// Half of the appends are those of other libraries, half those of pupctl's own.
     fn write(&self, mut random: Random, next: &AtomicUsize) -> Outcome {
         let mut client = self.db.client();
+        let store = Store::open(&mut client, "public").expect("a store");
         let mut outcome = Outcome::default();
         while next.fetch_add(1, Ordering::Relaxed) < self.appends {
-            match self.append(&mut client, &mut random) {
-                Ok(()) => outcome.won += 1,
-                Err(error) => {
+            let appended = if random.below(2) == 0 {
+                self.append(&mut client, &mut random).map_err(|error| {
                     let code = error.code().unwrap_or_else(|| panic!("{error:?}"));
-                    outcome.lost.push(code.code().to_owned());
-                }
+                    code.code().to_owned()
+                })
+            } else {
+                self.append_by_library(&mut client, &store, &mut random).map_err(code_of)
+            };
+            match appended {
+                Ok(()) => outcome.won += 1,
+                Err(code) => outcome.lost.push(code),
             }
         }
         outcome
     }
 
+    fn append_by_library(
+        &self,
+        client: &mut Client,
+        store: &Store,
+        random: &mut Random,
+    ) -> Result<(), AppendError> {
+        let id = aggregate(random);
+        let mut transaction = client
+            .build_transaction()
+            .isolation_level(self.isolation)
+            .start()
+            .expect("a transaction");
+        for _ in 0..=random.below(2) {
+            let at = self.times[random.below(self.times.len())].parse().expect("an instant");
+            let stream = StreamId::new(self.context, "Order", id.as_str());
+            let event = |_| {
+                let event_id = Uuid::parse_str(&event_id()).expect("an id");
+                NewEvent::new(stream.clone(), event_id, "OrderPlaced").created_at(at)
+            };
+            let events: Vec<_> = (0..BATCHES[random.below(BATCHES.len())]).map(event).collect();
+            let expected = if random.below(2) == 0 {
+                ExpectedVersion::Any
+            } else {
+                let head = transaction
+                    .query_opt(READ_HEAD, &[&self.context, &id])
+                    .map_err(|error| failed("reading the head", error))?;
+                ExpectedVersion::Exact(head.map_or(0, |row| row.get(0)))
+            };
+            store.append(&mut transaction, expected, &events)?;
+        }
+        transaction.commit().map_err(|error| failed("committing", error))
+    }
+
     fn append(&self, client: &mut Client, random: &mut Random) -> Result<(), postgres::Error> {
         let styles = [Style::Single, Style::Multi, Style::Twice, Style::Leaf];
         let style = styles[random.below(4)];
-        let id = format!("order-{}", random.below(usize::try_from(AGGREGATES).expect("few")));
+        let id = aggregate(random);
         let mut transaction = client.build_transaction().isolation_level(self.isolation).start()?;
         for _ in 0..if style == Style::Twice { 2 } else { 1 } {
             let events = BATCHES[random.below(BATCHES.len())];
@@ -134,6 +176,25 @@ impl Race<'_> {
         }
         transaction.execute(MOVE_HEAD, &[&self.context, &id, &(head + events)])?;
         Ok(())
+    }
+}
+
+fn aggregate(random: &mut Random) -> String {
+    format!("order-{}", random.below(AGGREGATES))
+}
+
+fn failed(doing: &str, error: postgres::Error) -> AppendError {
+    AppendError::Database(pupctl::Error::database(doing, error))
+}
+
+/// A conflict is what a unique key says; that it was seen before the insert makes it no other.
+fn code_of(error: AppendError) -> String {
+    match error {
+        AppendError::ConcurrencyConflict { .. } => SqlState::UNIQUE_VIOLATION.code().to_owned(),
+        AppendError::Database(error) => {
+            error.sqlstate().unwrap_or_else(|| panic!("{error:?}")).to_owned()
+        }
+        other => panic!("{other:?}"),
     }
 }
 

@@ -57,9 +57,8 @@ fn tables_of_pupsourcing_are_compared_line_by_line() {
     ");
     assert_snapshot!(refused(&db, ["schema", "init", "--partition-by", "none"], 1), @"
     error: tables are there already in schema public, and differ from what the layout needs
-      public.events: no primary key on (bounded_context, aggregate_type, aggregate_id, aggregate_version)
       public.events: no brin index on (created_at)
-    hint: choose another schema (--schema) or other table names ([tables] in pupctl.toml)
+    hint: take them over as they are: pupctl schema baseline
     ");
 }
 
@@ -90,7 +89,7 @@ fn tables_of_other_programs_are_compared_line_by_line() {
       public.events: column metadata is missing
       public.events: column created_at is missing
       public.events: column id is not one of the store's and must be filled, which its writers do not
-      public.events: no primary key on (bounded_context, aggregate_type, aggregate_id, aggregate_version)
+      public.events: no unique key on (bounded_context, aggregate_type, aggregate_id, aggregate_version)
       public.events: no unique key on (event_id)
       public.events: no unique key on (global_position)
       public.projection_checkpoints: column last_global_position has no default

@@ -2,6 +2,7 @@
 
 pub mod check;
 pub mod ensure;
+pub mod explain;
 pub mod list;
 
 use clap::Subcommand;
@@ -17,6 +18,7 @@ pub enum PartitionsCommand {
     Ensure(ensure::EnsureArgs),
     List(list::ListArgs),
     Check(check::CheckArgs),
+    Explain(explain::ExplainArgs),
 }
 
 impl PartitionsCommand {
@@ -26,6 +28,7 @@ impl PartitionsCommand {
             Self::Ensure(_) => "partitions ensure",
             Self::List(_) => "partitions list",
             Self::Check(_) => "partitions check",
+            Self::Explain(_) => "partitions explain",
         }
     }
 }
@@ -35,5 +38,6 @@ pub(super) fn run(command: &PartitionsCommand, context: &Context) -> anyhow::Res
         PartitionsCommand::Ensure(args) => ensure::run(args, context),
         PartitionsCommand::List(args) => list::run(args, context),
         PartitionsCommand::Check(args) => check::run(args, context),
+        PartitionsCommand::Explain(args) => explain::run(args, context),
     }
 }

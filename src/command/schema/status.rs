@@ -1,6 +1,7 @@
 //! `pupctl schema status`
 
 use std::fmt::Write as _;
+use std::path::Path;
 
 use chrono::DateTime;
 use clap::Args;
@@ -8,21 +9,30 @@ use serde::Serialize;
 
 use crate::catalog::{AppliedMigration, Catalog};
 use crate::cli::exit::Exit;
-use crate::cli::output::{bold, count, table};
+use crate::cli::output::{bold, count, printable, red, table};
 use crate::command::context::{Context, warn_of_differences};
 use crate::db::inspect::Depth;
 use crate::layout::{Layout, Role, describe};
+use crate::migration::files;
 use crate::operation::journal::{self, Operation};
+use crate::plan::MigrationFile;
+use crate::plan::files::compare;
 use crate::plan::init::{OWN_MIGRATIONS, STORE_MIGRATIONS, store_migrations};
+
+use super::directory::DirectoryArgs;
 
 /// How many operations are shown.
 const OPERATIONS: i64 = 5;
 
 /// Show the layout, the migrations and the latest operations
 ///
-/// Reads only; writes nothing, not even a history table.
+/// With --dir also the folder of migrations, beside the history. Reads only; writes nothing, not
+/// even a history table.
 #[derive(Debug, Args)]
-pub struct StatusArgs {}
+pub struct StatusArgs {
+    #[command(flatten)]
+    directory: DirectoryArgs,
+}
 
 #[derive(Serialize)]
 struct Status {
@@ -35,7 +45,26 @@ struct Status {
     own_migrations: Vec<AppliedMigration>,
     store_migrations: Vec<AppliedMigration>,
     pending_migrations: Vec<String>,
+    /// The folder, where one was named.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    directory: Option<Directory>,
     operations: Vec<Operation>,
+}
+
+#[derive(Serialize)]
+struct Directory {
+    path: String,
+    files: Vec<FileStatus>,
+    problems: Vec<String>,
+}
+
+#[derive(Serialize)]
+struct FileStatus {
+    file: String,
+    version: i64,
+    name: String,
+    /// None where it is pending.
+    applied_on: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -46,11 +75,15 @@ struct TableStatus {
     leaves: usize,
 }
 
-pub(super) fn run(_args: &StatusArgs, context: &Context) -> anyhow::Result<Exit> {
+pub(super) fn run(args: &StatusArgs, context: &Context) -> anyhow::Result<Exit> {
+    let folder = args.directory.named(&context.config);
+    let files = folder.as_deref().map(files::read).transpose()?;
     let mut store = context.open()?;
     let catalog = context.inspect(&mut store.client, &store.schema, Depth::default())?;
     let operations = journal::latest(&mut store.client, &store.schema, OPERATIONS)?;
-    let status = status(context, &catalog, operations);
+    let mut status = status(context, &catalog, operations);
+    let folder = folder.zip(files.as_deref());
+    status.directory = folder.map(|(path, files)| directory(&path, files, &catalog));
     context.output.result(context.name, &status, &text(&status, catalog.layout.as_ref()))?;
     if let Some(layout) = &catalog.layout {
         warn_of_differences(context, layout, &catalog);
@@ -97,7 +130,29 @@ fn status(context: &Context, catalog: &Catalog, operations: Vec<Operation>) -> S
         own_migrations: catalog.own_migrations.clone(),
         store_migrations: catalog.store_migrations.clone(),
         pending_migrations,
+        directory: None,
         operations,
+    }
+}
+
+fn directory(path: &Path, files: &[MigrationFile], catalog: &Catalog) -> Directory {
+    let comparison = compare(files, catalog);
+    let applied = |file: &MigrationFile| {
+        let found = comparison.applied.iter().find(|(other, _)| other.version == file.version);
+        found.map(|(_, row)| row.applied_on.clone())
+    };
+    Directory {
+        path: path.display().to_string(),
+        files: files
+            .iter()
+            .map(|file| FileStatus {
+                file: file.path.clone(),
+                version: file.version,
+                name: file.name.clone(),
+                applied_on: applied(file),
+            })
+            .collect(),
+        problems: comparison.problems.into_iter().map(|problem| problem.message).collect(),
     }
 }
 
@@ -130,6 +185,17 @@ fn text(status: &Status, layout: Option<&Layout>) -> String {
     });
     text.push_str(&table(&["table", "state", "divided by", "leaves"], rows.collect(), 3));
     migrations(status, &mut text);
+    if let Some(directory) = &status.directory {
+        let _ = writeln!(text, "{}", bold(&format!("Folder {}", directory.path)));
+        let rows = directory.files.iter().map(|file| {
+            let state = file.applied_on.as_deref().map_or("pending".to_owned(), instant);
+            vec![format!("V{}__{}", file.version, file.name), state]
+        });
+        text.push_str(&table(&["migration", "applied"], rows.collect(), 2));
+        for problem in &directory.problems {
+            let _ = writeln!(text, "{} {}", red("problem:"), printable(problem));
+        }
+    }
     if !status.operations.is_empty() {
         let _ = writeln!(text, "{}", bold("Latest operations"));
         let rows = status.operations.iter().map(|operation| {

@@ -1,0 +1,12 @@
+-- The columns of partitions. pg_get_expr gets no relation where the expression needs none: it
+-- would open and lock every partition.
+SELECT attribute.attrelid AS relation, attribute.attname::text AS name,
+    format_type(attribute.atttypid, attribute.atttypmod) AS data_type,
+    attribute.attnotnull AS not_null,
+    pg_get_expr(value.adbin,
+        CASE WHEN attribute.attgenerated <> '' THEN value.adrelid ELSE 0 END) AS default
+FROM pg_attribute AS attribute
+LEFT JOIN pg_attrdef AS value
+    ON value.adrelid = attribute.attrelid AND value.adnum = attribute.attnum
+WHERE attribute.attrelid = ANY ($1::oid[]) AND attribute.attnum > 0 AND NOT attribute.attisdropped
+ORDER BY attribute.attrelid, attribute.attnum

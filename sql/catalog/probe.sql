@@ -1,0 +1,1 @@
+SELECT 'pg_temp.pupctl_probe'::regclass::oid AS oid

@@ -1,0 +1,146 @@
+//! Failures of a migration: which file, line and column, and what the server said.
+
+use std::fmt::Write as _;
+
+use postgres::error::ErrorPosition;
+use refinery::Migration;
+
+use crate::error::{Error, Kind, chain};
+use crate::plan::Transaction;
+use crate::plan::init::is_own_name;
+use crate::render::RenderedMigration;
+use crate::render::statements::Statement;
+
+/// How much of a long line is shown, around the place.
+const SHOWN: usize = 96;
+
+/// refinery hides the server's report behind "db error"; it is in the chain of causes.
+pub(super) fn reported(error: &refinery::Error) -> Option<&postgres::Error> {
+    let mut cause: Option<&(dyn std::error::Error + 'static)> = std::error::Error::source(error);
+    while let Some(inner) = cause {
+        if let Some(found) = inner.downcast_ref::<postgres::Error>() {
+            return Some(found);
+        }
+        cause = inner.source();
+    }
+    None
+}
+
+/// The failure of refinery, with the statement that failed.
+pub(super) fn of_refinery(
+    wanted: &RenderedMigration,
+    statement: Option<&Statement<'_>>,
+    error: refinery::Error,
+) -> Error {
+    let migration = &wanted.migration;
+    match reported(&error) {
+        Some(reported) => of_server(wanted, statement, reported).because(error),
+        None => Error::refused(format!("failed while {}: {}", doing(migration), chain(&error))),
+    }
+}
+
+/// The failure of the server.
+pub(super) fn of_server(
+    wanted: &RenderedMigration,
+    statement: Option<&Statement<'_>>,
+    reported: &postgres::Error,
+) -> Error {
+    let error = Error::reported(&doing(&wanted.migration), reported);
+    let Some(file) = &wanted.file else { return error };
+    let error =
+        located(error, file, wanted.migration.sql().unwrap_or_default(), statement, reported);
+    hinted(error, wanted)
+}
+
+fn doing(migration: &Migration) -> String {
+    format!("applying migration {migration}")
+}
+
+/// Adds the place: `path:line:column`, the line, and a caret below.
+fn located(
+    error: Error,
+    file: &str,
+    sql: &str,
+    statement: Option<&Statement<'_>>,
+    reported: &postgres::Error,
+) -> Error {
+    let Some(statement) = statement else { return error.detail(file) };
+    let position = reported.as_db_error().and_then(|reported| reported.position());
+    let (offset, inner) = match position {
+        // Counted in characters from 1.
+        Some(ErrorPosition::Original(position)) => (position.saturating_sub(1), None),
+        Some(ErrorPosition::Internal { query, .. }) => (0, Some(query)),
+        None => (0, None),
+    };
+    let within = statement.sql.char_indices().nth(offset as usize);
+    let place = statement.start + within.map_or(statement.sql.len(), |(place, _)| place);
+    let error = pointed(file, sql, place).into_iter().fold(error, Error::detail);
+    match inner {
+        Some(query) => error.detail(format!("in the query: {query}")),
+        None => error,
+    }
+}
+
+/// The lines that point at a place of a text.
+fn pointed(file: &str, sql: &str, place: usize) -> Vec<String> {
+    let before = &sql[..place.min(sql.len())];
+    let start = before.rfind('\n').map_or(0, |newline| newline + 1);
+    let number = 1 + before.matches('\n').count();
+    let column = sql[start..place.min(sql.len())].chars().count();
+    let line = sql[start..].lines().next().unwrap_or_default();
+    let from = column.saturating_sub(SHOWN / 2);
+    let shown: String = line.replace('\t', " ").chars().skip(from).take(SHOWN).collect();
+    let margin = number.to_string();
+    let empty = " ".repeat(margin.len());
+    let mut caret = String::new();
+    let _ = write!(caret, "{empty} | {}^", " ".repeat(column - from));
+    vec![format!("{file}:{number}:{}", column + 1), format!("{margin} | {shown}"), caret]
+}
+
+fn hinted(error: Error, wanted: &RenderedMigration) -> Error {
+    let migration = &wanted.migration;
+    let own = is_own_name(migration.version(), migration.name());
+    let hint = match error.sqlstate() {
+        _ if error.kind() == Kind::Connection => "run it again: it finds out what was done",
+        // active_sql_transaction
+        Some("25001") => {
+            "put the statement into a file of its own, whose first line is \
+             `-- pupctl: no-transaction`"
+        }
+        // duplicate_table
+        Some("42P07") if own => {
+            "tables that are there already are taken over by: pupctl schema baseline"
+        }
+        _ if error.hint_text().is_some() => return error,
+        _ if wanted.transaction == Transaction::Forbidden => {
+            "mend it, and run the command again: what it left is looked up first"
+        }
+        _ => "nothing of this file was kept: mend it, and run the command again",
+    };
+    error.hint(hint)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_caret_stands_below_the_place() {
+        let sql = "SELECT 1;\n\tSELECT 'ü', nope;\n";
+        let place = sql.find("nope").expect("the place");
+        assert_eq!(
+            pointed("a.sql", sql, place),
+            ["a.sql:2:14", "2 |  SELECT 'ü', nope;", "  |              ^"]
+        );
+        assert_eq!(pointed("a.sql", sql, sql.len()), ["a.sql:3:1", "3 | ", "  | ^"]);
+    }
+
+    #[test]
+    fn long_lines_are_cut_around_the_place() {
+        let sql = format!("{}x{}", "a".repeat(500), "b".repeat(500));
+        let lines = pointed("a.sql", &sql, 500);
+        assert_eq!(lines[1].chars().count(), "1 | ".len() + SHOWN);
+        let caret = lines[2].chars().position(|c| c == '^').expect("a caret");
+        assert_eq!(lines[1].chars().nth(caret), Some('x'));
+    }
+}

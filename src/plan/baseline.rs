@@ -1,0 +1,69 @@
+//! Plans the adoption of tables that were not made by pupctl: nothing is changed in them, their
+//! migrations are recorded and their layout is stored.
+
+use crate::catalog::{Catalog, missing_keys};
+use crate::error::{Error, Result};
+use crate::layout::{Layout, Role};
+
+use super::init::{self, GUARD, store_migrations};
+use super::step::{Action, MigrationSet, Plan, Step};
+use super::tables;
+
+/// Plans the adoption, or refuses with the list of what would break pupctl.
+pub fn plan(layout: &Layout, catalog: &Catalog) -> Result<Plan> {
+    init::refuse_another_layout(layout, catalog)?;
+    refuse_differences(layout, catalog)?;
+    let mut plan = Plan::default();
+    plan.steps.extend(init::own_tables(layout, catalog)?);
+    if catalog.layout.is_none() {
+        plan.steps.push(init::store_layout(layout, catalog));
+    }
+    let recorded = |version| catalog.store_migrations.iter().any(|row| row.version == version);
+    // What protects the events beyond their keys comes with the next `schema init`.
+    let missing = store_migrations(layout).filter(|(v, _)| *v != GUARD && !recorded(*v));
+    for (version, name) in missing {
+        let migration = init::migration(MigrationSet::Store, version, name, layout, catalog);
+        plan.steps.push(Step::new(
+            format!("Record migration {version}, {}", name.replace('_', " ")),
+            "the tables are there already, as the layout needs them",
+            vec![Action::RecordMigration(migration)],
+        ));
+    }
+    Ok(plan)
+}
+
+fn refuse_differences(layout: &Layout, catalog: &Catalog) -> Result<()> {
+    let schema = &catalog.schema_name;
+    let tables = [
+        (layout.table(schema, Role::Events), catalog.events.is_some()),
+        (layout.table(schema, Role::Heads), catalog.heads.is_some()),
+        (layout.checkpoints(schema), catalog.checkpoints.is_some()),
+    ];
+    let missing = tables.iter().filter(|(_, there)| !there);
+    let mut lines: Vec<_> = missing.map(|(name, _)| format!("{name}: is missing")).collect();
+    if lines.len() == tables.len() {
+        return Err(Error::refused(format!("there is no table of a store in schema {schema}"))
+            .details(lines)
+            .hint("make them with pupctl schema init, or name their schema: --schema"));
+    }
+    lines.extend(tables::differences(layout, catalog).iter().map(ToString::to_string));
+    for role in Role::ALL.into_iter().filter(|role| !layout.levels_of(*role).is_empty()) {
+        let Some(table) = catalog.table(role) else { continue };
+        for leaf in table.root.leaves() {
+            lines.extend(
+                missing_keys(leaf, role).iter().map(|columns| {
+                    format!("{}: no valid key on ({})", leaf.name, columns.join(", "))
+                }),
+            );
+        }
+    }
+    if lines.is_empty() {
+        return Ok(());
+    }
+    Err(Error::refused(format!(
+        "the tables in schema {schema} differ from what the layout {} needs",
+        layout.partition_by()
+    ))
+    .details(lines)
+    .hint("mend the tables, choose the layout that they have, or make a store beside them"))
+}

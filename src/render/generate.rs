@@ -1,0 +1,140 @@
+//! The migrations of a new store as texts, before a format gives them names.
+//!
+//! A text may have several sections, each under a line of its own. One of them is exactly what
+//! `schema init` applies and records under the same version, so that a store made by `init` and
+//! files that were generated later are recognised as the same.
+
+use std::fmt::Write as _;
+
+use crate::plan::generate::Generated;
+use crate::plan::init::LAYOUT_MIGRATION;
+use crate::plan::{MigrationSet, Plan};
+
+use super::environment::{render, values};
+use super::script::{
+    RenderedMigration, Script, history_table, layout_table, migration_sql, operations_table,
+};
+
+/// How the line begins above a section.
+pub const SECTION: &str = "-- pupctl: ";
+
+/// The names of the sections.
+pub const SECTIONS: [&str; 4] = ["schema", "tables", "partitions", "triggers"];
+
+/// A migration as text: LF, no time in it, one newline at its end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Source {
+    /// Its version.
+    pub version: i64,
+    /// Its name, of word characters.
+    pub name: &'static str,
+    /// Its SQL.
+    pub text: String,
+}
+
+/// The migrations of the store, the last of which tells pupctl what it has to know.
+#[must_use]
+pub fn sources(generated: &Generated) -> Vec<Source> {
+    let mut sources: Vec<_> = generated
+        .store
+        .iter()
+        .map(|migration| Source {
+            version: migration.version,
+            name: migration.name,
+            text: migration_sql(migration),
+        })
+        .collect();
+    if let Some(first) = sources.first_mut().filter(|_| generated.schema != "public") {
+        let schema = render("table/schema_once", &values! { schema => generated.schema });
+        first.text = format!("{SECTION}schema\n{schema};\n\n{SECTION}tables\n{}", first.text);
+    }
+    let partitions = statements(&generated.partitions);
+    if let Some(events) = sources.iter_mut().find(|source| source.name == "events") {
+        add_section(&mut events.text, "partitions", &partitions);
+    }
+    if let Some(last) = sources.last_mut() {
+        let triggers = added(&partitions, statements(&generated.protected));
+        add_section(&mut last.text, "triggers", &triggers);
+    }
+    let layout = layout(generated, &sources);
+    let (version, name) = LAYOUT_MIGRATION;
+    sources.push(Source { version, name, text: layout });
+    sources
+}
+
+fn add_section(text: &mut String, name: &str, statements: &[String]) {
+    if !statements.is_empty() {
+        let _ = write!(text, "\n{SECTION}{name}\n{}", statements.join("\n"));
+    }
+}
+
+fn statements(plan: &Plan) -> Vec<String> {
+    let steps = Script::of(plan).steps;
+    steps.iter().flat_map(|step| &step.statements).map(|one| format!("{};\n", one.sql)).collect()
+}
+
+/// The statements that a longer list has beyond a shorter one, whose order it keeps.
+fn added(shorter: &[String], longer: Vec<String>) -> Vec<String> {
+    let mut shorter = shorter.iter().peekable();
+    longer.into_iter().filter(|statement| shorter.next_if_eq(&statement).is_none()).collect()
+}
+
+/// What a later pupctl reads: its own tables with their history, which migrations made the
+/// store's, and the layout. It may run where pupctl has made them before.
+fn layout(generated: &Generated, sources: &[Source]) -> String {
+    let schema = generated.schema.as_str();
+    let history = history_table(schema, MigrationSet::Own);
+    let own = generated.own.iter().map(|migration| {
+        let rendered = RenderedMigration::of(migration, false).migration;
+        let values = values! {
+            history,
+            version => migration.version,
+            name => migration.name,
+            checksum => rendered.checksum().to_string(),
+            file => format!("migration/own/V{}__{}", migration.version, migration.name),
+            layout => layout_table(schema),
+            operations => operations_table(schema),
+        };
+        render("migration/own_once", &values)
+    });
+    let own = [vec![render("migration/history", &values! { history })], own.collect()].concat();
+
+    let history = history_table(schema, MigrationSet::Store);
+    let store = sources.iter().map(|source| {
+        let values = values! {
+            history,
+            version => source.version,
+            name => source.name,
+            checksum => checksum(source).to_string(),
+        };
+        render("migration/record_once", &values)
+    });
+    let store = [vec![render("migration/history", &values! { history })], store.collect()].concat();
+
+    let table = layout_table(schema);
+    let json = generated.layout.to_json().to_string();
+    let layout = render("layout/store_once", &values! { table, layout => json });
+    format!(
+        "-- What pupctl reads of the store: its own tables, unless they are there.\n{};\n\n\
+         -- The migrations before this one, as pupctl records them itself.\n{};\n\n\
+         -- The layout, from which `pupctl partitions ensure` knows what is missing.\n{layout};\n",
+        own.join(";\n\n"),
+        store.join(";\n\n")
+    )
+}
+
+fn checksum(source: &Source) -> u64 {
+    RenderedMigration::unapplied(source.version, source.name, &source.text).checksum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_added_to_a_list_is_found() {
+        let list = |text: &str| text.split(' ').map(str::to_owned).collect::<Vec<_>>();
+        assert_eq!(added(&list("a b a"), list("a x b y a z")), ["x", "y", "z"]);
+        assert!(added(&list("a b"), list("a b")).is_empty());
+    }
+}
