@@ -29,7 +29,7 @@ impl Statements {
     ) -> Result<Self> {
         let events = layout.table(schema, Role::Events);
         let columns = StoredEvent::COLUMNS;
-        let values = values! { events, columns, months => None::<Bounds> };
+        let values = values! { events, columns, context => None::<&str>, months => None::<Bounds> };
         Ok(Self {
             stream: prepare(client, &render("store/read_stream", &values))?,
             all: prepare(client, &render("store/read_all", &values))?,
@@ -49,6 +49,11 @@ pub(super) struct Wanted<'a> {
 }
 
 impl Wanted<'_> {
+    /// The bounded context.
+    pub(super) fn context(&self) -> &str {
+        &self.stream.bounded_context
+    }
+
     /// The parameters that name the aggregate.
     pub(super) fn stream(&self) -> [&(dyn ToSql + Sync); 3] {
         let StreamId { bounded_context, aggregate_type, aggregate_id } = self.stream;
@@ -69,7 +74,8 @@ impl Store {
     /// On a store with many months and the guard it reads those first in which the events are
     /// likely to be: around the present, then around the last event. Where that is the whole
     /// stream, as its versions prove, it is done after one round trip, or two; else it reads all
-    /// months. For each such span of months it keeps a statement on the connection, up to 64, which
+    /// months. For each such span of months, of each context that divides the store, it keeps a
+    /// statement on the connection, at most 64, which
     /// costs a round trip when it comes first.
     pub fn read_stream(
         &self,

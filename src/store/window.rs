@@ -6,6 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use chrono::{DateTime, TimeDelta, Utc};
 use postgres::{GenericClient, Row, Statement};
 
+use crate::layout::levels::Level;
 use crate::layout::month::Month;
 use crate::layout::name::QualifiedName;
 use crate::layout::protection::Guard;
@@ -31,8 +32,14 @@ const MISSES_MAX: u32 = 8;
 /// … and of so many reads one tries again.
 const TRY_EVERY: u32 = 32;
 
-/// So many statements for windows a store keeps on its connection.
+/// So many statements for windows a store keeps on its connection…
 const STATEMENTS_MAX: usize = 64;
+
+/// … never fewer than these …
+const STATEMENTS_MIN: usize = 8;
+
+/// … and otherwise so many together when each has the partitions of all hashes in its plan.
+const HASHES_MAX: usize = 128;
 
 /// Months that follow each other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,22 +76,43 @@ pub(super) struct Bounds {
     end: String,
 }
 
-/// What was prepared for windows, that of the latest use first.
+/// The partitions that a statement has in its plan.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Place {
+    /// The context, in a layout that is divided by it.
+    context: Option<String>,
+    window: Window,
+}
+
+/// What was prepared for places, that of the latest use first.
 #[derive(Debug)]
-struct Prepared<S>(Vec<(Window, S)>);
+struct Prepared<S> {
+    most: usize,
+    statements: Vec<(Place, S)>,
+}
 
 impl<S: Clone> Prepared<S> {
-    fn get(&mut self, window: Window) -> Option<S> {
-        let place = self.0.iter().position(|(there, _)| *there == window)?;
-        self.0[..=place].rotate_right(1);
-        self.0.first().map(|(_, statement)| statement.clone())
+    fn get(&mut self, place: &Place) -> Option<S> {
+        let number = self.statements.iter().position(|(there, _)| there == place)?;
+        self.statements[..=number].rotate_right(1);
+        self.statements.first().map(|(_, statement)| statement.clone())
     }
 
     /// Whatever has not been used for longest goes; the server forgets a dropped statement.
-    fn put(&mut self, window: Window, statement: S) {
-        self.0.insert(0, (window, statement));
-        self.0.truncate(STATEMENTS_MAX);
+    fn put(&mut self, place: Place, statement: S) {
+        self.statements.insert(0, (place, statement));
+        self.statements.truncate(self.most);
     }
+}
+
+/// How many statements to keep: plans with the partitions of many hashes are large.
+fn statements_max(layout: &Layout) -> usize {
+    let own = layout.contexts.iter().filter_map(|context| context.levels.as_ref()).flatten();
+    let hashes = layout.levels.iter().chain(own).map(|level| match level {
+        Level::Hash(hash) => usize::try_from(hash.partitions).unwrap_or(usize::MAX),
+        Level::Context | Level::Month => 1,
+    });
+    (HASHES_MAX / hashes.max().unwrap_or(1).max(1)).clamp(STATEMENTS_MIN, STATEMENTS_MAX)
 }
 
 /// Whether streams of the present are read, judged by the reads before: every one of the present
@@ -180,6 +208,7 @@ fn has_all(versions: impl Iterator<Item = i64>, first: i64, last: i64) -> bool {
 pub(super) struct Windows {
     events: QualifiedName,
     heads: QualifiedName,
+    by_context: bool,
     head: Statement,
     prepared: Mutex<Prepared<Statement>>,
     present: Present,
@@ -203,7 +232,8 @@ impl Windows {
             head: prepare(client, &render("store/head", &values! { heads }))?,
             events,
             heads,
-            prepared: Mutex::new(Prepared(Vec::new())),
+            by_context: layout.has_context_level(),
+            prepared: Mutex::new(Prepared { most: statements_max(layout), statements: Vec::new() }),
             present: Present(AtomicU32::new(Present::LIKELY)),
             misses: AtomicU32::new(0),
         }))
@@ -233,7 +263,7 @@ impl Windows {
         let guess = present.filter(|_| self.present.is_likely());
         // Without a statement the head is asked first, also because it proves that this is the
         // connection on which the store was opened: only then is something prepared for it.
-        let guess = guess.and_then(|window| self.prepared().get(window));
+        let guess = guess.and_then(|window| self.prepared().get(&self.place(wanted, window)));
         let head = if let Some(statement) = &guess {
             let found = query(client, statement, wanted)?;
             if found.is_whole(wanted) {
@@ -254,7 +284,8 @@ impl Windows {
         if guess.is_some() && present.is_some() {
             return Ok(None);
         }
-        let statement = self.statement(client, present.unwrap_or(window))?;
+        let place = self.place(wanted, present.unwrap_or(window));
+        let statement = self.statement(client, place)?;
         let found = query(client, &statement, wanted)?;
         Ok(found.is_whole(wanted).then_some(found.events))
     }
@@ -268,17 +299,22 @@ impl Windows {
         self.prepared.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The statement for a window, prepared now if it has not been.
-    fn statement(&self, client: &mut impl GenericClient, window: Window) -> Result<Statement> {
-        if let Some(statement) = self.prepared().get(window) {
+    fn place(&self, wanted: &Wanted<'_>, window: Window) -> Place {
+        let context = self.by_context.then(|| wanted.context().to_owned());
+        Place { context, window }
+    }
+
+    /// The statement for a place, prepared now if it has not been.
+    fn statement(&self, client: &mut impl GenericClient, place: Place) -> Result<Statement> {
+        if let Some(statement) = self.prepared().get(&place) {
             return Ok(statement);
         }
         let Self { events, heads, .. } = self;
-        let columns = StoredEvent::COLUMNS;
-        let values = values! { events, heads, columns, months => window.bounds() };
+        let (columns, context) = (StoredEvent::COLUMNS, &place.context);
+        let values = values! { events, heads, columns, context, months => place.window.bounds() };
         let sql = render("store/read_window", &values);
         let statement = client.prepare(&sql).map_err(reading)?;
-        self.prepared().put(window, statement.clone());
+        self.prepared().put(place, statement.clone());
         Ok(statement)
     }
 }
@@ -302,6 +338,9 @@ fn query(
 
 #[cfg(test)]
 mod tests {
+    use crate::layout::levels::HashLevel;
+    use crate::layout::name::Tables;
+
     use super::*;
 
     fn window(first: &str, last: &str) -> Window {
@@ -342,20 +381,39 @@ mod tests {
 
     #[test]
     fn what_was_not_used_for_longest_is_forgotten() {
-        let month = |months: i32| Month::EPOCH.plus(months);
-        let window = |months| Window { first: month(months), last: month(months) };
-        let mut prepared = Prepared(Vec::new());
-        let count = i32::try_from(STATEMENTS_MAX).expect("few");
-        for number in 0..count {
-            prepared.put(window(number), number);
+        let place = |number: i32| {
+            let month = Month::EPOCH.plus(number / 2);
+            let context = (number % 2 == 1).then(|| "Sales".to_owned());
+            Place { context, window: Window { first: month, last: month } }
+        };
+        let mut prepared = Prepared { most: 10, statements: Vec::new() };
+        for number in 0..10 {
+            prepared.put(place(number), number);
         }
-        assert_eq!(prepared.get(window(0)), Some(0));
-        prepared.put(window(count), count);
-        assert_eq!(prepared.0.len(), STATEMENTS_MAX);
-        assert_eq!(prepared.get(window(1)), None);
-        for number in [0, 2, count - 1, count] {
-            assert_eq!(prepared.get(window(number)), Some(number));
+        assert_eq!(prepared.get(&place(0)), Some(0));
+        prepared.put(place(10), 10);
+        assert_eq!(prepared.statements.len(), 10);
+        assert_eq!(prepared.get(&place(1)), None);
+        for number in [0, 2, 9, 10] {
+            assert_eq!(prepared.get(&place(number)), Some(number));
         }
+    }
+
+    #[test]
+    fn the_larger_the_plans_the_fewer_are_kept() {
+        let most = |partitions: Option<u32>| {
+            let hash = partitions.map(|partitions| {
+                Level::Hash(HashLevel { columns: vec!["aggregate_id".to_owned()], partitions })
+            });
+            let levels = hash.into_iter().chain([Level::Month]).collect();
+            let layout = Layout::new(Tables::default(), levels, Vec::new(), 1);
+            statements_max(&layout.expect("a layout"))
+        };
+        assert_eq!(most(None), 64);
+        assert_eq!(most(Some(2)), 64);
+        assert_eq!(most(Some(4)), 32);
+        assert_eq!(most(Some(16)), 8);
+        assert_eq!(most(Some(1000)), 8);
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::thread;
 
 use chrono::{DateTime, Utc};
 use postgres::{Client, IsolationLevel};
-use pupctl::store::{ExpectedVersion, NewEvent, Store, StoredEvent};
+use pupctl::store::{ExpectedVersion, NewEvent, Store, StoredEvent, StreamId};
 
 use crate::guard::{LAYOUTS, NONE, guarded};
 use crate::support::TestDatabase;
@@ -148,12 +148,15 @@ fn a_window_is_planned_once_with_few_leaves() {
         assert_eq!(runs(&mut client), [20, 1, 0], "{layout}");
         let mut transaction = client.transaction().expect("a transaction");
         store.read_stream(&mut transaction, &order("order-7"), ..).expect(layout);
-        let locked = "SELECT count(DISTINCT relation) FROM pg_locks
-            JOIN pg_class ON pg_class.oid = relation
+        let locked = "SELECT count(DISTINCT relation),
+                count(*) FILTER (WHERE relname LIKE '%billing%')
+            FROM pg_locks JOIN pg_class ON pg_class.oid = relation
             WHERE pid = pg_backend_pid() AND relkind = 'r' AND relname LIKE 'events%'";
-        let locked: i64 = transaction.query_one(locked, &[]).expect("a row").get(0);
+        let row = transaction.query_one(locked, &[]).expect("a row");
+        let (locked, elsewhere): (i64, i64) = (row.get(0), row.get(1));
         let hashes = if layout.contains("hash") { 2 } else { 1 };
         assert!(locked <= 4 * hashes, "{layout}: {locked} leaves");
+        assert_eq!(elsewhere, 0, "{layout}");
     }
 }
 
@@ -214,6 +217,35 @@ fn few_statements_are_kept_on_the_connection() {
     }
     drop(store);
     assert_eq!(plans(&mut client, "UNION ALL").len(), 0);
+}
+
+/// Aggregates of one id in two contexts, whose statements may not be mixed up.
+#[test]
+fn contexts_are_kept_apart() {
+    for layout in LAYOUTS {
+        let db = guarded(layout, 30);
+        let (mut client, store) = open(&db);
+        let bill = StreamId::new("Billing", "Order", "a");
+        let mut bills = several("a", 3);
+        for event in &mut bills {
+            event.stream = bill.clone();
+        }
+        store.append(&mut client, ExpectedVersion::NoStream, &bills).expect(layout);
+        store.append(&mut client, ExpectedVersion::NoStream, &several("a", 2)).expect(layout);
+        let nowhere = StreamId::new("", "Order", "a");
+        for _ in 0..9 {
+            let mut read = |stream: &StreamId<'_>| {
+                let events = store.read_stream(&mut client, stream, ..).expect(layout);
+                assert!(events.iter().all(|event| event.stream() == *stream), "{layout}");
+                versions(&events)
+            };
+            assert_eq!(read(&order("a")), [1, 2], "{layout}");
+            assert_eq!(read(&bill), [1, 2, 3], "{layout}");
+            assert_eq!(read(&nowhere), NONE, "{layout}");
+        }
+        let statements = plans(&mut client, "UNION ALL").len();
+        assert_eq!(statements, if layout.contains("context") { 2 } else { 1 }, "{layout}");
+    }
 }
 
 /// Without the guard nothing proves that versions are whole, so nothing is left out.
