@@ -15,6 +15,9 @@ use crate::store::{Filling, ROUNDS, store};
 
 const EVENTS_EACH: usize = 100;
 
+/// After so many reads for each month it is likely that all plans are made.
+const PLANNED_AFTER: usize = 12;
+
 /// A layout, and how many months its events lie in.
 const LAYOUTS: [(&str, &[&str], i32); 5] = [
     ("hash 16", &["--partition-by", "hash", "--hash-partitions", "16"], 60),
@@ -29,10 +32,22 @@ type Rows = Vec<Vec<String>>;
 /// Which aggregates are read.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Life {
-    /// All events lie within ten days.
-    Short,
+    /// All events lie within ten days, of this month or the one before.
+    Hot,
+    /// They lie within ten days, wherever before.
+    Past,
     /// They are spread over all months.
     Long,
+}
+
+impl Life {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Hot => "10 days, now",
+            Self::Past => "10 days, past",
+            Self::Long => "all months",
+        }
+    }
 }
 
 pub(crate) fn run(machine: &Machine, quick: bool) -> Result<()> {
@@ -48,7 +63,7 @@ pub(crate) fn run(machine: &Machine, quick: bool) -> Result<()> {
             let limit = filled(machine, "reads_limit", &undivided, filling)?;
             let divided = filled(machine, "reads_divided", arguments, filling)?;
             let mut readers = readers(&limit, &divided, layout.contains("month"))?;
-            for life in [Life::Short, Life::Long] {
+            for life in [Life::Hot, Life::Past, Life::Long] {
                 let reads = if quick { 100 } else { 400 };
                 for (place, figures) in
                     compare(&mut readers, filling, life, reads)?.into_iter().enumerate()
@@ -153,11 +168,14 @@ fn readers(limit: &Database, divided: &Database, by_month: bool) -> Result<Vec<R
 fn compare(readers: &mut [Reader], filling: Filling, life: Life, reads: usize) -> Result<Rows> {
     let mut medians = vec![Vec::new(); readers.len()];
     let mut times = vec![Vec::new(); readers.len()];
+    let months = usize::try_from(filling.months)?;
     for round in 0..=ROUNDS {
         for (place, reader) in readers.iter_mut().enumerate() {
+            // The first round is for the plans of the session, and for the cache: each span of
+            // months has its own, made in five reads.
+            let reads = if round == 0 { reads.max(PLANNED_AFTER * months) } else { reads };
             let aggregates = (0..reads).map(|number| aggregate(filling, life, number + round));
             let mut these = aggregates.map(|one| reader.read(one)).collect::<Result<Vec<_>>>()?;
-            // The first round is for the plans of the session, and for the cache.
             if round > 0 {
                 medians[place].push(median(&mut these));
                 times[place].append(&mut these);
@@ -169,7 +187,7 @@ fn compare(readers: &mut [Reader], filling: Filling, life: Life, reads: usize) -
     for (place, reader) in readers.iter_mut().enumerate() {
         let middle = median(&mut medians[place]);
         rows.push(vec![
-            if life == Life::Short { "10 days" } else { "all months" }.to_owned(),
+            life.name().to_owned(),
             reader.name.to_owned(),
             ratio(middle, limit),
             milliseconds(middle),
@@ -181,8 +199,16 @@ fn compare(readers: &mut [Reader], filling: Filling, life: Life, reads: usize) -
     Ok(rows)
 }
 
-/// Aggregates from everywhere: even ones live shortly, odd ones long.
+/// Which aggregate is read: even ones live shortly, in the order of their numbers, odd ones long.
 fn aggregate(filling: Filling, life: Life, number: usize) -> usize {
+    let months = usize::try_from(filling.months).unwrap_or(1);
     let halves = filling.aggregates / 2;
-    number * 7919 % halves * 2 + usize::from(life == Life::Long)
+    // Those whose last event is less than about half a month old, and older than two months.
+    let (hot, past) = ((halves / months / 2).max(1), halves - halves * 2 / months);
+    let scattered = number * 7919;
+    match life {
+        Life::Hot => (halves - 1 - scattered % hot) * 2,
+        Life::Past => scattered % past * 2,
+        Life::Long => scattered % halves * 2 + 1,
+    }
 }

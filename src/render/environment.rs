@@ -116,6 +116,7 @@ const TEMPLATES: &[(&str, &str)] = templates![
     "store/head",
     "store/read_all",
     "store/read_stream",
+    "store/read_window",
     "table/analyze",
     "table/clear_comment",
     "table/comment",

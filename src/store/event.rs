@@ -152,6 +152,12 @@ pub struct StoredEvent {
 impl StoredEvent {
     /// The columns in which [`from_row`](Self::from_row) finds its fields.
     pub(super) const COLUMNS: [&'static str; 14] = STORED_COLUMNS;
+    /// The place of `global_position` among them.
+    pub(super) const POSITION: usize = 0;
+    /// The place of `aggregate_version`.
+    pub(super) const VERSION: usize = 4;
+    /// The place of `created_at`.
+    pub(super) const CREATED_AT: usize = 13;
 
     /// The aggregate.
     #[must_use]
@@ -162,11 +168,11 @@ impl StoredEvent {
     /// The fields by their places, which costs less than by their names.
     pub(super) fn from_row(row: &Row) -> Result<Self, postgres::Error> {
         Ok(Self {
-            global_position: row.try_get(0)?,
+            global_position: row.try_get(Self::POSITION)?,
             bounded_context: row.try_get(1)?,
             aggregate_type: row.try_get(2)?,
             aggregate_id: row.try_get(3)?,
-            aggregate_version: row.try_get(4)?,
+            aggregate_version: row.try_get(Self::VERSION)?,
             event_id: row.try_get(5)?,
             event_type: row.try_get(6)?,
             event_version: row.try_get(7)?,
@@ -175,7 +181,7 @@ impl StoredEvent {
             correlation_id: row.try_get(10)?,
             causation_id: row.try_get(11)?,
             metadata: row.try_get(12)?,
-            created_at: row.try_get(13)?,
+            created_at: row.try_get(Self::CREATED_AT)?,
         })
     }
 }

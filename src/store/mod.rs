@@ -39,6 +39,7 @@ mod error;
 mod event;
 mod read;
 mod stream;
+mod window;
 
 pub use append::{Appended, PAYLOAD_BYTES_MAX};
 pub use error::AppendError;

@@ -6,7 +6,7 @@ use crate::support::{TestDatabase, eventually};
 use crate::{at, head, open, order, placed, several, versions};
 
 /// A store by months with the guard, and so many months of the past.
-fn guarded(layout: &str, past: i32) -> TestDatabase {
+pub(crate) fn guarded(layout: &str, past: i32) -> TestDatabase {
     let db = TestDatabase::new();
     let contexts = ["--contexts", "Sales,Billing", "--months", "1"];
     let init = ["schema", "init", "--partition-by", layout, "--hash-partitions", "2"];
@@ -16,9 +16,9 @@ fn guarded(layout: &str, past: i32) -> TestDatabase {
     db
 }
 
-const NONE: [i64; 0] = [];
+pub(crate) const NONE: [i64; 0] = [];
 
-const LAYOUTS: [&str; 3] = ["month", "context,month", "hash,month"];
+pub(crate) const LAYOUTS: [&str; 3] = ["month", "context,month", "hash,month"];
 
 #[test]
 fn the_guard_moves_the_head_and_tells_where_it_is() {
@@ -115,7 +115,8 @@ fn append(client: &mut postgres::Client, store: &Store, id: &str, times: &[Strin
     store.append(client, ExpectedVersion::Any, &events).expect("appended");
 }
 
-/// Enough months that reads ask the head first; then events wherever their clocks put them.
+/// Enough months that reads look around the head first; then events wherever their clocks put
+/// them.
 #[test]
 fn reads_past_most_months_miss_no_event() {
     for layout in LAYOUTS {

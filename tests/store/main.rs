@@ -12,6 +12,7 @@ mod input;
 mod names;
 mod read;
 mod times;
+mod window;
 
 use chrono::{DateTime, Utc};
 use postgres::Client;
