@@ -6,8 +6,9 @@ use std::io::ErrorKind;
 use std::path::Path;
 
 use crate::error::{Error, Result};
+use crate::plan::init::LAYOUT_MIGRATION;
 use crate::plan::{MigrationFile, Transaction};
-use crate::render::generate::{SECTION, SECTIONS};
+use crate::render::generate::{SECTION, SECTIONS, stored_layout};
 use crate::render::script::layout_table;
 use crate::render::statements::{self, Statement, Unended};
 use crate::render::{RenderedMigration, quote};
@@ -100,7 +101,13 @@ fn one(directory: &Path, file_name: &OsStr) -> Result<MigrationFile> {
     let checksum =
         |sql: &str| RenderedMigration::unapplied(version, &name, sql).checksum().to_string();
     let sections = sections(&sql).iter().map(|section| checksum(section)).collect();
-    Ok(MigrationFile { checksum: checksum(&sql), path, version, name, sql, transaction, sections })
+    let layout = if (version, name.as_str()) == LAYOUT_MIGRATION {
+        stored_layout(&sql).map_err(|error| error.context(&path))?
+    } else {
+        None
+    };
+    let checksum = checksum(&sql);
+    Ok(MigrationFile { path, version, name, sql, transaction, checksum, sections, layout })
 }
 
 /// `V12__words.sql`. refinery itself cuts a name off at the first character that it does not know.
