@@ -12,7 +12,7 @@ use postgres::Client;
 use crate::db::Locked;
 use crate::db::inspect::Depth;
 use crate::db::watch::Watch;
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::layout::Role;
 use crate::layout::bounds::Bound;
 use crate::operation;
@@ -162,14 +162,30 @@ pub(super) fn execute(context: &Context, locked: &mut Locked, plan: &Plan) -> Re
     let limits = context.config.lock_limits(context.global.lock_budget)?;
     let total = script.steps.iter().map(units).sum();
     let mut bar = Bar::new(&context.output, total);
-    let _watch = watch(context, locked, &script, &bar);
-    operation::run(locked, context.name, &script, limits, &context.interrupt, &mut bar)
+    let watch = watch(context, locked, &script, &bar);
+    let outcome =
+        operation::run(locked, context.name, &script, limits, &context.interrupt, &mut bar);
+    outcome.map_err(|error| match &watch {
+        // The locks of a file are known to nobody but the server.
+        Some(watch) if error.kind() == Kind::LockTimeout && has_files(&script) => {
+            error.details(watch.seen().into_iter().map(|line| format!("waited for {line}")))
+        }
+        _ => error,
+    })
+}
+
+fn is_file(step: &RenderedStep) -> bool {
+    step.migration.as_ref().is_some_and(|migration| migration.file.is_some())
+}
+
+fn has_files(script: &Script) -> bool {
+    script.steps.iter().any(is_file)
 }
 
 /// Tells for whom the server waits, where it waits within a statement. Nobody misses much when
 /// there is no session for it.
 fn watch(context: &Context, locked: &mut Locked, script: &Script, bar: &Bar) -> Option<Watch> {
-    let waits = |step: &RenderedStep| step.transaction == Transaction::Concurrent;
+    let waits = |step: &RenderedStep| step.transaction == Transaction::Concurrent || is_file(step);
     if !script.steps.iter().any(waits) {
         return None;
     }

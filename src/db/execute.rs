@@ -119,7 +119,8 @@ fn climb(
 }
 
 fn attempt(client: &mut Client, step: &RenderedStep, timeout: Duration) -> Result<()> {
-    let milliseconds = timeout.as_millis().max(1);
+    let waits = step.transaction == Transaction::Concurrent;
+    let milliseconds = if waits { 0 } else { timeout.as_millis().max(1) };
     if let Some(migration) = &step.migration {
         // refinery opens the transaction, so the setting is the session's until it is done.
         set(client, &format!("SET lock_timeout = {milliseconds}"))?;
@@ -129,8 +130,6 @@ fn attempt(client: &mut Client, step: &RenderedStep, timeout: Duration) -> Resul
     match step.transaction {
         Transaction::Required => transact(client, step, milliseconds),
         Transaction::Forbidden | Transaction::Concurrent => {
-            let waits = step.transaction == Transaction::Concurrent;
-            let milliseconds = if waits { 0 } else { milliseconds };
             set(client, &format!("SET lock_timeout = {milliseconds}"))?;
             let outcome = step.statements.iter().try_for_each(|statement| {
                 client.batch_execute(&statement.sql).map_err(|error| failed(step, error))
@@ -209,8 +208,15 @@ fn left_half_done(step: &RenderedStep, cause: Error) -> Error {
     let message = format!("the step \"{}\" gave way to another session", step.title);
     Error::new(Kind::LockTimeout, message)
         .detail(cause.message())
+        .details(place(step, &cause))
         .hint("run the command again: it drops what was left half done and goes on")
         .because(cause)
+}
+
+/// Where in a file the statement stands that did not get its locks.
+fn place(step: &RenderedStep, cause: &Error) -> Vec<String> {
+    let is_file = step.migration.as_ref().is_some_and(|migration| migration.file.is_some());
+    if is_file { cause.detail_lines().to_vec() } else { Vec::new() }
 }
 
 fn exhausted(step: &RenderedStep, limits: LockLimits, blockers: &[Blocker], cause: Error) -> Error {
@@ -219,12 +225,20 @@ fn exhausted(step: &RenderedStep, limits: LockLimits, blockers: &[Blocker], caus
         step.title,
         humantime::format_duration(limits.budget)
     );
+    let what = if step.transaction == Transaction::Required {
+        "nothing of this step was changed"
+    } else {
+        "the next run looks up what the statement left"
+    };
+    // Who holds the locks of a file is only seen while it waits for them.
+    let who = if blockers.is_empty() { "whoever holds the locks is" } else { "these sessions are" };
     Error::new(Kind::LockTimeout, message)
+        .details(place(step, &cause))
         .details(blockers.iter().map(ToString::to_string))
-        .hint(
-            "nothing of this step was changed: run the command again when these sessions are \
-             done, or give it more time with --lock-budget",
-        )
+        .hint(format!(
+            "{what}: run the command again when {who} done, or give it more time with \
+             --lock-budget"
+        ))
         .because(cause)
 }
 

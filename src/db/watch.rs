@@ -3,23 +3,34 @@
 //! `CREATE INDEX CONCURRENTLY` and its kin wait for the ends of older transactions. That is right,
 //! and may take as long as somebody forgets a transaction: so it is told whose it is.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::mpsc::{self, RecvTimeoutError, Sender};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
-use postgres::Client;
+use postgres::{Client, Row};
 
 use crate::error::{Error, Result};
 
-/// How often it looks. A session is told of when it was there twice in a row.
-const INTERVAL: Duration = Duration::from_millis(500);
+/// How often it looks: even the shortest turn at a lock is seen.
+const INTERVAL: Duration = Duration::from_millis(100);
+
+/// A session is told of when it is waited for as long as this.
+const PATIENCE: Duration = Duration::from_millis(500);
+
+/// How long what was seen explains why a lock was not obtained.
+const RECENT: Duration = Duration::from_secs(5);
+
+/// The sessions that were waited for last, in words, and when.
+type Seen = Arc<Mutex<Option<(Instant, Vec<String>)>>>;
 
 /// Looks until it is dropped.
 #[derive(Debug)]
 pub struct Watch {
     thread: Option<JoinHandle<()>>,
+    seen: Seen,
     /// Dropped to end the thread.
     stop: Option<Sender<()>>,
 }
@@ -36,8 +47,15 @@ impl Watch {
             .map_err(|error| Error::database("asking for the number of the session", error))?;
         let pid: i32 = row.get("pid");
         let (stop, stopped) = mpsc::channel::<()>();
+        let seen = Seen::default();
+        let mut watcher = Watcher {
+            session,
+            pid,
+            seen: Arc::clone(&seen),
+            last: HashMap::new(),
+            told: HashSet::new(),
+        };
         let thread = std::thread::spawn(move || {
-            let mut watcher = Watcher { session, pid, last: HashSet::new(), told: HashSet::new() };
             while stopped.recv_timeout(INTERVAL) == Err(RecvTimeoutError::Timeout) {
                 // A session that ends takes nothing along but these words.
                 if watcher.look(&tell).is_err() {
@@ -45,7 +63,16 @@ impl Watch {
                 }
             }
         });
-        Ok(Self { thread: Some(thread), stop: Some(stop) })
+        Ok(Self { thread: Some(thread), seen, stop: Some(stop) })
+    }
+
+    /// The sessions that were waited for a moment ago.
+    #[must_use]
+    pub fn seen(&self) -> Vec<String> {
+        match &*self.seen.lock().unwrap_or_else(PoisonError::into_inner) {
+            Some((when, lines)) if when.elapsed() < RECENT => lines.clone(),
+            _ => Vec::new(),
+        }
     }
 }
 
@@ -65,30 +92,43 @@ type Waited = (i32, Option<DateTime<Utc>>);
 struct Watcher {
     session: Client,
     pid: i32,
-    last: HashSet<Waited>,
+    seen: Seen,
+    /// Since when the sessions are waited for.
+    last: HashMap<Waited, Instant>,
     told: HashSet<Waited>,
 }
 
 impl Watcher {
     fn look(&mut self, tell: &impl Fn(&str)) -> std::result::Result<(), postgres::Error> {
         let rows = self.session.query(include_str!("../../sql/lock/waits.sql"), &[&self.pid])?;
-        let mut now = HashSet::new();
+        let now = Instant::now();
+        let mut waits = HashMap::new();
         for row in &rows {
             let waited: Waited = (row.get("pid"), row.get("since"));
-            if self.last.contains(&waited) && self.told.insert(waited) {
-                // Of sessions of others a role sees little more than the number.
-                let words = ["user", "application_name", "state"]
-                    .map(|column| row.get::<_, Option<String>>(column));
-                let mut words: Vec<String> = words.into_iter().flatten().collect();
-                words.retain(|word| !word.is_empty());
-                if let Some(since) = waited.1 {
-                    words.push(format!("its transaction began {}", since.format("%F %T UTC")));
-                }
-                tell(&format!("Waiting for process {} ({})", waited.0, words.join(", ")));
+            let begin = self.last.get(&waited).copied().unwrap_or(now);
+            if now - begin >= PATIENCE && self.told.insert(waited) {
+                tell(&format!("Waiting for {}", words(row, waited)));
             }
-            now.insert(waited);
+            waits.insert(waited, begin);
         }
-        self.last = now;
+        self.last = waits;
+        if !rows.is_empty() {
+            let lines = rows.iter().map(|row| words(row, (row.get("pid"), row.get("since"))));
+            let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+            *seen = Some((now, lines.collect()));
+        }
         Ok(())
     }
+}
+
+/// Of sessions of others a role sees little more than the number.
+fn words(row: &Row, (pid, since): Waited) -> String {
+    let words =
+        ["user", "application_name", "state"].map(|column| row.get::<_, Option<String>>(column));
+    let mut words: Vec<String> = words.into_iter().flatten().collect();
+    words.retain(|word| !word.is_empty());
+    if let Some(since) = since {
+        words.push(format!("its transaction began {}", since.format("%F %T UTC")));
+    }
+    format!("process {pid} ({})", words.join(", "))
 }

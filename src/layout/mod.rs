@@ -322,6 +322,30 @@ impl Layout {
         }
         lines
     }
+
+    /// The lines in which the protections of another layout differ from this one's, as far as they
+    /// have any effect.
+    #[must_use]
+    pub fn protection_differences(&self, wanted: &Self) -> Vec<String> {
+        let word = |is| if is { "on" } else { "off" };
+        // A context with months may have come since.
+        let guard = |layout: &Self| wanted.has_month_level().then(|| layout.guard().to_string());
+        let of = |layout: &Self| {
+            [
+                ("guard", guard(layout).unwrap_or_default()),
+                ("event ids", word(layout.keeps_event_ids()).to_owned()),
+                ("immutable", word(layout.protections.immutable).to_owned()),
+            ]
+        };
+        of(self)
+            .into_iter()
+            .zip(of(wanted))
+            .filter(|((_, have), (_, want))| have != want)
+            .map(|((what, have), (_, want))| {
+                format!("{what}: the store has {have}, the request says {want}")
+            })
+            .collect()
+    }
 }
 
 /// Refuses a list with a name that cannot be a context, or that is there twice.

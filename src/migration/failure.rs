@@ -52,6 +52,30 @@ pub(super) fn of_server(
     hinted(error, wanted)
 }
 
+/// A failure before the statement, with its place.
+pub(super) fn at(error: Error, wanted: &RenderedMigration, statement: &Statement<'_>) -> Error {
+    let Some(file) = &wanted.file else { return error };
+    let sql = wanted.migration.sql().unwrap_or_default();
+    pointed(file, sql, statement.start).into_iter().fold(error, Error::detail)
+}
+
+/// The failure of what follows the statements of a file: the row that records it, the commit.
+pub(super) fn of_recording(error: Error) -> Error {
+    match error.sqlstate() {
+        // read_only_sql_transaction
+        Some("25006") => error.hint(
+            "the file makes its transaction read-only, so that it cannot be recorded: leave that \
+             out",
+        ),
+        // insufficient_privilege, invalid_role_specification
+        Some("42501" | "22023" | "0P000") => error.hint(
+            "the file changes the role, or its rights, so that it cannot be recorded: leave that \
+             out, or put the role back at its end",
+        ),
+        _ => error,
+    }
+}
+
 fn doing(migration: &Migration) -> String {
     format!("applying migration {migration}")
 }
@@ -112,7 +136,7 @@ fn hinted(error: Error, wanted: &RenderedMigration) -> Error {
             "tables that are there already are taken over by: pupctl schema baseline"
         }
         _ if error.hint_text().is_some() => return error,
-        _ if wanted.transaction == Transaction::Forbidden => {
+        _ if wanted.transaction != Transaction::Required => {
             "mend it, and run the command again: what it left is looked up first"
         }
         _ => "nothing of this file was kept: mend it, and run the command again",

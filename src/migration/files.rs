@@ -6,10 +6,11 @@ use std::io::ErrorKind;
 use std::path::Path;
 
 use crate::error::{Error, Result};
+use crate::plan::init::LAYOUT_MIGRATION;
 use crate::plan::{MigrationFile, Transaction};
-use crate::render::generate::{SECTION, SECTIONS};
+use crate::render::generate::{SECTION, SECTIONS, stored_layout};
 use crate::render::script::layout_table;
-use crate::render::statements::{self, Statement};
+use crate::render::statements::{self, Statement, Unended};
 use crate::render::{RenderedMigration, quote};
 
 /// The first line of a file whose one statement cannot run in a transaction.
@@ -96,12 +97,17 @@ fn one(directory: &Path, file_name: &OsStr) -> Result<MigrationFile> {
         .ok_or_else(|| Error::invalid(format!("{path} is not UTF-8 text")))?;
     // A checkout on Windows changes the ends of lines, and must not change the checksum.
     let sql = text.strip_prefix('\u{feff}').unwrap_or(&text).replace("\r\n", "\n");
-    let transaction = transaction(&path, &sql)?;
-    check(&path, &sql, transaction)?;
+    let transaction = check(&path, &sql, transaction(&path, &sql)?)?;
     let checksum =
         |sql: &str| RenderedMigration::unapplied(version, &name, sql).checksum().to_string();
     let sections = sections(&sql).iter().map(|section| checksum(section)).collect();
-    Ok(MigrationFile { checksum: checksum(&sql), path, version, name, sql, transaction, sections })
+    let layout = if (version, name.as_str()) == LAYOUT_MIGRATION {
+        stored_layout(&sql).map_err(|error| error.context(&path))?
+    } else {
+        None
+    };
+    let checksum = checksum(&sql);
+    Ok(MigrationFile { path, version, name, sql, transaction, checksum, sections, layout })
 }
 
 /// `V12__words.sql`. refinery itself cuts a name off at the first character that it does not know.
@@ -119,7 +125,8 @@ fn parse(path: &str, file_name: &str) -> Result<(i64, String)> {
     if number.is_empty() || !number.bytes().all(|byte| byte.is_ascii_digit()) {
         return refused("the version is not a whole number");
     }
-    let Ok(version) = number.parse() else {
+    // One above the highest is told to whoever needs another.
+    let Some(version) = number.parse().ok().filter(|&version| version < i64::MAX) else {
         return refused("the version is too large");
     };
     let is_word = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
@@ -149,19 +156,26 @@ fn transaction(path: &str, sql: &str) -> Result<Transaction> {
     Ok(found)
 }
 
-fn check(path: &str, sql: &str, transaction: Transaction) -> Result<()> {
+/// Refuses what cannot be run as a migration, or only once; says how the rest runs.
+fn check(path: &str, sql: &str, transaction: Transaction) -> Result<Transaction> {
+    refuse_unended(path, sql)?;
     let statements = statements::split(sql);
     let Some(first) = statements.first() else {
         return Err(Error::invalid(format!("{path} has no statement"))
             .hint("an applied file cannot be changed any more: write it first"));
     };
-    let line = |statement: &Statement<'_>| 1 + sql[..statement.start].matches('\n').count();
+    let place = |one: &Statement<'_>| format!("{path}:{}", line(sql, one.start));
+    if let Some(one) = statements.iter().find(|one| copies(one)) {
+        let message = format!("{}: COPY from or to pupctl: it has no data to send", place(one));
+        return Err(Error::invalid(message)
+            .hint("write INSERT, or COPY with a file or a program of the server"));
+    }
     match transaction {
         Transaction::Required => match statements.iter().find(|one| ends_transaction(one)) {
-            None => Ok(()),
+            None => Ok(transaction),
             Some(one) => Err(Error::invalid(format!(
-                "{path}:{}: {} would end the transaction that records the migration",
-                line(one),
+                "{}: {} would end the transaction that records the migration",
+                place(one),
                 one.words[0]
             ))
             .hint("leave it out: every file is one transaction")),
@@ -169,14 +183,40 @@ fn check(path: &str, sql: &str, transaction: Transaction) -> Result<()> {
         Transaction::Forbidden | Transaction::Concurrent => {
             if let Some(second) = statements.get(1) {
                 return Err(Error::invalid(format!(
-                    "{path}:{}: a second statement, in a file without a transaction",
-                    line(second)
+                    "{}: a second statement, in a file without a transaction",
+                    place(second)
                 ))
                 .hint("a failure between them could not be taken back: one file for each"));
             }
-            super::alone::check(path, first)
+            super::alone::check(&place(first), first)?;
+            Ok(super::alone::transaction(first))
         }
     }
+}
+
+fn line(sql: &str, place: usize) -> usize {
+    1 + sql[..place].matches('\n').count()
+}
+
+/// What is never closed hides the rest of the file, which would be recorded and never run.
+fn refuse_unended(path: &str, sql: &str) -> Result<()> {
+    let Some(Unended { start, what }) = statements::unended(sql) else { return Ok(()) };
+    let column = 1 + sql[..start].rsplit('\n').next().unwrap_or_default().chars().count();
+    let message = format!("{path}:{}:{column}: the {what} does not end", line(sql, start));
+    Err(Error::invalid(message).hint("close it: the rest of the file would be lost in there"))
+}
+
+/// `COPY … FROM STDIN` and `TO STDOUT`.
+fn copies(statement: &Statement<'_>) -> bool {
+    let words: Vec<_> = statement.words.iter().map(String::as_str).collect();
+    let streams = |pair: &[&str]| matches!(pair, ["FROM", "STDIN"] | ["TO", "STDOUT"]);
+    // Of a long list of columns only the end of the statement tells.
+    let tail = statement.sql.to_ascii_uppercase();
+    let in_tail = || {
+        let tail: Vec<_> = tail.split_whitespace().collect();
+        tail.windows(2).any(streams)
+    };
+    words.first() == Some(&"COPY") && (words.windows(2).any(streams) || in_tail())
 }
 
 fn ends_transaction(statement: &Statement<'_>) -> bool {
@@ -254,6 +294,7 @@ mod tests {
             "V1__a.SQL",
             "U1__a.sql",
             "V99999999999999999999__a.sql",
+            "V9223372036854775807__a.sql",
             "V1__ä.sql",
             "a.sql",
         ] {
@@ -281,6 +322,24 @@ mod tests {
         for sql in ["ROLLBACK TO x", "SAVEPOINT x", "DO $$ BEGIN END $$", "SELECT 'COMMIT'"] {
             assert!(!ends(sql), "{sql}");
         }
+    }
+
+    #[test]
+    fn what_does_not_end_is_refused_with_its_place() {
+        let words = |sql: &str| check("f", sql, Transaction::Required).map_err(|e| e.to_string());
+        let open = "SELECT 1;\n /* SELECT 2;\nSELECT 3;";
+        assert_eq!(words(open), Err("f:2:2: the comment does not end".to_owned()));
+        assert!(words("SELECT 'a").is_err() && words("SELECT $x$ $$").is_err());
+    }
+
+    #[test]
+    fn copies_from_and_to_pupctl_are_refused() {
+        let check = |sql: &str| check("f", sql, Transaction::Required);
+        let long = "copy t (a, b, c, d, e, f, g, h) from stdin with (format csv)";
+        for sql in ["COPY t FROM STDIN", "COPY (SELECT 1) TO STDOUT", long] {
+            assert!(check(sql).is_err(), "{sql}");
+        }
+        assert!(check("COPY t FROM '/tmp/x'; SELECT 'COPY t FROM STDIN'").is_ok());
     }
 
     #[test]

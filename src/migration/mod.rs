@@ -30,11 +30,11 @@ pub fn apply(client: &mut Client, wanted: &RenderedMigration) -> Result<()> {
     }
     reach("migration::before_apply");
     if wanted.file.is_none() {
-        run(client, wanted, migrations, &history)?;
+        run(client, wanted, migrations, None)?;
     } else {
         // Files may change the settings of the session, down to its role.
         let settings = Settings::of(client)?;
-        run(client, wanted, migrations, &history)?;
+        run(client, wanted, migrations, Some(&settings))?;
         settings.restore(client)?;
     }
     reach("migration::after_apply");
@@ -45,11 +45,11 @@ fn run(
     client: &mut Client,
     wanted: &RenderedMigration,
     applied: Vec<Migration>,
-    history: &str,
+    settings: Option<&Settings>,
 ) -> Result<()> {
     let sql = wanted.migration.sql().unwrap_or_default();
     let statements = statements::split(sql);
-    let alone = wanted.transaction == Transaction::Forbidden;
+    let alone = wanted.transaction != Transaction::Required;
     if alone && let Some(statement) = statements.first() {
         run_alone(client, wanted, statement)?;
     }
@@ -65,11 +65,17 @@ fn run(
     let mut migrations = applied;
     migrations.push(in_any_order(&wanted.migration, latest));
     let mut runner = Runner::new(&migrations).set_grouped(true).set_target(target);
-    runner.set_migration_table_name(history);
-    let mut session = Session { client, sql, statements: &statements, failed: None };
+    runner.set_migration_table_name(quote::table(&wanted.history));
+    let mut session =
+        Session { client, sql, statements: &statements, failed: None, settings, ran: false };
     let outcome = runner.run(&mut session);
     let failed = session.failed.and_then(|number| statements.get(number));
-    outcome.map_err(|error| failure::of_refinery(wanted, failed, error))?;
+    let ran = session.ran;
+    outcome.map_err(|error| {
+        let error = failure::of_refinery(wanted, failed, error);
+        // Where a constraint that was deferred fails, that is told.
+        if ran && settings.is_some() { failure::of_recording(error) } else { error }
+    })?;
     Ok(())
 }
 
@@ -90,7 +96,8 @@ fn run_alone(
     wanted: &RenderedMigration,
     statement: &Statement<'_>,
 ) -> Result<()> {
-    if !alone::is_done(client, statement)? {
+    let located = |error| failure::at(error, wanted, statement);
+    if !alone::is_done(client, statement).map_err(located)? {
         client
             .batch_execute(statement.sql)
             .map_err(|error| failure::of_server(wanted, Some(statement), &error).because(error))?;

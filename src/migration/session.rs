@@ -17,6 +17,10 @@ pub(super) struct Session<'a> {
     pub(super) statements: &'a [Statement<'a>],
     /// Which of them failed.
     pub(super) failed: Option<usize>,
+    /// The settings to which a file's transaction goes back before it is recorded.
+    pub(super) settings: Option<&'a Settings>,
+    /// Whether all statements were run, and what followed failed.
+    pub(super) ran: bool,
 }
 
 impl Transaction for Session<'_> {
@@ -34,6 +38,10 @@ impl Transaction for Session<'_> {
                     let outcome = transaction.batch_execute(statement.sql);
                     self.failed = outcome.is_err().then_some(number);
                     outcome?;
+                }
+                self.ran = true;
+                if let Some(settings) = self.settings {
+                    settings.restore_role(&mut transaction)?;
                 }
                 reach("migration::before_record");
             } else {
@@ -64,6 +72,18 @@ impl Settings {
             .query(include_str!("../../sql/migration/settings.sql"), &[])
             .map_err(|error| Error::database("reading the settings of the session", error))?;
         Ok(Self(rows.iter().map(|row| (row.get("name"), row.get("value"))).collect()))
+    }
+
+    /// Puts the role back, in the transaction of the migration.
+    fn restore_role(
+        &self,
+        transaction: &mut postgres::Transaction<'_>,
+    ) -> std::result::Result<(), postgres::Error> {
+        transaction.batch_execute(include_str!("../../sql/migration/role.sql"))?;
+        for (name, value) in self.0.iter().filter(|(name, _)| name == "role") {
+            transaction.execute(include_str!("../../sql/migration/set.sql"), &[name, value])?;
+        }
+        Ok(())
     }
 
     /// Puts the session back to them after a migration.

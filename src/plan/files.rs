@@ -25,6 +25,8 @@ pub struct MigrationFile {
     pub checksum: String,
     /// The same of every section, one of which `schema init` may have applied.
     pub sections: Vec<String>,
+    /// The layout that it stores, where it is the file for that.
+    pub layout: Option<Layout>,
 }
 
 impl MigrationFile {
@@ -40,10 +42,13 @@ impl MigrationFile {
         is_own_name(self.version, &self.name)
     }
 
-    /// Whether it is what was recorded: the whole of it, or the part that `schema init` has.
-    fn is_the_one(&self, applied: &AppliedMigration) -> bool {
+    /// Whether it is what was recorded: the whole of it, or the part that `schema init` has. That
+    /// part says nothing of the others: the file of the layout has the checksum of the whole.
+    fn is_the_one(&self, applied: &AppliedMigration, layout: Option<&Self>) -> bool {
+        let is_whole = |layout: &Self| layout.sql.contains(&format!("'{}'", self.checksum));
         self.name == applied.name
-            && (self.checksum == applied.checksum || self.sections.contains(&applied.checksum))
+            && (self.checksum == applied.checksum
+                || (self.sections.contains(&applied.checksum) && layout.is_none_or(is_whole)))
     }
 }
 
@@ -79,12 +84,14 @@ pub fn compare<'a>(files: &'a [MigrationFile], catalog: &'a Catalog) -> Comparis
             None => comparison.pending.push(file),
         }
     }
-    let changed = comparison.applied.iter().filter(|(file, row)| !file.is_the_one(row));
+    let layout = files.iter().find(|file| file.layout.is_some());
+    let changed = comparison.applied.iter().filter(|(file, row)| !file.is_the_one(row, layout));
     let next = 1 + files.last().map_or(0, |file| file.version).max(latest(recorded));
     let mut problems: Vec<_> = changed.map(|(file, row)| differs(file, row, next)).collect();
     problems.extend(missing(files, recorded));
     problems.extend(comparison.pending.iter().filter_map(|file| late(file, recorded, next)));
     problems.extend(taken(files));
+    problems.extend(comparison.pending.iter().filter_map(|file| another_layout(file, catalog)));
     comparison.problems = problems;
     comparison
 }
@@ -99,6 +106,12 @@ fn differs(file: &MigrationFile, row: &AppliedMigration, next: i64) -> Problem {
         return Problem {
             message: format!("{path}: version {version} was applied as V{version}__{}", row.name),
             hint: format!("give the file back its name, or a version of its own, such as {next}"),
+        };
+    }
+    if file.sections.contains(&row.checksum) {
+        return Problem {
+            message: format!("{path} was changed after it was generated"),
+            hint: "take the change back, and put it into a new migration of your own".to_owned(),
         };
     }
     let mut hint = format!(
@@ -149,6 +162,28 @@ fn missing(files: &[MigrationFile], recorded: &[AppliedMigration]) -> Vec<Proble
             }
         })
         .collect()
+}
+
+/// A file that stores another layout than the store has, from `schema init`. It would be taken for
+/// applied, since a layout that is stored stays. Contexts that were added since are none of it.
+fn another_layout(file: &MigrationFile, catalog: &Catalog) -> Option<Problem> {
+    let (wanted, stored) = (file.layout.as_ref()?, catalog.layout.as_ref()?);
+    let mut lines = stored.differences(wanted);
+    let unknown = wanted.contexts.iter().filter(|one| stored.context(&one.name).is_none());
+    lines.extend(unknown.map(|one| format!("context {}: the store does not have it", one.name)));
+    if stored.chose_protections() {
+        lines.extend(stored.protection_differences(wanted));
+    }
+    (!lines.is_empty()).then(|| Problem {
+        message: format!(
+            "{} is for another layout than the store has: {}",
+            file.path,
+            lines.join("; ")
+        ),
+        hint: "generate the files with the layout options of the store: pupctl schema status \
+               shows them"
+            .to_owned(),
+    })
 }
 
 /// A pending file below one that is applied. pupctl's own may come late: a store that `schema init`

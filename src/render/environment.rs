@@ -56,6 +56,7 @@ const TEMPLATES: &[(&str, &str)] = templates![
     "index/drop",
     "index/probe",
     "index/probe_table",
+    "index/probe_written",
     "layout/select",
     "layout/store",
     "layout/store_once",

@@ -6,15 +6,19 @@
 
 use std::fmt::Write as _;
 
+use crate::error::{Error, Result};
+use crate::layout::Layout;
 use crate::plan::generate::Generated;
 use crate::plan::init::LAYOUT_MIGRATION;
 use crate::plan::{MigrationSet, Plan};
 
 use super::environment::{render, values};
 use super::protection::collect_event_ids;
+use super::quote;
 use super::script::{
     RenderedMigration, Script, history_table, layout_table, migration_sql, operations_table,
 };
+use super::statements::{self, Statement};
 
 /// How the line begins above a section.
 pub const SECTION: &str = "-- pupctl: ";
@@ -127,6 +131,25 @@ fn layout(generated: &Generated, sources: &[Source]) -> String {
         own.join(";\n\n"),
         store.join(";\n\n")
     )
+}
+
+/// The layout that a text stores, which [`sources`] wrote.
+pub fn stored_layout(text: &str) -> Result<Option<Layout>> {
+    let table = quote::ident(&layout_table("").name);
+    let is_insert = |statement: &Statement<'_>| {
+        statement.words.starts_with(&["INSERT".to_owned(), "INTO".to_owned()])
+            && statement.words.contains(&table)
+    };
+    let statements = statements::split(text);
+    let Some(insert) = statements.iter().find(|statement| is_insert(statement)) else {
+        return Ok(None);
+    };
+    let json = insert.words.iter().find_map(|word| quote::unquoted(word)).unwrap_or_default();
+    let value = serde_json::from_str(&json).map_err(|error| {
+        Error::invalid(format!("its layout cannot be read: {error}"))
+            .hint("generate the file again: pupctl schema generate")
+    })?;
+    Layout::from_json(value).map(Some)
 }
 
 fn checksum(source: &Source) -> u64 {

@@ -49,6 +49,13 @@ pub fn probe(request: &Request) -> String {
     render("index/probe", &values! { method, columns, include, options, condition })
 }
 
+/// `CREATE INDEX` on that table as a file has it behind the name of its table.
+#[must_use]
+pub fn probe_written(unique: bool, rest: &str) -> String {
+    // Sent as a single statement: what is run on the table itself is the file's.
+    render("index/probe_written", &values! { unique, rest => quoted(rest.to_owned()) })
+}
+
 /// The statement of an action.
 pub(super) fn statement(action: &IndexAction) -> Statement {
     let on = |mode, table: &QualifiedName| Lock { mode, on: table.clone() };

@@ -40,6 +40,15 @@ pub fn literal(text: &str) -> String {
     }
 }
 
+/// The text of a literal that [`literal`] wrote.
+#[must_use]
+pub fn unquoted(literal: &str) -> Option<String> {
+    let escaped = literal.starts_with("E'");
+    let inner = literal.strip_prefix('E').unwrap_or(literal);
+    let inner = inner.strip_prefix('\'')?.strip_suffix('\'')?.replace("''", "'");
+    Some(if escaped { inner.replace("\\\\", "\\") } else { inner })
+}
+
 /// A body of code as a literal between dollar signs, with a tag that it does not have.
 #[must_use]
 pub fn dollar(body: &str) -> String {
@@ -103,6 +112,9 @@ mod tests {
         assert_eq!(shown("App"), "\"App\"");
         assert_eq!(literal("it's"), "'it''s'");
         assert_eq!(literal("back\\slash'"), "E'back\\\\slash'''");
+        for text in ["it's", "back\\slash'", "\\\\n", ""] {
+            assert_eq!(unquoted(&literal(text)).as_deref(), Some(text));
+        }
         assert_eq!(comment("a\n; DROP TABLE events"), "a ; DROP TABLE events");
     }
 

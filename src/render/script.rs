@@ -196,6 +196,9 @@ impl RenderedStep {
         if transaction {
             text.push_str("COMMIT;\n");
         }
+        if self.migration.as_ref().is_some_and(|migration| migration.file.is_some()) {
+            let _ = writeln!(text, "{};", include_str!("../../sql/migration/reset.sql").trim_end());
+        }
     }
 }
 
@@ -439,6 +442,10 @@ impl RenderedMigration {
                 why: format!("Migration {}", self.migration),
                 locks: self.locks.clone(),
             });
+        }
+        if self.file.is_some() && self.transaction == Transaction::Required {
+            let sql = include_str!("../../sql/migration/role.sql").to_owned();
+            statements.push(plain(sql, "Whoever began it records it"));
         }
         let why = match self.transaction {
             Transaction::Required => "Recorded in the transaction that applies it",

@@ -14,6 +14,15 @@ pub struct Statement<'a> {
     pub words: Vec<String>,
 }
 
+/// A comment or a quoted text that does not end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Unended {
+    /// Where it begins in the text, in bytes.
+    pub start: usize,
+    /// What it is.
+    pub what: &'static str,
+}
+
 /// How many words of a statement are kept: enough to tell what it does.
 const WORDS: usize = 16;
 
@@ -26,12 +35,16 @@ enum Kind {
     Quoted,
     /// Any other character.
     Symbol,
+    /// A comment, which means nothing.
+    Comment,
 }
 
 #[derive(Debug, Clone)]
 struct Token {
     kind: Kind,
     range: Range<usize>,
+    /// Whether its end is in the text.
+    ended: bool,
 }
 
 /// The statements of a text, in order. Comments between them belong to none.
@@ -39,9 +52,7 @@ struct Token {
 pub fn split(text: &str) -> Vec<Statement<'_>> {
     let mut statements = Vec::new();
     let mut current = Current::default();
-    let mut position = 0;
-    while let Some(token) = next(text, position) {
-        position = token.range.end;
+    for token in tokens(text).filter(|token| token.kind != Kind::Comment) {
         let piece = &text[token.range.clone()];
         if piece == ";" && token.kind == Kind::Symbol && current.is_outside() {
             statements.extend(current.end(text));
@@ -52,6 +63,42 @@ pub fn split(text: &str) -> Vec<Statement<'_>> {
     }
     statements.extend(current.end(text));
     statements
+}
+
+/// What a text opens and does not close: the rest of it is lost in there.
+#[must_use]
+pub fn unended(text: &str) -> Option<Unended> {
+    let token = tokens(text).find(|token| !token.ended)?;
+    let piece = &text[token.range.clone()];
+    let what = match piece.chars().next() {
+        _ if token.kind == Kind::Comment => "comment",
+        Some('"') => "quoted name",
+        Some('$') => "dollar-quoted text",
+        _ => "quoted text",
+    };
+    Some(Unended { start: token.range.start, what })
+}
+
+impl<'a> Statement<'a> {
+    /// Its text behind so many of its words.
+    #[must_use]
+    pub fn after(&self, words: usize) -> &'a str {
+        let mut tokens = tokens(self.sql).filter(|token| token.kind != Kind::Comment);
+        let end = match words {
+            0 => Some(0),
+            _ => tokens.nth(words - 1).map(|token| token.range.end),
+        };
+        &self.sql[end.unwrap_or(self.sql.len())..]
+    }
+}
+
+fn tokens(text: &str) -> impl Iterator<Item = Token> {
+    let mut position = 0;
+    std::iter::from_fn(move || {
+        let token = next(text, position)?;
+        position = token.range.end;
+        Some(token)
+    })
 }
 
 /// The statement that is being read.
@@ -109,47 +156,34 @@ impl Current {
 
 /// The next token from a place on.
 fn next(text: &str, from: usize) -> Option<Token> {
-    let start = skip(text, from)?;
+    let start = from + text[from..].find(|c: char| !c.is_whitespace())?;
     let rest = &text[start..];
     let first = rest.chars().next()?;
     let (kind, length) = match first {
+        '-' if rest.starts_with("--") => {
+            (Kind::Comment, Some(rest.find('\n').unwrap_or(rest.len())))
+        }
+        '/' if rest.starts_with("/*") => (Kind::Comment, comment(rest)),
         '\'' => (Kind::Quoted, quoted(rest, '\'', false)),
         '"' => (Kind::Quoted, quoted(rest, '"', false)),
         '$' => match dollar_tag(rest) {
             Some(tag) => (Kind::Quoted, dollar_quoted(rest, tag)),
-            None => (Kind::Symbol, 1),
+            None => (Kind::Symbol, Some(1)),
         },
         'e' | 'E' if rest[1..].starts_with('\'') => {
-            (Kind::Quoted, 1 + quoted(&rest[1..], '\'', true))
+            (Kind::Quoted, quoted(&rest[1..], '\'', true).map(|length| 1 + length))
         }
         _ if is_word(first) => {
-            (Kind::Word, rest.find(|c| !is_word(c) && c != '$').unwrap_or(rest.len()))
+            (Kind::Word, Some(rest.find(|c| !is_word(c) && c != '$').unwrap_or(rest.len())))
         }
-        other => (Kind::Symbol, other.len_utf8()),
+        other => (Kind::Symbol, Some(other.len_utf8())),
     };
-    Some(Token { kind, range: start..start + length })
+    let range = start..start + length.unwrap_or(rest.len());
+    Some(Token { kind, range, ended: length.is_some() })
 }
 
-/// The place of the next character that is neither space nor comment.
-fn skip(text: &str, from: usize) -> Option<usize> {
-    let mut position = from;
-    loop {
-        let rest = &text[position..];
-        let first = rest.chars().next()?;
-        position += if first.is_whitespace() {
-            first.len_utf8()
-        } else if rest.starts_with("--") {
-            rest.find('\n').unwrap_or(rest.len())
-        } else if rest.starts_with("/*") {
-            comment(rest)
-        } else {
-            return Some(position);
-        };
-    }
-}
-
-/// The length of a comment, which may hold others.
-fn comment(text: &str) -> usize {
+/// The length of a comment, which may hold others, where it ends.
+fn comment(text: &str) -> Option<usize> {
     let mut depth = 0;
     let mut position = 0;
     while position < text.len() {
@@ -161,18 +195,17 @@ fn comment(text: &str) -> usize {
             depth -= 1;
             position += 2;
             if depth == 0 {
-                return position;
+                return Some(position);
             }
         } else {
             position += rest.chars().next().map_or(1, char::len_utf8);
         }
     }
-    text.len()
+    None
 }
 
-/// The length of a quoted text; one that does not end goes to the end of the file, where the
-/// server complains of it.
-fn quoted(text: &str, quote: char, backslashes: bool) -> usize {
+/// The length of a quoted text, where it ends.
+fn quoted(text: &str, quote: char, backslashes: bool) -> Option<usize> {
     let mut characters = text.char_indices().skip(1).peekable();
     while let Some((position, character)) = characters.next() {
         if backslashes && character == '\\' {
@@ -181,11 +214,11 @@ fn quoted(text: &str, quote: char, backslashes: bool) -> usize {
             if characters.peek().is_some_and(|(_, next)| *next == quote) {
                 characters.next();
             } else {
-                return position + character.len_utf8();
+                return Some(position + character.len_utf8());
             }
         }
     }
-    text.len()
+    None
 }
 
 /// `$tag$`, with which a text begins.
@@ -196,9 +229,9 @@ fn dollar_tag(text: &str) -> Option<&str> {
     (!is_parameter).then(|| &text[..=end])
 }
 
-fn dollar_quoted(text: &str, tag: &str) -> usize {
-    let end = text[tag.len()..].find(tag);
-    end.map_or(text.len(), |end| tag.len() + end + tag.len())
+fn dollar_quoted(text: &str, tag: &str) -> Option<usize> {
+    let end = text[tag.len()..].find(tag)?;
+    Some(tag.len() + end + tag.len())
 }
 
 fn is_word(character: char) -> bool {
@@ -243,11 +276,28 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_end_goes_to_the_server_as_it_is() {
-        for text in ["SELECT 'a; b", "SELECT $x$ ; $$", "SELECT (1; 2", "SELECT \"ä; "] {
-            assert_eq!(texts(text).len(), 1, "{text}");
+    fn what_does_not_end_is_known() {
+        for (text, start, what) in [
+            ("SELECT 'a; b", 7, "quoted text"),
+            ("SELECT E'a\\'; b", 7, "quoted text"),
+            ("SELECT $x$ ; $$", 7, "dollar-quoted text"),
+            ("SELECT \"ä; ", 7, "quoted name"),
+            ("-- it's\nSELECT 1; /* /* ; */ ;", 18, "comment"),
+        ] {
+            assert_eq!(unended(text), Some(Unended { start, what }), "{text}");
         }
-        assert!(texts(" -- nothing\n/* at all").is_empty());
+        for text in ["SELECT (1; 2", "SELECT 'a', $1 -- '", "SELECT 1 /* ' */", "SELECT a$b$"] {
+            assert_eq!(unended(text), None, "{text}");
+        }
+        assert_eq!(texts("SELECT (1; 2").len(), 1);
+    }
+
+    #[test]
+    fn the_rest_of_a_statement_stands_behind_its_words() {
+        let found = split("CREATE /* an */ INDEX \"a b\" ON t(x)");
+        assert_eq!(found[0].after(5), "(x)");
+        assert_eq!(found[0].after(0), found[0].sql);
+        assert_eq!(found[0].after(99), "");
     }
 
     #[test]

@@ -96,3 +96,47 @@ fn a_folder_for_another_layout_than_the_store_s() {
     assert!(output.stderr.contains("V2__events.sql is not what was applied"), "{output}");
     assert!(output.stderr.contains("its own layout options"), "{output}");
 }
+
+#[test]
+fn a_folder_for_the_same_tables_of_another_layout() {
+    let month = ["--partition-by", "context,month", "--contexts", "A"];
+    for (init, generate, words) in [
+        (&month[..], &["--partition-by", "context,month", "--contexts", "A,B"][..], "context B"),
+        (&month, &[&month[..], &["--event-ids"]].concat(), "event ids: the store has off"),
+        (&month, &[&month[..], &["--immutable"]].concat(), "immutable: the store has off"),
+        (
+            &["--partition-by", "hash", "--hash-partitions", "2"],
+            &["--partition-by", "hash", "--hash-partitions", "4"],
+            "levels: the store has",
+        ),
+    ] {
+        let db = TestDatabase::new();
+        db.pupctl([&["schema", "init"], init].concat()).success();
+        db.pupctl([&["schema", "generate"], generate].concat()).success();
+        let output = refused(&db, words);
+        if !words.starts_with("event ids") && !words.starts_with("immutable") {
+            let words = "V5__layout.sql is for another layout than the store has";
+            assert!(output.stderr.contains(words), "{output}");
+        }
+    }
+}
+
+#[test]
+fn a_generated_file_whose_other_part_was_changed() {
+    for migrated in [false, true] {
+        let db = TestDatabase::new();
+        let options = ["--partition-by", "context", "--contexts", "A"];
+        db.pupctl([&["schema", "init"], &options[..]].concat()).success();
+        db.pupctl([&["schema", "generate"], &options[..]].concat()).success();
+        if migrated {
+            migrate(&db).success();
+        }
+        let file = db.folder().join("migrations/V2__events.sql");
+        let text = std::fs::read_to_string(&file).expect("the file");
+        assert!(text.contains("-- pupctl: partitions"), "{text}");
+        std::fs::write(&file, format!("{text}DROP TABLE events;\n")).expect("the file");
+        refused(&db, "migrations/V2__events.sql was changed after it was generated");
+        std::fs::write(&file, text).expect("the file");
+        migrate(&db).success();
+    }
+}

@@ -49,9 +49,15 @@ fn errors_without_a_position_name_their_statement() {
     let failed = migrate(&db).failure(1);
     assert!(failed.stderr.contains("V10__a.sql:1:1"), "{failed}");
     assert!(failed.stderr.contains("in the query: SELECT nope"), "{failed}");
-    write(&db, "V10__a.sql", "SELECT 'never ends");
-    let failed = migrate(&db).failure(1);
-    assert!(failed.stderr.contains("SQLSTATE 42601"), "{failed}");
+    write(&db, "V10__a.sql", "SELECT 'it';\nSELECT 'never ends;\nCREATE TABLE a ();");
+    let failed = migrate(&db).failure(2);
+    assert!(failed.stderr.contains("V10__a.sql:2:8: the quoted text does not end"), "{failed}");
+    write(&db, "V10__a.sql", "CREATE TABLE a ();\n/* Then:\nCREATE TABLE b ();");
+    let failed = migrate(&db).failure(2);
+    assert!(failed.stderr.contains("V10__a.sql:2:1: the comment does not end"), "{failed}");
+    write(&db, "V10__a.sql", "COPY a FROM STDIN");
+    let failed = migrate(&db).failure(2);
+    assert!(failed.stderr.contains("V10__a.sql:1: COPY from or to pupctl"), "{failed}");
 }
 
 #[test]
@@ -104,6 +110,15 @@ fn a_signal_ends_a_long_statement() {
     running.wait().failure(130);
     assert!(!is_there(&db, "a"));
     assert_eq!(recorded(&db).len(), 0);
+}
+
+#[test]
+fn a_file_that_makes_its_transaction_read_only_is_told_so() {
+    let db = TestDatabase::new();
+    write(&db, "V10__a.sql", "CREATE TABLE a (); SET TRANSACTION READ ONLY");
+    let failed = migrate(&db).failure(1);
+    assert!(failed.stderr.contains("the file makes its transaction read-only"), "{failed}");
+    assert!(!is_there(&db, "a"));
 }
 
 #[test]

@@ -53,7 +53,7 @@ fn all_wrong_files_are_told_at_once() {
         "migrations/V3__two.sql:3: a second statement",
         "migrations/V4__commit.sql:2: COMMIT would end the transaction",
         "migrations/V5__latin.sql is not UTF-8 text",
-        "migrations/V6__index.sql: the index has no name",
+        "migrations/V6__index.sql:2: the index has no name",
     ] {
         assert!(output.stderr.contains(words), "{words}\n{output}");
     }

@@ -19,8 +19,8 @@ fn a_plan_shows_what_is_pending_and_writes_nothing() {
     insta::assert_snapshot!(lines.collect::<Vec<_>>().join("\n"), @"
      set    | migration                 | transaction
     --------+---------------------------+------------------
-     pupctl | V1__own_tables            | in a transaction
-     pupctl | V2__operation_state       | in a transaction
+     own    | V1__own_tables            | in a transaction
+     own    | V2__operation_state       | in a transaction
      folder | V1__heads_and_checkpoints | in a transaction
      folder | V2__events                | in a transaction
      folder | V3__indexes               | in a transaction
@@ -30,7 +30,7 @@ fn a_plan_shows_what_is_pending_and_writes_nothing() {
     ");
     let json = plan(&db, 3);
     assert_eq!(json["pending"].as_array().map(Vec::len), Some(7), "{json}");
-    assert_eq!(json["pending"][6]["transaction"], "forbidden");
+    assert_eq!(json["pending"][6]["transaction"], "concurrent");
     assert_eq!(json["pending"][6]["file"], "migrations/V10__index.sql");
     db.pupctl(["schema", "status", "--dir", "migrations"]).success();
     assert!(fingerprint(&mut db.client()) == before, "not even a history table");

@@ -9,7 +9,7 @@ use crate::cli::output::count;
 use crate::command::context::Context;
 use crate::command::write::{report, write};
 use crate::migration::files;
-use crate::plan;
+use crate::plan::{self, MigrationFile};
 
 use super::directory::DirectoryArgs;
 
@@ -46,7 +46,7 @@ pub(super) fn run(args: &MigrateArgs, context: &Context) -> anyhow::Result<Exit>
     let files = files::read(&folder)?;
     let mut context = context.clone();
     context.global.wait = context.global.wait.or(context.config.locks.wait).or(Some(WAIT));
-    let (_, changes) = write(&context, |catalog| {
+    let (catalog, changes) = write(&context, |catalog| {
         files::refuse_another_schema(&files, &catalog.schema_name)?;
         plan::files::plan(&files, catalog, args.to)
     })?;
@@ -58,10 +58,19 @@ pub(super) fn run(args: &MigrateArgs, context: &Context) -> anyhow::Result<Exit>
     if changes.migrations.iter().any(|change| is_own(&change)) {
         done.push_str("; partitions are made by: pupctl partitions ensure");
     }
-    let nothing = format!(
+    let wanted = |file: &&MigrationFile| args.to.is_none_or(|to| file.version <= to);
+    let is_pending = |file: &&MigrationFile| {
+        catalog.store_migrations.iter().all(|row| row.version != file.version)
+    };
+    let reached = files.iter().filter(wanted).count();
+    let beyond = files.iter().filter(|file| !wanted(file)).filter(is_pending).count();
+    let mut nothing = format!(
         "Nothing to do: {} of {} are applied",
-        count(files.len(), "migration"),
+        count(reached, "migration"),
         folder.display()
     );
+    if let Some(to) = args.to.filter(|_| beyond > 0) {
+        nothing.push_str(&format!(", {beyond} beyond version {to} are pending"));
+    }
     Ok(report(&context, &changes, &done, &nothing)?)
 }

@@ -122,7 +122,7 @@ fn text(report: &Report) -> String {
     }
     let rows = report.pending.iter().map(|pending| {
         let set = match (pending.set, &pending.file) {
-            (MigrationSet::Own, _) => "pupctl",
+            (MigrationSet::Own, _) => "own",
             (MigrationSet::Store, None) => "store",
             (MigrationSet::Store, Some(_)) => "folder",
         };

@@ -1,0 +1,2 @@
+-- Whoever began the migration records it, whatever role its statements took on.
+SET SESSION AUTHORIZATION DEFAULT
