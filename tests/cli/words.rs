@@ -254,7 +254,7 @@ fn an_empty_database() {
          | V3__indexes               | pending
          | V4__guard                 | pending
     --- stderr
-    There is no store here yet: pupctl schema init
+    note: there is no store in schema public; make one: pupctl schema init --partition-by context --contexts Identity,Billing
     ");
 }
 

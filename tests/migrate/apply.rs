@@ -123,6 +123,23 @@ fn versions_go_as_far_as_was_asked_and_as_large_as_dates() {
 }
 
 #[test]
+fn a_store_of_half_the_files_is_told_how_to_go_on() {
+    let db = TestDatabase::new();
+    generate(&db, &["--partition-by", "month"]);
+    db.pupctl(["schema", "migrate", "--to", "2"]).success();
+    let nothing = db.pupctl(["schema", "migrate", "--to", "2"]).success();
+    assert!(nothing.stderr.contains("Nothing to do: 2 migrations of migrations"), "{nothing}");
+    assert!(nothing.stderr.contains("3 beyond version 2 are pending"), "{nothing}");
+    for command in [["partitions", "check"], ["partitions", "list"], ["partitions", "ensure"]] {
+        let refused = db.pupctl(command).failure(1);
+        assert!(refused.stderr.contains("V2__events is the last"), "{refused}");
+        assert!(refused.stderr.contains("pupctl schema migrate"), "{refused}");
+    }
+    let status = db.pupctl(["schema", "status"]).success();
+    assert!(status.stderr.contains("pupctl schema migrate"), "{status}");
+}
+
+#[test]
 fn settings_of_a_migration_do_not_reach_the_next() {
     let db = TestDatabase::new();
     db.execute(&format!("CREATE ROLE \"{}_r\"; CREATE SCHEMA elsewhere", db.name()));
