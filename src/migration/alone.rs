@@ -274,7 +274,8 @@ mod tests {
     fn the_index_of_a_statement_is_known() {
         is("CREATE INDEX CONCURRENTLY a ON t (x)", "a", "T", " (x)");
         is(
-            "create unique index concurrently if not exists \"A\"\"b\" on only \"S\".\"T\"(x) where y",
+            "create unique index concurrently if not exists \"A\"\"b\" on only \"S\".\"T\"(x) \
+             where y",
             "A\"b",
             "\"S\".\"T\"",
             "(x) where y",
