@@ -168,6 +168,7 @@ pub fn layout_of(catalog: &Catalog) -> Result<&Layout> {
 
 /// What lacks where there is no layout, and which command brings it: a store may be half applied
 /// from files, or its tables may be others'.
+#[must_use]
 pub fn no_layout(catalog: &Catalog) -> Error {
     let schema = &catalog.schema_name;
     let is_own = |row: &AppliedMigration| is_own_name(row.version, &row.name);

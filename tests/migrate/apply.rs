@@ -163,9 +163,16 @@ fn settings_of_a_migration_do_not_reach_the_next() {
             to_regclass('left_over') IS NULL AS clean,
             current_setting('client_min_messages') AS messages",
     );
+    write(
+        &db,
+        "V12__other.sql",
+        &format!("CREATE TABLE other (); SET SESSION AUTHORIZATION \"{role}\""),
+    );
+    write(&db, "V13__local.sql", &format!("CREATE TABLE local (); SET LOCAL ROLE \"{role}\""));
     let user: String = db.one("SELECT current_user::text");
     // The history is written by whoever began, whatever role the file took on.
     migrate(&db).success();
+    assert_eq!(recorded(&db).len(), 4);
     assert!(is_there(&db, "elsewhere.here") && is_there(&db, "public.seen"));
     let seen = db.texts("SELECT concat_ws(' | ', path, coalesce(own, ''), role, timeout, lock, clean, messages) FROM public.seen");
     assert_eq!(seen, [format!("\"$user\", public |  | {user} | 0 | 100ms | t | warning")]);
