@@ -222,7 +222,7 @@ fn migrations(status: &Status, text: &mut String) {
             })
             .collect()
     };
-    let mut rows = applied("pupctl", &status.own_migrations);
+    let mut rows = applied("own", &status.own_migrations);
     rows.extend(applied("store", &status.store_migrations));
     let pending = &status.pending_migrations;
     rows.extend(pending.iter().map(|name| vec![String::new(), name.clone(), "pending".to_owned()]));
