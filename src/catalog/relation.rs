@@ -46,6 +46,15 @@ pub struct Grant {
     pub grantable: bool,
 }
 
+/// A privilege on a column.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ColumnGrant {
+    /// The column.
+    pub column: String,
+    /// Who may what.
+    pub grant: Grant,
+}
+
 /// How much space a relation takes, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Size {
@@ -83,6 +92,10 @@ pub struct Details {
     pub options: Vec<String>,
     /// The privileges that were granted on it, apart from the owner's.
     pub grants: Vec<Grant>,
+    /// The privileges that were granted on columns of it alone.
+    pub column_grants: Vec<ColumnGrant>,
+    /// Rules that put something else in place of statements on it, or beside them.
+    pub rules: Vec<String>,
     /// The publications that name it itself.
     pub publications: Vec<String>,
     /// Whether policies hold for its owner too.

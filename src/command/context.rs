@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use postgres::Client;
 
-use crate::catalog::Catalog;
+use crate::catalog::{AppliedMigration, Catalog};
 use crate::cli::config::Config;
 use crate::cli::global::GlobalArgs;
 use crate::cli::output::Output;
@@ -16,6 +16,7 @@ use crate::db::{Interrupt, Locked};
 use crate::error::{Error, Result};
 use crate::layout::Layout;
 use crate::layout::name::validate_identifier;
+use crate::plan::init::is_own_name;
 use crate::server::Embedded;
 
 /// The folder of the embedded server, below the working folder.
@@ -162,10 +163,28 @@ pub fn warn_of_differences(context: &Context, layout: &Layout, catalog: &Catalog
 
 /// The stored layout, or how to get one.
 pub fn layout_of(catalog: &Catalog) -> Result<&Layout> {
-    catalog.layout.as_ref().ok_or_else(|| {
-        Error::refused(format!("there is no store in schema {}", catalog.schema_name))
-            .hint("make one: pupctl schema init --partition-by context --contexts Identity,Billing")
-    })
+    catalog.layout.as_ref().ok_or_else(|| no_layout(catalog))
+}
+
+/// What lacks where there is no layout, and which command brings it: a store may be half applied
+/// from files, or its tables may be others'.
+#[must_use]
+pub fn no_layout(catalog: &Catalog) -> Error {
+    let schema = &catalog.schema_name;
+    let is_own = |row: &AppliedMigration| is_own_name(row.version, &row.name);
+    if let Some(last) = catalog.store_migrations.iter().rfind(|row| is_own(row)) {
+        let title = format!("V{}__{}", last.version, last.name);
+        return Error::refused(format!(
+            "the store in schema {schema} is not whole: {title} is the last of its migrations"
+        ))
+        .hint("apply the rest of the files: pupctl schema migrate");
+    }
+    if catalog.events.is_some() || catalog.heads.is_some() {
+        return Error::refused(format!("the tables in schema {schema} are not pupctl's yet"))
+            .hint("take them over: pupctl schema baseline --partition-by none");
+    }
+    Error::refused(format!("there is no store in schema {schema}"))
+        .hint("make one: pupctl schema init --partition-by context --contexts Identity,Billing")
 }
 
 #[cfg(test)]

@@ -15,6 +15,9 @@ pub struct Pruned {
     /// The tables that it would read.
     #[serde(skip)]
     pub tables: BTreeSet<String>,
+    /// The indexes that it would read.
+    #[serde(skip)]
+    pub indexes: BTreeSet<String>,
     /// How many partitions it leaves out when it begins, which were planned.
     pub removed_at_start: u64,
     /// The locks on tables, partitions and branches included.
@@ -52,7 +55,9 @@ pub fn explain(transaction: &mut Transaction<'_>, read: &Read) -> Result<Explain
     let explain = read.explain_prepared();
     // The first time makes the plan, the second one takes it.
     measure(transaction, &explain)?;
-    let generic = measure(transaction, &explain)?;
+    let mut generic = measure(transaction, &explain)?;
+    // Of a plan that is there only the run locks indexes, those that it reads.
+    generic.index_locks = i64::try_from(generic.indexes.len()).unwrap_or(i64::MAX);
     transaction.batch_execute("DEALLOCATE pupctl_explain").map_err(failed)?;
     Ok(Explained { custom, generic: Some(generic) })
 }
@@ -71,6 +76,7 @@ fn measure(transaction: &mut Transaction<'_>, explain: &str) -> Result<Pruned> {
     let top = &plan[0];
     let mut pruned = Pruned {
         tables: BTreeSet::new(),
+        indexes: BTreeSet::new(),
         removed_at_start: 0,
         table_locks: after.0 - before.0,
         index_locks: after.1 - before.1,
@@ -89,6 +95,9 @@ fn locks(transaction: &mut Transaction<'_>) -> Result<(i64, i64)> {
 fn collect(node: &Value, pruned: &mut Pruned) {
     if let Some(table) = node["Relation Name"].as_str() {
         pruned.tables.insert(table.to_owned());
+    }
+    if let Some(index) = node["Index Name"].as_str() {
+        pruned.indexes.insert(index.to_owned());
     }
     pruned.removed_at_start += node["Subplans Removed"].as_u64().unwrap_or_default();
     for below in node["Plans"].as_array().into_iter().flatten() {
@@ -111,6 +120,7 @@ mod tests {
         });
         let mut pruned = Pruned {
             tables: BTreeSet::new(),
+            indexes: BTreeSet::new(),
             removed_at_start: 0,
             table_locks: 0,
             index_locks: 0,
@@ -118,6 +128,7 @@ mod tests {
         };
         collect(&plan, &mut pruned);
         assert_eq!(pruned.tables.into_iter().collect::<Vec<_>>(), ["a", "b"]);
+        assert_eq!(pruned.indexes.into_iter().collect::<Vec<_>>(), ["i"]);
         assert_eq!(pruned.removed_at_start, 4);
     }
 }

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use crate::catalog::Catalog;
-use crate::catalog::relation::{Grant, Relation};
+use crate::catalog::relation::{ColumnGrant, Grant, Relation};
 use crate::layout::Role;
 use crate::render::mend;
 
@@ -34,6 +34,19 @@ fn by_grantee<'a>(grants: &'a [Grant], owner: &str) -> BTreeMap<(Option<&'a str>
         *found.entry(key).or_default() |= grant.grantable;
     }
     found
+}
+
+/// Whether a privilege on a column of a partition is one that nobody has through the table.
+/// Partitions do not take over those of the table, and need none.
+fn is_alone(root: &Relation, found: &ColumnGrant) -> bool {
+    let is_owner = found.grant.grantee.as_deref() == Some(root.owner.as_str());
+    let same = |other: &Grant| {
+        other.grantee == found.grant.grantee && other.privilege == found.grant.privilege
+    };
+    let on_table = root.details.grants.iter().any(same);
+    let on_column = |other: &ColumnGrant| other.column == found.column && same(&other.grant);
+    let has = on_table || root.details.column_grants.iter().any(on_column);
+    !is_owner && (root.row_security || !has)
 }
 
 fn compare(root: &Relation, partition: &Relation) -> Option<Finding> {
@@ -69,6 +82,17 @@ fn compare(root: &Relation, partition: &Relation) -> Option<Finding> {
             words.push(format!("{} is not granted, as it is on the table", told(key)));
             mends.push(mend::grant(&partition.name, &grant(key, grantable)));
         }
+    }
+    for column in partition.details.column_grants.iter().filter(|one| is_alone(root, one)) {
+        let ColumnGrant { column: name, grant } = column;
+        let grantee = grant.grantee.as_deref();
+        words.push(format!(
+            "{} ({name}) to {} is granted here alone",
+            grant.privilege,
+            grantee.unwrap_or("PUBLIC")
+        ));
+        mends.push(mend::revoke_column(&partition.name, column));
+        opens |= protected || grantee.is_none() || WRITES.contains(&grant.privilege.as_str());
     }
     if words.is_empty() {
         return None;

@@ -17,6 +17,7 @@ pub mod protections;
 pub mod publications;
 pub mod replica_identity;
 pub mod row_security;
+pub mod rules;
 pub mod storage;
 pub mod table;
 pub mod triggers;

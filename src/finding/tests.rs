@@ -226,8 +226,8 @@ fn invalid_and_missing_indexes() {
       REINDEX INDEX CONCURRENTLY "public"."half";
     warning missing_index public.events_2026_12
       no BRIN index on created_at: reads by time scan it whole
-      CREATE INDEX CONCURRENTLY ON "public"."events_2026_12" USING brin (created_at)
-        WITH (pages_per_range = 32, autosummarize = on);
+      pupctl schema index add --columns created_at --method brin --with
+        pages_per_range=32,autosummarize=on
     "#);
 }
 

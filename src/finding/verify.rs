@@ -10,7 +10,7 @@ use crate::render;
 
 use super::{
     Finding, columns, constraints, detach, grants, index_drift, keys, missing, owners, protections,
-    publications, replica_identity, row_security, storage, table, triggers,
+    publications, replica_identity, row_security, rules, storage, table, triggers,
 };
 
 /// All differences between a store and its layout, in an order in which they can be mended: what
@@ -23,6 +23,7 @@ pub fn verify(layout: &Layout, catalog: &Catalog) -> Result<Vec<Finding>> {
     findings.extend(table::check(layout, catalog));
     findings.extend(protections::check(layout, catalog));
     findings.extend(triggers::check(layout, catalog));
+    findings.extend(rules::check(catalog));
     findings.extend(missing_partitions(layout, catalog)?);
     findings.extend(columns::check(catalog));
     findings.extend(owners::check(catalog));

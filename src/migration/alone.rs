@@ -69,9 +69,8 @@ fn has(words: &[&str], wanted: &[&str]) -> bool {
 fn is_accepted(statement: &Statement<'_>) -> bool {
     let words = words(statement);
     match words.as_slice() {
-        ["CREATE", "INDEX", "CONCURRENTLY", ..]
+        ["CREATE" | "DROP", "INDEX", "CONCURRENTLY", ..]
         | ["CREATE", "UNIQUE", "INDEX", "CONCURRENTLY", ..]
-        | ["DROP", "INDEX", "CONCURRENTLY", ..]
         | ["REINDEX" | "VACUUM" | "CLUSTER" | "CALL", ..]
         | ["ALTER", "SYSTEM", ..]
         | ["CREATE" | "ALTER" | "DROP", "DATABASE" | "TABLESPACE" | "SUBSCRIPTION", ..] => true,
@@ -202,7 +201,14 @@ fn refuse_another(
     wanted: &NewIndex<'_>,
 ) -> Result<()> {
     let (there, asked) = definitions(client, oid, table, wanted).map_err(|error| {
-        Error::database(&format!("comparing {index} with what the statement asks for"), error)
+        let doing = format!("comparing {index} with what the statement asks for");
+        let error = Error::database(&doing, error);
+        match error.sqlstate() {
+            Some("42501") => {
+                error.hint("the role needs the right to make temporary tables in the database")
+            }
+            _ => error,
+        }
     })?;
     if there == asked {
         return Ok(());
@@ -274,7 +280,8 @@ mod tests {
     fn the_index_of_a_statement_is_known() {
         is("CREATE INDEX CONCURRENTLY a ON t (x)", "a", "T", " (x)");
         is(
-            "create unique index concurrently if not exists \"A\"\"b\" on only \"S\".\"T\"(x) where y",
+            "create unique index concurrently if not exists \"A\"\"b\" on only \"S\".\"T\"(x) \
+             where y",
             "A\"b",
             "\"S\".\"T\"",
             "(x) where y",

@@ -29,6 +29,12 @@ pub fn plan(layout: &Layout, catalog: &Catalog) -> Result<Plan> {
             vec![Action::RecordMigration(migration)],
         ));
     }
+    if store_migrations(layout).any(|(version, _)| version == GUARD) && !recorded(GUARD) {
+        plan.notes.push(format!(
+            "migration {GUARD}, guard, is pending: without it partitions cannot be made, and \
+             events are not protected beyond their keys; apply it with: pupctl schema init"
+        ));
+    }
     Ok(plan)
 }
 

@@ -86,7 +86,8 @@ pub fn compare<'a>(files: &'a [MigrationFile], catalog: &'a Catalog) -> Comparis
     }
     let layout = files.iter().find(|file| file.layout.is_some());
     let changed = comparison.applied.iter().filter(|(file, row)| !file.is_the_one(row, layout));
-    let next = 1 + files.last().map_or(0, |file| file.version).max(latest(recorded));
+    let last = files.last().map_or(0, |file| file.version);
+    let next = last.max(latest(recorded)).saturating_add(1);
     let mut problems: Vec<_> = changed.map(|(file, row)| differs(file, row, next)).collect();
     problems.extend(missing(files, recorded));
     problems.extend(comparison.pending.iter().filter_map(|file| late(file, recorded, next)));

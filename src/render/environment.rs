@@ -63,6 +63,7 @@ const TEMPLATES: &[(&str, &str)] = templates![
     "mend/column_default",
     "mend/column_not_null",
     "mend/drop_constraint",
+    "mend/drop_rule",
     "mend/logged",
     "mend/parameters",
     "mend/publish",

@@ -1,6 +1,6 @@
 //! Statements that make a partition like its parent again, as people run them: with semicolons.
 
-use crate::catalog::relation::{Grant, ReplicaIdentity};
+use crate::catalog::relation::{ColumnGrant, Grant, ReplicaIdentity};
 use crate::layout::name::QualifiedName;
 use crate::plan::Plan;
 
@@ -55,7 +55,22 @@ pub fn grant(table: &QualifiedName, grant: &Grant) -> String {
 #[must_use]
 pub fn revoke(table: &QualifiedName, grant: &Grant, option: bool) -> String {
     let Grant { grantee, privilege, .. } = grant;
-    statement("mend/revoke", &values! { table, privilege, grantee, option })
+    let column: Option<&str> = None;
+    statement("mend/revoke", &values! { table, privilege, grantee, option, column })
+}
+
+/// The end of a privilege on a column.
+#[must_use]
+pub fn revoke_column(table: &QualifiedName, grant: &ColumnGrant) -> String {
+    let ColumnGrant { column, grant: Grant { grantee, privilege, .. } } = grant;
+    let option = false;
+    statement("mend/revoke", &values! { table, privilege, grantee, option, column })
+}
+
+/// The end of a rule.
+#[must_use]
+pub fn drop_rule(table: &QualifiedName, rule: &str) -> String {
+    statement("mend/drop_rule", &values! { table, rule })
 }
 
 /// The statements that give a table or an index the storage parameters `wanted` in place of those

@@ -14,7 +14,7 @@ pub mod statements;
 
 pub use script::{Lock, LockMode, RenderedMigration, RenderedStep, Script, Statement};
 
-use crate::layout::name::QualifiedName;
+use crate::layout::name::{QualifiedName, joined};
 use environment::{render, values};
 
 /// `ALTER TABLE … DETACH PARTITION … FINALIZE`, which ends an interrupted detach.
@@ -38,13 +38,15 @@ pub fn reindex(index: &QualifiedName) -> String {
 /// `CREATE INDEX CONCURRENTLY … USING brin`, for a leaf without its index on time.
 #[must_use]
 pub fn create_brin(table: &QualifiedName) -> String {
-    statement("partition/create_brin", &values! { table })
+    let name = joined(&table.name, "created_at_idx");
+    statement("partition/create_brin", &values! { name, table })
 }
 
 /// `CREATE INDEX CONCURRENTLY`, for a table that lacks an index.
 #[must_use]
 pub fn create_index(table: &QualifiedName, columns: &[&str]) -> String {
-    statement("table/create_index", &values! { table, columns })
+    let name = joined(&table.name, &format!("{}_idx", columns.join("_")));
+    statement("table/create_index", &values! { name, table, columns })
 }
 
 /// A statement that is shown to people, with its semicolon.

@@ -216,14 +216,14 @@ fn lists() {
      public.aggregate_heads        | there | LIST (bounded_context) |      2
      public.projection_checkpoints | there |                        |      1
     Migrations
-     set    | migration                 | applied
-    --------+---------------------------+----
-     pupctl | V1__own_tables            | [time]
-     pupctl | V2__operation_state       | [time]
-     store  | V1__heads_and_checkpoints | [time]
-     store  | V2__events                | [time]
-     store  | V3__indexes               | [time]
-     store  | V4__guard                 | [time]
+     set   | migration                 | applied
+    -------+---------------------------+----
+     own   | V1__own_tables            | [time]
+     own   | V2__operation_state       | [time]
+     store | V1__heads_and_checkpoints | [time]
+     store | V2__events                | [time]
+     store | V3__indexes               | [time]
+     store | V4__guard                 | [time]
     Latest operations
      id | command     | started                 | outcome
     ----+-------------+-------------------------+---------
@@ -254,7 +254,7 @@ fn an_empty_database() {
          | V3__indexes               | pending
          | V4__guard                 | pending
     --- stderr
-    There is no store here yet: pupctl schema init
+    note: there is no store in schema public; make one: pupctl schema init --partition-by context --contexts Identity,Billing
     ");
 }
 

@@ -83,6 +83,12 @@ fn locks_are_counted_as_a_reader_takes_them() {
     // A generic plan locks all partitions and leaves them out when it begins.
     let generic = &explain(&db, &["--from", &month, "--to", &month])["generic_plan"];
     assert_eq!((&generic["touched"], &generic["removed_at_start"]), (&1.into(), &2.into()));
+    // When it runs, it locks the indexes that it reads.
+    let generic = &explain(&db, &STREAM)["generic_plan"];
+    assert_eq!((&generic["touched"], &generic["index_locks"]), (&3.into(), &3.into()));
+    let db = store(&["--partition-by", "context,month", "--contexts", "A,B", "--months", "2"]);
+    let generic = &explain(&db, &["--context", "A"])["generic_plan"];
+    assert_eq!((&generic["touched"], &generic["removed_at_start"]), (&3.into(), &3.into()));
 }
 
 #[test]
@@ -110,7 +116,7 @@ fn people_read_a_table() {
      planned for          | leaves   | left out at start | tables | indexes | planning
     ----------------------+----------+-------------------+--------+---------+----------
      these values         | 40 of 40 |                 0 |     41 |     160 | a while
-     any values (generic) | 40 of 40 |                 0 |     41 |       0 | a while
+     any values (generic) | 40 of 40 |                 0 |     41 |      40 | a while
     "#);
     assert!(names.starts_with("events_hash_00, events_hash_01, "), "{names}");
     assert!(names.ends_with(" events_hash_29 and 10 more\n"), "{names}");

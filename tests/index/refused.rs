@@ -82,6 +82,10 @@ fn keys_and_parts_of_indexes_are_not_dropped() {
     refused(&db, 1, &yes("bare"), "is a key of public.events_hash_00");
     let part = refused(&db, 1, &yes("events_hash_00_created_at_idx"), "is a part of the index");
     assert!(part.stderr.contains("schema index drop events_created_at_idx"), "{part}");
+    let db =
+        store(&["--partition-by", "context,hash", "--contexts", "A", "--hash-partitions", "2"]);
+    let part = refused(&db, 1, &yes("events_a_hash_00_created_at_idx"), "is a part of the index");
+    assert!(part.stderr.contains("schema index drop events_created_at_idx"), "{part}");
     refused(&db, 1, &["reindex", "nowhere"], "no table of the store has an index nowhere");
 }
 

@@ -73,7 +73,7 @@ fn a_build_waits_for_writers_and_says_for_whom() {
             "SELECT count(*) > 0 FROM pg_stat_activity WHERE {pid} = ANY (pg_blocking_pids(pid))"
         ))
     });
-    std::thread::sleep(std::time::Duration::from_millis(1000));
+    std::thread::sleep(std::time::Duration::from_secs(1));
     writer.batch_execute("COMMIT").expect("a commit");
     let done = running.wait().success();
     assert!(done.stderr.contains(&format!("Waiting for process {pid} (")), "{done}");

@@ -123,6 +123,23 @@ fn versions_go_as_far_as_was_asked_and_as_large_as_dates() {
 }
 
 #[test]
+fn a_store_of_half_the_files_is_told_how_to_go_on() {
+    let db = TestDatabase::new();
+    generate(&db, &["--partition-by", "month"]);
+    db.pupctl(["schema", "migrate", "--to", "2"]).success();
+    let nothing = db.pupctl(["schema", "migrate", "--to", "2"]).success();
+    assert!(nothing.stderr.contains("Nothing to do: 2 migrations of migrations"), "{nothing}");
+    assert!(nothing.stderr.contains("3 beyond version 2 are pending"), "{nothing}");
+    for command in [["partitions", "check"], ["partitions", "list"], ["partitions", "ensure"]] {
+        let refused = db.pupctl(command).failure(1);
+        assert!(refused.stderr.contains("V2__events is the last"), "{refused}");
+        assert!(refused.stderr.contains("pupctl schema migrate"), "{refused}");
+    }
+    let status = db.pupctl(["schema", "status"]).success();
+    assert!(status.stderr.contains("pupctl schema migrate"), "{status}");
+}
+
+#[test]
 fn settings_of_a_migration_do_not_reach_the_next() {
     let db = TestDatabase::new();
     db.execute(&format!("CREATE ROLE \"{}_r\"; CREATE SCHEMA elsewhere", db.name()));
@@ -146,9 +163,16 @@ fn settings_of_a_migration_do_not_reach_the_next() {
             to_regclass('left_over') IS NULL AS clean,
             current_setting('client_min_messages') AS messages",
     );
+    write(
+        &db,
+        "V12__other.sql",
+        &format!("CREATE TABLE other (); SET SESSION AUTHORIZATION \"{role}\""),
+    );
+    write(&db, "V13__local.sql", &format!("CREATE TABLE local (); SET LOCAL ROLE \"{role}\""));
     let user: String = db.one("SELECT current_user::text");
     // The history is written by whoever began, whatever role the file took on.
     migrate(&db).success();
+    assert_eq!(recorded(&db).len(), 4);
     assert!(is_there(&db, "elsewhere.here") && is_there(&db, "public.seen"));
     let seen = db.texts("SELECT concat_ws(' | ', path, coalesce(own, ''), role, timeout, lock, clean, messages) FROM public.seen");
     assert_eq!(seen, [format!("\"$user\", public |  | {user} | 0 | 100ms | t | warning")]);

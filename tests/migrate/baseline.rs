@@ -78,7 +78,8 @@ fn tables_of_pupsourcing_are_taken_over() {
     assert!(dry.stderr.contains("nothing was changed"), "{dry}");
     let done = db.pupctl(BASELINE).success();
     assert!(done.stderr.contains("taken over"), "{done}");
-    let brin = "CREATE INDEX CONCURRENTLY ON \"public\".\"events\" USING brin (created_at)";
+    let brin = "CREATE INDEX CONCURRENTLY \"events_created_at_idx\" ON \"public\".\"events\" \
+                USING brin (created_at)";
     assert!(done.stderr.contains(brin), "{done}");
     assert_eq!(recorded(&db), ["1 heads_and_checkpoints", "2 events", "3 indexes"]);
     assert_eq!(db.journal(), ["schema baseline: done"]);
@@ -197,6 +198,31 @@ fn a_partitioned_store_whose_memory_was_lost_is_taken_over_too() {
     db.pupctl(&baseline).success();
     db.pupctl(["partitions", "check", "--exit-code"]).success();
     assert_eq!(db.dump(), before);
+}
+
+#[test]
+fn a_store_with_months_is_told_what_is_pending() {
+    let db = TestDatabase::new();
+    let layout = ["--partition-by", "month", "--months", "1"];
+    db.pupctl([&["schema", "init"], &layout[..]].concat()).success();
+    db.execute(
+        "DROP TABLE pupctl_layout, pupctl_operations, pupctl_history, pupctl_schema_history;
+         DROP FUNCTION pupctl_guard CASCADE; DROP INDEX events_created_at_idx",
+    );
+    // As long as they are not taken over, that is what is told.
+    for command in [["partitions", "check"], ["partitions", "list"], ["partitions", "ensure"]] {
+        let refused = db.pupctl(command).failure(1);
+        assert!(refused.stderr.contains("pupctl schema baseline"), "{refused}");
+    }
+    let status = db.pupctl(["schema", "status"]).success();
+    assert!(status.stderr.contains("pupctl schema baseline"), "{status}");
+    let done = db.pupctl([&["schema", "baseline"], &layout[..]].concat()).success();
+    assert!(done.stderr.contains("note: migration 4, guard, is pending"), "{done}");
+    assert!(done.stderr.contains("apply it with: pupctl schema init"), "{done}");
+    let brin = "pupctl schema index add --columns created_at --method brin";
+    assert!(done.stderr.contains(brin), "{done}");
+    db.pupctl(["schema", "init"]).success();
+    db.pupctl(["partitions", "ensure", "--months", "3"]).success();
 }
 
 #[test]

@@ -95,6 +95,17 @@ const RIGHTS_AND_REPLICATION: &[Kind] = &[
         ],
     ),
     kind(
+        "GRANT SELECT (payload), UPDATE (payload) ON {leaf} TO PUBLIC;
+         GRANT SELECT (\"payload\", metadata) ON {next} TO {role};
+         GRANT SELECT (payload) ON events TO {role}",
+        &["error grants_differ {leaf}", "warning grants_differ {next}"],
+    ),
+    kind(
+        "GRANT SELECT ON events TO {role}; GRANT SELECT ON events_a, {leaf}, {next} TO {role};
+         GRANT SELECT (payload) ON {leaf} TO {role}; GRANT INSERT (payload) ON {next} TO {role}",
+        &["error grants_differ {next}"],
+    ),
+    kind(
         "GRANT SELECT ON events TO {role};
          GRANT SELECT ON {leaf}, events_a TO {role} WITH GRANT OPTION",
         &[
@@ -232,6 +243,13 @@ const PROTECTIONS: &[Kind] = &[
          CREATE TRIGGER everywhere AFTER DELETE ON events FOR EACH ROW EXECUTE FUNCTION mine();
          CREATE TRIGGER pupctl_immutable BEFORE UPDATE ON {next} EXECUTE FUNCTION mine()",
         &["warning extra_trigger {leaf}", "warning extra_trigger {next}"],
+    ),
+    kind(
+        "CREATE RULE \"my \"\"own\" AS ON INSERT TO {leaf} DO INSTEAD NOTHING;
+         CREATE RULE beside AS ON DELETE TO {next} DO ALSO NOTIFY gone;
+         CREATE RULE beside AS ON DELETE TO events DO ALSO NOTIFY gone;
+         CREATE RULE instead AS ON UPDATE TO aggregate_heads DO INSTEAD NOTHING",
+        &["error extra_rule aggregate_heads", "error extra_rule {leaf}", "error extra_rule {next}"],
     ),
 ];
 

@@ -184,7 +184,14 @@ impl ExplainArgs {
             touched.cloned().collect::<Vec<_>>()
         };
         let names = of(&explained.custom);
-        let generic = explained.generic.map(|plan| Generic { touched: of(&plan).len(), plan });
+        let generic = explained.generic.map(|mut plan| {
+            let touched = of(&plan).len();
+            // The server counts a branch that it leaves out as one.
+            if plan.removed_at_start > 0 {
+                plan.removed_at_start = (all.len() - touched) as u64;
+            }
+            Generic { touched, plan }
+        });
         Explanation {
             query: read.sql(),
             leaves: all.len(),

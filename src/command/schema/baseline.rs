@@ -11,6 +11,7 @@ use crate::command::write::{changes, execute, lock, refuse_without_rights, repor
 use crate::db::heads::deviations;
 use crate::db::inspect::Depth;
 use crate::error::{Error, Result};
+use crate::finding::indexes::BRIN;
 use crate::layout::{Layout, Role};
 use crate::operation;
 use crate::plan::{self, Plan};
@@ -119,9 +120,13 @@ fn missing_indexes(catalog: &Catalog) -> Vec<String> {
         .into_iter()
         .map(|missing| {
             let is_events = catalog.events.as_ref().is_some_and(|t| t.root.name == missing.table);
-            // A table with partitions takes no index concurrently.
+            // A table with partitions takes no index concurrently: it is made leaf by leaf.
             let sql = match (is_whole(missing.table.clone()), is_events) {
-                (false, _) => return missing.to_string(),
+                (false, true) => BRIN.to_owned(),
+                // Checkpoints are never partitioned.
+                (false, false) => {
+                    "pupctl schema index add --on heads --columns updated_at".to_owned()
+                }
                 (true, true) => render::create_brin(&missing.table),
                 (true, false) => render::create_index(&missing.table, &["updated_at"]),
             };

@@ -1,5 +1,6 @@
 //! `pupctl schema migrate`
 
+use std::fmt::Write as _;
 use std::time::Duration;
 
 use clap::Args;
@@ -70,7 +71,7 @@ pub(super) fn run(args: &MigrateArgs, context: &Context) -> anyhow::Result<Exit>
         folder.display()
     );
     if let Some(to) = args.to.filter(|_| beyond > 0) {
-        nothing.push_str(&format!(", {beyond} beyond version {to} are pending"));
+        let _ = write!(nothing, ", {beyond} beyond version {to} are pending");
     }
     Ok(report(&context, &changes, &done, &nothing)?)
 }

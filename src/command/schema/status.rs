@@ -10,7 +10,7 @@ use serde::Serialize;
 use crate::catalog::{AppliedMigration, Catalog};
 use crate::cli::exit::Exit;
 use crate::cli::output::{bold, count, printable, red, table};
-use crate::command::context::{Context, warn_of_differences};
+use crate::command::context::{Context, no_layout, warn_of_differences};
 use crate::db::inspect::Depth;
 use crate::layout::{Layout, Role, describe};
 use crate::migration::files;
@@ -88,7 +88,9 @@ pub(super) fn run(args: &StatusArgs, context: &Context) -> anyhow::Result<Exit> 
     if let Some(layout) = &catalog.layout {
         warn_of_differences(context, layout, &catalog);
     } else {
-        context.output.say("There is no store here yet: pupctl schema init");
+        let error = no_layout(&catalog);
+        let hint = error.hint_text().unwrap_or_default();
+        context.output.say(format!("note: {}; {hint}", error.message()));
     }
     Ok(Exit::Done)
 }
@@ -220,7 +222,7 @@ fn migrations(status: &Status, text: &mut String) {
             })
             .collect()
     };
-    let mut rows = applied("pupctl", &status.own_migrations);
+    let mut rows = applied("own", &status.own_migrations);
     rows.extend(applied("store", &status.store_migrations));
     let pending = &status.pending_migrations;
     rows.extend(pending.iter().map(|name| vec![String::new(), name.clone(), "pending".to_owned()]));

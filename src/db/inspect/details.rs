@@ -8,7 +8,7 @@ use postgres::{Row, Transaction};
 
 use crate::catalog::Column;
 use crate::catalog::index::Index;
-use crate::catalog::relation::{Constraint, Details, Grant};
+use crate::catalog::relation::{ColumnGrant, Constraint, Details, Grant};
 use crate::error::Result;
 
 use super::failed;
@@ -75,6 +75,8 @@ fn details(row: &Row) -> Details {
     Details {
         options,
         grants: grants(row.get("grants")),
+        column_grants: column_grants(row.get("column_grants")),
+        rules: row.get("rules"),
         force_row_security: row.get("force_row_security"),
         unlogged: row.get("unlogged"),
         ..Details::default()
@@ -103,13 +105,23 @@ pub(super) fn column(row: &Row) -> Column {
 
 pub(super) fn grants(value: Option<serde_json::Value>) -> Vec<Grant> {
     let Some(serde_json::Value::Array(list)) = value else { return Vec::new() };
+    list.iter().filter_map(grant).collect()
+}
+
+fn grant(value: &serde_json::Value) -> Option<Grant> {
+    Some(Grant {
+        grantee: value.get("grantee")?.as_str().map(str::to_owned),
+        privilege: value.get("privilege")?.as_str()?.to_owned(),
+        grantable: value.get("grantable")?.as_bool()?,
+    })
+}
+
+fn column_grants(value: Option<serde_json::Value>) -> Vec<ColumnGrant> {
+    let Some(serde_json::Value::Array(list)) = value else { return Vec::new() };
     list.iter()
-        .filter_map(|grant| {
-            Some(Grant {
-                grantee: grant.get("grantee")?.as_str().map(str::to_owned),
-                privilege: grant.get("privilege")?.as_str()?.to_owned(),
-                grantable: grant.get("grantable")?.as_bool()?,
-            })
+        .filter_map(|one| {
+            let column = one.get("column")?.as_str()?.to_owned();
+            Some(ColumnGrant { column, grant: grant(one)? })
         })
         .collect()
 }

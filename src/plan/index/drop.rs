@@ -60,10 +60,17 @@ fn refuse_needed(catalog: &Catalog, table: &Relation, index: &Index) -> Result<(
         .hint("choose another replica identity first"));
     }
     let Some(parent) = index.parent else { return Ok(()) };
-    let whole = catalog.roots().flat_map(Relation::walk).find_map(|relation| {
-        let parent = relation.indexes.iter().find(|index| index.oid == parent)?;
-        Some((relation, parent))
-    });
+    // A part of a branch's index is a part of the table's.
+    let above = |oid| {
+        catalog.roots().flat_map(Relation::walk).find_map(|relation| {
+            let index = relation.indexes.iter().find(|index| index.oid == oid)?;
+            Some((relation, index))
+        })
+    };
+    let mut whole = above(parent);
+    while let Some(next) = whole.and_then(|(_, index)| above(index.parent?)) {
+        whole = Some(next);
+    }
     let error = Error::refused(format!("{name} is a part of the index of its parent table"));
     Err(match whole {
         Some((parent, index)) => error
