@@ -175,9 +175,12 @@ pub fn no_layout(catalog: &Catalog) -> Error {
     if let Some(last) = catalog.store_migrations.iter().rfind(|row| is_own(row)) {
         let title = format!("V{}__{}", last.version, last.name);
         return Error::refused(format!(
-            "the store in schema {schema} is not whole: {title} is the last of its migrations"
+            "the store in schema {schema} has no layout: its last migration is {title}"
         ))
-        .hint("apply the rest of the files: pupctl schema migrate");
+        .hint(
+            "apply the rest of its files: pupctl schema migrate; where it has none: pupctl schema \
+             baseline",
+        );
     }
     if catalog.events.is_some() || catalog.heads.is_some() {
         return Error::refused(format!("the tables in schema {schema} are not pupctl's yet"))

@@ -74,7 +74,7 @@ fn a_layout_that_was_changed_by_hand() {
     db.execute("UPDATE pupctl_layout SET layout = '[]'");
     assert!(refused(&db, ["schema", "status"], 1).contains("the stored layout cannot be read"));
     db.execute("DELETE FROM pupctl_layout");
-    assert!(refused(&db, ["partitions", "list"], 1).contains("there is no store"));
+    assert!(refused(&db, ["partitions", "list"], 1).contains("public has no layout"));
 }
 
 #[test]
