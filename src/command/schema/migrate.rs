@@ -21,7 +21,7 @@ const WAIT: Duration = Duration::from_mins(5);
 ///
 /// In the order of their numbers, each in a transaction with the row that records it, under the
 /// lock of the store: of many deploys at once one applies them, the others wait up to 5 minutes
-/// (or as --wait says) and find nothing to do. A file is named V<NUMBER>__<WORDS>.sql.
+/// (or as --wait says) and find nothing to do. A file is named as V12__add_orders.sql.
 ///
 /// A file whose first line is `-- pupctl: no-transaction` holds one statement that runs outside
 /// of a transaction, such as CREATE INDEX CONCURRENTLY; it is safe to repeat after a failure. An
