@@ -72,16 +72,15 @@ pub(super) fn refuse_missing(layout: &Layout, catalog: &Catalog) -> Result<()> {
 /// `guarded_now` where a migration of the same plan does it for functions and parent.
 pub(super) fn mend(layout: &Layout, catalog: &Catalog, guarded_now: bool) -> Vec<Step> {
     let schema = &catalog.schema_name;
-    let mut tables = Vec::new();
+    let mut incomplete = is_missing_ids(layout, catalog);
     let mut steps = Vec::new();
     // A new table gets its triggers from the migration, and its partitions from `ensure`.
     let walk = catalog.events.iter().flat_map(|events| events.root.walk());
     for relation in walk.skip(usize::from(guarded_now)) {
         let broken = broken(layout, schema, relation);
-        tables.extend(broken.contains(&Trigger::EventIds).then_some(()));
+        incomplete |= broken.contains(&Trigger::EventIds);
         steps.extend(triggers(layout, relation, broken));
     }
-    let incomplete = !tables.is_empty() || is_missing_ids(layout, catalog);
     let functions = functions(layout, catalog, guarded_now, incomplete);
     let collects = layout.keeps_event_ids() && incomplete;
     // When every table has its trigger, what was stored before is all that is missing.
