@@ -6,6 +6,7 @@ pub mod contexts;
 pub mod demo;
 pub mod embedded;
 pub mod events;
+mod findings;
 pub mod partitions;
 pub mod schema;
 pub mod write;

@@ -1,15 +1,14 @@
 //! `pupctl partitions check`
 
-use std::fmt::Write as _;
-
 use clap::Args;
 use serde::Serialize;
 
 use crate::cli::exit::Exit;
-use crate::cli::output::{count, cyan, printable, red, yellow};
+use crate::cli::output::count;
 use crate::command::context::{Context, layout_of};
+use crate::command::findings;
 use crate::db::inspect::Depth;
-use crate::finding::{self, Finding, Severity};
+use crate::finding::{self, Finding};
 
 /// Look for missing months, gaps, lost keys and other problems
 ///
@@ -35,7 +34,7 @@ pub(super) fn run(args: &CheckArgs, context: &Context) -> anyhow::Result<Exit> {
     let layout = layout_of(&catalog)?;
     let check = Check { findings: finding::check(layout, &catalog)? };
     let found = !check.findings.is_empty();
-    context.output.result(context.name, &check, &text(&check.findings))?;
+    context.output.result(context.name, &check, &findings::text(&check.findings, false))?;
     if found {
         context.output.say(format!("{} found", count(check.findings.len(), "problem")));
     } else {
@@ -44,20 +43,4 @@ pub(super) fn run(args: &CheckArgs, context: &Context) -> anyhow::Result<Exit> {
         context.output.say(format!("No problem found in {leaves} of events"));
     }
     Ok(if found && args.exit_code { Exit::Found } else { Exit::Done })
-}
-
-fn text(findings: &[Finding]) -> String {
-    let mut text = String::new();
-    for finding in findings {
-        let severity = match finding.severity {
-            Severity::Error => red("error"),
-            Severity::Warning => yellow("warning"),
-        };
-        let _ = writeln!(text, "{severity} [{}] {}", finding.check, printable(&finding.object));
-        let _ = writeln!(text, "  {}", printable(&finding.message));
-        if let Some(remedy) = &finding.remedy {
-            let _ = writeln!(text, "  mend it: {}", cyan(&printable(remedy)));
-        }
-    }
-    text
 }

@@ -6,10 +6,11 @@ use clap::Args;
 use serde::Serialize;
 
 use crate::cli::exit::Exit;
-use crate::cli::output::{count, cyan, printable, red, yellow};
+use crate::cli::output::count;
 use crate::command::context::{Context, layout_of};
+use crate::command::findings;
 use crate::db::inspect::Depth;
-use crate::finding::{self, Finding, Severity};
+use crate::finding::{self, Finding};
 use crate::render::quote;
 
 /// Compare the tables and every partition with the layout, and print what mends them
@@ -53,7 +54,7 @@ pub(super) fn run(args: &VerifyArgs, context: &Context) -> anyhow::Result<Exit> 
         }
     } else {
         findings.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
-        let text = text(&findings);
+        let text = findings::text(&findings, true);
         output.result(context.name, &Verification { findings }, &text)?;
     }
     if found > 0 {
@@ -63,22 +64,6 @@ pub(super) fn run(args: &VerifyArgs, context: &Context) -> anyhow::Result<Exit> 
         output.say(format!("No difference found in {}", count(relations, "table")));
     }
     Ok(if found > 0 && args.exit_code { Exit::Found } else { Exit::Done })
-}
-
-fn text(findings: &[Finding]) -> String {
-    let mut text = String::new();
-    for finding in findings {
-        let severity = match finding.severity {
-            Severity::Error => red("error"),
-            Severity::Warning => yellow("warning"),
-        };
-        let _ = writeln!(text, "{severity} [{}] {}", finding.check, printable(&finding.object));
-        let _ = writeln!(text, "  {}", printable(&finding.message));
-        for mend in finding.remedy.iter().chain(&finding.mend) {
-            let _ = writeln!(text, "  mend it: {}", cyan(&printable(mend)));
-        }
-    }
-    text
 }
 
 /// The statements in the order in which they can run, each on its own.
