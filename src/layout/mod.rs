@@ -6,6 +6,7 @@ pub mod levels;
 pub mod month;
 pub mod months;
 pub mod name;
+pub mod place;
 pub mod protection;
 
 use serde::{Deserialize, Serialize};

@@ -79,6 +79,7 @@ fn short(action: &Action) -> String {
         Action::MigrateFile { file, .. } => format!("apply {}", file.path),
         Action::Analyze { table, .. } => format!("analyze {}", table.name),
         Action::Index(action) => format!("{action:?}"),
+        Action::Lifecycle(action) => format!("{action:?}"),
     }
 }
 
