@@ -41,6 +41,11 @@ macro_rules! templates {
 
 /// Every template; `tests/tidy.rs` compares the list with the folder.
 const TEMPLATES: &[(&str, &str)] = templates![
+    "archive/advance",
+    "archive/begin",
+    "archive/exists",
+    "archive/list",
+    "archive/publish",
     "event/export/extents",
     "event/export/read",
     "event/import/copy",
