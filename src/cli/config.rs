@@ -217,7 +217,8 @@ impl Config {
     /// `None` is forever.
     pub fn retention(&self, context: Option<&str>) -> Result<Option<Retention>> {
         let own = self.contexts.iter().find(|known| Some(known.name.as_str()) == context);
-        let text = own.and_then(|known| known.retention.as_ref()).or(self.archive.retention.as_ref());
+        let text =
+            own.and_then(|known| known.retention.as_ref()).or(self.archive.retention.as_ref());
         text.filter(|text| *text != "forever").map(|text| text.parse()).transpose()
     }
 

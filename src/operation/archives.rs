@@ -188,11 +188,7 @@ pub fn all(client: &mut impl GenericClient, schema: &str) -> Result<Vec<Record>>
 }
 
 /// Begins an archive, and gives its number.
-pub fn begin(
-    client: &mut impl GenericClient,
-    schema: &str,
-    begun: &Beginning<'_>,
-) -> Result<i64> {
+pub fn begin(client: &mut impl GenericClient, schema: &str, begun: &Beginning<'_>) -> Result<i64> {
     let table = archives_table(schema);
     let place = serde_json::to_value(begun.place).unwrap_or_default();
     let row = client

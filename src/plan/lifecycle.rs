@@ -72,6 +72,8 @@ pub enum LifecycleAction {
     },
     /// Drop a table that nobody reaches any more.
     DropTable(QualifiedName),
+    /// Drop a table that an earlier run made, unless it has rows.
+    DropEmpty(QualifiedName),
 }
 
 impl From<LifecycleAction> for Action {

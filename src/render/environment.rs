@@ -103,6 +103,7 @@ const TEMPLATES: &[(&str, &str)] = templates![
     "partition/create_brin",
     "partition/detach",
     "partition/drop",
+    "partition/drop_empty",
     "partition/explain",
     "partition/explain_execute",
     "partition/explain_prepare",

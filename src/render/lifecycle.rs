@@ -48,6 +48,11 @@ pub(super) fn statement(action: &LifecycleAction) -> Statement {
             "The name is the other one's from here on",
             Vec::new(),
         ),
+        LifecycleAction::DropEmpty(table) => (
+            render("partition/drop_empty", &values! { table, message => has_rows(table) }),
+            "An earlier run made it, and was interrupted",
+            vec![exclusive(table)],
+        ),
         LifecycleAction::DropTable(table) => (
             render("partition/drop", &values! { table }),
             "Its rows are in the archive",
@@ -55,6 +60,10 @@ pub(super) fn statement(action: &LifecycleAction) -> Statement {
         ),
     };
     Statement { sql, why: why.to_owned(), locks }
+}
+
+fn has_rows(table: &QualifiedName) -> String {
+    format!("{table} has rows, and an empty table was to be dropped")
 }
 
 fn exclusive(table: &QualifiedName) -> Lock {
