@@ -135,7 +135,7 @@ fn schema_init_is_finished_by_the_next_run() {
         after_kill: nothing_more,
     };
     // pupctl's own tables and the store's by migrations; the layout and the partitions of two tables.
-    scenario.kill_everywhere(&[run(6 + 3, 3), migrations(6)].concat());
+    scenario.kill_everywhere(&[run(7 + 3, 3), migrations(7)].concat());
 }
 
 #[test]
@@ -194,7 +194,7 @@ fn schema_migrate_is_finished_by_the_next_run() {
         after_kill: nothing_more,
     };
     // pupctl's own tables, four generated files, two others.
-    scenario.kill_everywhere(&[run(2 + 6, 0), migrations(2 + 6)].concat());
+    scenario.kill_everywhere(&[run(3 + 6, 0), migrations(3 + 6)].concat());
 }
 
 /// The points that an import passes in so many transactions.

@@ -118,6 +118,18 @@ fn root(layout: &Layout, role: Role) -> Relation {
     root
 }
 
+/// A relation of this number with these partitions.
+pub(crate) fn relation_with(
+    oid: u32,
+    name: &str,
+    bound: Option<Bound>,
+    partitions: Vec<Relation>,
+) -> Relation {
+    let key = (!partitions.is_empty()).then(|| "LIST (bounded_context)".to_owned());
+    let relation = relation(QualifiedName::new("public", name), bound, key);
+    Relation { oid, partitions, ..relation }
+}
+
 fn relation(name: QualifiedName, bound: Option<Bound>, partition_key: Option<String>) -> Relation {
     let is_leaf = partition_key.is_none();
     Relation {

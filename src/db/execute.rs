@@ -12,7 +12,7 @@ use crate::error::{Error, Kind, Result};
 use crate::failpoint::reach;
 use crate::migration;
 use crate::plan::Transaction;
-use crate::render::{Lock, RenderedStep};
+use crate::render::{Lock, LockMode, RenderedStep};
 
 use super::blockers::{self, Blocker};
 use super::{Interrupt, Locked};
@@ -77,6 +77,24 @@ pub fn execute(
     Ok(())
 }
 
+/// The longest try for a lock that everybody queues up behind: readers and writers wait no longer
+/// than this, however long the holder takes.
+const EXCLUSIVE_TRY: Duration = Duration::from_millis(50);
+
+impl LockLimits {
+    /// The limits for a step with these locks.
+    fn for_step(self, step: &RenderedStep) -> Self {
+        let mut locks = step.statements.iter().flat_map(|statement| &statement.locks);
+        let exclusive = locks.any(|lock| lock.mode == LockMode::AccessExclusive);
+        // A migration's locks are on what it makes, or the user's own business.
+        if !exclusive || step.migration.is_some() {
+            return self;
+        }
+        let capped = |timeout: Duration| timeout.min(EXCLUSIVE_TRY);
+        Self { first: capped(self.first), longest: capped(self.longest), ..self }
+    }
+}
+
 /// The ladder: short tries, each a little longer, with pauses of random length between them so
 /// that the queue behind the lock drains.
 fn climb(
@@ -87,6 +105,7 @@ fn climb(
     progress: &mut dyn Progress,
 ) -> Result<()> {
     let start = Instant::now();
+    let limits = limits.for_step(step);
     // What runs outside of a transaction is not tried in turns: it waits behind others without
     // keeping anybody waiting, and half an index would be left of every try.
     let alone = step.migration.is_some() && step.transaction == Transaction::Forbidden;

@@ -6,7 +6,9 @@ pub mod levels;
 pub mod month;
 pub mod months;
 pub mod name;
+pub mod place;
 pub mod protection;
+pub mod retention;
 
 use serde::{Deserialize, Serialize};
 

@@ -16,7 +16,8 @@ use super::tables;
 use super::{contexts, protection};
 
 /// The migrations of pupctl's own tables, by version.
-pub const OWN_MIGRATIONS: &[(i64, &str)] = &[(1, "own_tables"), (2, "operation_state")];
+pub const OWN_MIGRATIONS: &[(i64, &str)] =
+    &[(1, "own_tables"), (2, "operation_state"), (3, "archives")];
 
 /// The migrations of the store's tables, by version. Generated files have the same numbers.
 pub const STORE_MIGRATIONS: &[(i64, &str)] =
@@ -119,7 +120,10 @@ pub fn own_tables(layout: &Layout, catalog: &Catalog) -> Result<Vec<Step>> {
 fn own_words(version: i64) -> (&'static str, &'static str) {
     match version {
         1 => ("Make pupctl's own tables", "they hold the layout and the journal of operations"),
-        _ => ("Extend the journal of operations", "long operations keep there how far they are"),
+        2 => ("Extend the journal of operations", "long operations keep there how far they are"),
+        _ => {
+            ("Make the list of archives", "it says what left the store, and what was sealed in it")
+        }
     }
 }
 

@@ -12,10 +12,12 @@ pub mod generate;
 pub mod history;
 pub mod index;
 pub mod init;
+pub mod lifecycle;
 mod obstacle;
 pub mod protection;
 pub mod step;
 pub mod tables;
+pub mod target;
 pub mod wanted;
 
 pub use files::MigrationFile;

@@ -12,6 +12,7 @@ use crate::layout::{Layout, Role};
 
 use super::files::MigrationFile;
 use super::index::IndexAction;
+use super::lifecycle::LifecycleAction;
 
 /// What is to be done, in order.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -125,6 +126,8 @@ pub enum Action {
     },
     /// Something about an index.
     Index(IndexAction),
+    /// Something that takes a partition out of its table, or brings it in.
+    Lifecycle(LifecycleAction),
 }
 
 /// Something about the protections of events.

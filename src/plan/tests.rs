@@ -79,6 +79,7 @@ fn short(action: &Action) -> String {
         Action::MigrateFile { file, .. } => format!("apply {}", file.path),
         Action::Analyze { table, .. } => format!("analyze {}", table.name),
         Action::Index(action) => format!("{action:?}"),
+        Action::Lifecycle(action) => format!("{action:?}"),
     }
 }
 
@@ -109,6 +110,8 @@ fn a_new_store_is_planned_in_one_go() {
       migrate own_tables
     Extend the journal of operations
       migrate operation_state
+    Make the list of archives
+      migrate archives
     Store the layout
       store the layout
     Apply migration 1, heads and checkpoints

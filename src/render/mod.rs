@@ -5,6 +5,7 @@ pub mod environment;
 pub mod formats;
 pub mod generate;
 pub mod index;
+mod lifecycle;
 pub mod mend;
 pub mod protection;
 pub mod quote;

@@ -138,6 +138,18 @@ pub fn operations_table(schema: &str) -> QualifiedName {
     QualifiedName::new(schema, "pupctl_operations")
 }
 
+/// The table that lists the archives.
+#[must_use]
+pub fn archives_table(schema: &str) -> QualifiedName {
+    QualifiedName::new(schema, "pupctl_archives")
+}
+
+/// The table that lists the closed partitions.
+#[must_use]
+pub fn closed_table(schema: &str) -> QualifiedName {
+    QualifiedName::new(schema, "pupctl_closed_partitions")
+}
+
 impl Script {
     /// Renders a plan.
     #[must_use]
@@ -281,6 +293,7 @@ fn action_statements(action: &Action) -> Vec<Statement> {
         }],
         Action::Protect(action) => protection::statements(action),
         Action::Index(action) => vec![super::index::statement(action)],
+        Action::Lifecycle(action) => vec![super::lifecycle::statement(action)],
         // Rendered as a whole step, because refinery applies them.
         Action::Migrate(_) | Action::RecordMigration(_) | Action::MigrateFile { .. } => Vec::new(),
     }
@@ -365,6 +378,8 @@ pub fn migration_sql(wanted: &Migration) -> String {
     let values: Value = values! {
         layout => layout_table(schema),
         operations => operations_table(schema),
+        archives => archives_table(schema),
+        closed => closed_table(schema),
         events => layout.table(schema, Role::Events),
         heads => layout.table(schema, Role::Heads),
         checkpoints => layout.checkpoints(schema),

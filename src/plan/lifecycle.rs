@@ -1,0 +1,208 @@
+//! What takes a partition out of its table, and brings one in that has rows.
+
+use crate::catalog::relation::Relation;
+use crate::layout::bounds::Bound;
+use crate::layout::name::QualifiedName;
+use crate::layout::place::Place;
+
+use super::step::{Action, Step, Transaction};
+
+/// The CHECK that repeats the bounds of a table that is to be attached, or was.
+pub const BOUNDS_CHECK: &str = "pupctl_bounds";
+
+/// One thing to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LifecycleAction {
+    /// Take the lock that a plain detach needs, before anything else is done.
+    LockForDetach {
+        /// The parent.
+        parent: QualifiedName,
+        /// The partition, which direct readers and writers may hold.
+        partition: QualifiedName,
+    },
+    /// Take a partition out of its parent.
+    Detach {
+        /// The parent.
+        parent: QualifiedName,
+        /// The partition.
+        partition: QualifiedName,
+        /// Whether readers and writers of the parent go on meanwhile.
+        concurrently: bool,
+        /// The parent's partition for other rows, which a plain detach locks too.
+        default: Option<QualifiedName>,
+        /// The tables at the other ends of the parent's foreign keys, which the server locks.
+        foreign_keys: Vec<QualifiedName>,
+    },
+    /// Finish a concurrent detach that was interrupted.
+    FinalizeDetach {
+        /// The parent.
+        parent: QualifiedName,
+        /// The partition.
+        partition: QualifiedName,
+    },
+    /// Add the CHECK that repeats the bounds, for new rows only.
+    AddBoundsCheck {
+        /// The table.
+        table: QualifiedName,
+        /// Its bounds.
+        check: BoundsCheck,
+    },
+    /// Let the server see that all rows keep a CHECK.
+    ValidateCheck {
+        /// The table.
+        table: QualifiedName,
+        /// The constraint.
+        name: String,
+    },
+    /// Drop a constraint.
+    DropConstraint {
+        /// The table.
+        table: QualifiedName,
+        /// The constraint.
+        name: String,
+        /// Whether others can reach the table, so that the lock matters to them.
+        live: bool,
+    },
+    /// Give a table another name.
+    Rename {
+        /// The table.
+        table: QualifiedName,
+        /// Its new name, in the same schema.
+        to: String,
+    },
+    /// Drop a table that nobody reaches any more.
+    DropTable(QualifiedName),
+}
+
+impl From<LifecycleAction> for Action {
+    fn from(action: LifecycleAction) -> Self {
+        Self::Lifecycle(action)
+    }
+}
+
+/// The bounds of a partition as a condition on its rows, from the root down: what the server
+/// proves ATTACH by.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BoundsCheck(pub Vec<Condition>);
+
+/// A part of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Condition {
+    /// The columns by which the parent is divided.
+    pub columns: Vec<String>,
+    /// What the partition holds.
+    pub bound: Bound,
+    /// The parent, which the condition of a hash names by its number.
+    pub parent: u32,
+}
+
+impl BoundsCheck {
+    /// The condition of a place, for the tree that lies below `root`; none where the place is not
+    /// in the tree, or where it cannot be said (DEFAULT, which depends on its siblings).
+    #[must_use]
+    pub fn of(root: &Relation, place: &Place) -> Option<Self> {
+        let mut parent = root;
+        let mut conditions = Vec::new();
+        let (last, above) = place.bounds().split_last()?;
+        for bound in above {
+            conditions.push(condition(parent, bound)?);
+            parent = parent.partitions.iter().find(|p| p.bound.as_ref() == Some(bound))?;
+        }
+        conditions.push(condition(parent, last)?);
+        Some(Self(conditions))
+    }
+}
+
+fn condition(parent: &Relation, bound: &Bound) -> Option<Condition> {
+    if matches!(bound, Bound::Default | Bound::Other(_)) {
+        return None;
+    }
+    let columns = key_columns(parent.partition_key.as_deref()?)?;
+    Some(Condition { columns, bound: bound.clone(), parent: parent.oid })
+}
+
+/// The columns of `LIST (bounded_context)`; none where a key has expressions or other classes of
+/// operators.
+fn key_columns(key: &str) -> Option<Vec<String>> {
+    let inner = key.split_once('(')?.1.strip_suffix(')')?;
+    let plain = |word: &str| word.chars().all(|c| c.is_alphanumeric() || c == '_');
+    let columns: Vec<_> = inner.split(", ").map(str::to_owned).collect();
+    columns.iter().all(|column| plain(column)).then_some(columns)
+}
+
+/// Takes a partition out while readers and writers go on.
+#[must_use]
+pub fn detach_concurrently(parent: &Relation, partition: &QualifiedName) -> Step {
+    let mut step = Step::new(
+        format!("Detach {}", partition.name),
+        "readers and writers of the table go on; it waits for transactions that have used it",
+        vec![detach(parent, partition, true)],
+    );
+    step.transaction = Transaction::Concurrent;
+    step
+}
+
+/// Takes a partition out in one transaction, in which `also` happens too: nobody ever sees the
+/// table without both.
+#[must_use]
+pub fn detach_at_once(parent: &Relation, partition: &QualifiedName, also: Vec<Action>) -> Step {
+    let lock = LifecycleAction::LockForDetach {
+        parent: parent.name.clone(),
+        partition: partition.clone(),
+    };
+    let mut actions = vec![lock.into(), detach(parent, partition, false)];
+    actions.extend(also);
+    Step::new(
+        format!("Detach {}", partition.name),
+        "in one transaction of milliseconds: it asks for its locks a moment at a time, so that \
+         nobody queues up behind it",
+        actions,
+    )
+}
+
+/// Finishes a detach that was interrupted.
+#[must_use]
+pub fn finalize_detach(parent: &QualifiedName, partition: &QualifiedName) -> Step {
+    Step::new(
+        format!("Finish the detach of {}", partition.name),
+        "it was begun and interrupted: until it is finished the rows are invisible",
+        vec![
+            LifecycleAction::FinalizeDetach {
+                parent: parent.clone(),
+                partition: partition.clone(),
+            }
+            .into(),
+        ],
+    )
+}
+
+/// Lets the server see that all rows of a table lie within the bounds, so that ATTACH need not
+/// look.
+#[must_use]
+pub fn prove_bounds(table: &QualifiedName, check: BoundsCheck) -> [Step; 2] {
+    let validate =
+        LifecycleAction::ValidateCheck { table: table.clone(), name: BOUNDS_CHECK.to_owned() };
+    [
+        Step::new(
+            format!("Say what {} may hold", table.name),
+            "attaching would read the whole table otherwise, under a lock on it",
+            vec![LifecycleAction::AddBoundsCheck { table: table.clone(), check }.into()],
+        ),
+        Step::new(
+            format!("Prove that {} holds nothing else", table.name),
+            "a read of the table that locks nobody out",
+            vec![validate.into()],
+        ),
+    ]
+}
+
+fn detach(parent: &Relation, partition: &QualifiedName, concurrently: bool) -> Action {
+    LifecycleAction::Detach {
+        parent: parent.name.clone(),
+        partition: partition.clone(),
+        concurrently,
+        default: parent.default_partition().map(|default| default.name.clone()),
+        foreign_keys: parent.foreign_keys.clone(),
+    }
+    .into()
+}
