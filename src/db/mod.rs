@@ -3,6 +3,7 @@
 pub mod blockers;
 pub mod connect;
 pub mod execute;
+pub mod fence;
 pub mod heads;
 pub mod inspect;
 pub mod interrupt;
@@ -10,6 +11,7 @@ pub mod lock;
 pub mod pooler;
 pub mod probe;
 pub mod pruning;
+pub mod settled;
 pub mod tls;
 pub mod watch;
 
