@@ -22,11 +22,13 @@ pub enum Departure {
     /// While readers and writers of the parent go on; between its two phases inserts to the leaf
     /// fail.
     Concurrently(Step),
-    /// In one transaction, perhaps with another leaf in its place.
-    AtOnce {
+    /// In one transaction, in which the first statement takes the locks.
+    AtOnce(Step),
+    /// The same, with another leaf in its place.
+    Exchange {
         /// Makes what takes its place, beside the table.
-        before: Option<Step>,
-        /// The exchange. Its first statement takes the locks.
+        before: Step,
+        /// The exchange.
         exchange: Step,
         /// What the table is called afterwards.
         table: QualifiedName,
@@ -39,25 +41,26 @@ pub fn needs_replacement(leaf: &Located<'_>, current: Month) -> bool {
     leaf.place.month().is_none_or(|month| month >= current)
 }
 
-/// Plans the departure of a leaf for the archive of this number.
+/// Plans the departure of a leaf for the archive of this number. With a cut another leaf takes its
+/// place, in which what lies above the cut stays.
 pub fn departure(
     layout: &Layout,
     catalog: &Catalog,
     leaf: &Located<'_>,
     archive: i64,
-    replace: bool,
+    cut: Option<i64>,
 ) -> Result<Departure> {
     let Located { relation, parent, .. } = leaf;
-    if !replace {
+    let Some(cut) = cut else {
         if parent.default_partition().is_none() {
             return Ok(Departure::Concurrently(lifecycle::detach_concurrently(
                 parent,
                 &relation.name,
             )));
         }
-        let exchange = lifecycle::detach_at_once(parent, &relation.name, Vec::new());
-        return Ok(Departure::AtOnce { before: None, exchange, table: relation.name.clone() });
-    }
+        let step = lifecycle::detach_at_once(parent, &relation.name, Vec::new());
+        return Ok(Departure::AtOnce(step));
+    };
     let Some(bound) = &relation.bound else {
         return Err(Error::refused(format!("{} is not a partition", relation.name)));
     };
@@ -78,13 +81,17 @@ pub fn departure(
     let rename = |table: &QualifiedName, to: &QualifiedName| -> Action {
         LifecycleAction::Rename { table: table.clone(), to: to.name.clone() }.into()
     };
+    let leaf = relation.name.clone();
+    let columns = catalog.events.iter().flat_map(|events| &events.columns);
+    let columns = columns.map(|column| column.name.clone()).collect();
     let also = vec![
+        LifecycleAction::KeepTail { leaf, next: next.clone(), cut, columns }.into(),
         rename(&relation.name, &table),
         rename(&next, &relation.name),
         ensure::attachment(parent, relation.name.clone(), bound),
     ];
     let exchange = lifecycle::detach_at_once(parent, &relation.name, also);
-    Ok(Departure::AtOnce { before: Some(before), exchange, table })
+    Ok(Departure::Exchange { before, exchange, table })
 }
 
 /// A name beside a partition's, for the archive of this number.

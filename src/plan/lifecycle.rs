@@ -63,6 +63,17 @@ pub enum LifecycleAction {
         /// Whether others can reach the table, so that the lock matters to them.
         live: bool,
     },
+    /// Move the rows above a position from a leaf into the one that takes its place.
+    KeepTail {
+        /// The leaf that leaves.
+        leaf: QualifiedName,
+        /// The one that takes its place.
+        next: QualifiedName,
+        /// The last position that leaves.
+        cut: i64,
+        /// The columns of the table.
+        columns: Vec<String>,
+    },
     /// Give a table another name.
     Rename {
         /// The table.

@@ -44,6 +44,8 @@ const TEMPLATES: &[(&str, &str)] = templates![
     "archive/advance",
     "archive/begin",
     "archive/exists",
+    "archive/has_tail",
+    "archive/keep_tail",
     "archive/list",
     "archive/publish",
     "event/export/extents",

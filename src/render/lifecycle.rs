@@ -43,6 +43,11 @@ pub(super) fn statement(action: &LifecycleAction) -> Statement {
             "It is not needed any more",
             if *live { vec![exclusive(table)] } else { Vec::new() },
         ),
+        LifecycleAction::KeepTail { leaf, next, cut, columns } => (
+            render("archive/keep_tail", &values! { leaf, next, cut, columns }),
+            "What came since, and what a projection has not read, stays in the store",
+            Vec::new(),
+        ),
         LifecycleAction::Rename { table, to } => (
             render("partition/rename", &values! { table, to }),
             "The name is the other one's from here on",
