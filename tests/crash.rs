@@ -358,6 +358,14 @@ fn an_export_that_was_killed_leaves_the_file_of_before_or_none() {
     assert_eq!(std::fs::read_to_string(&file).expect("a file"), "");
 }
 
+const ARCHIVE: [&str; 5] = [
+    "archive::begun",
+    "archive::written",
+    "archive::proven",
+    "archive::before_rename",
+    "archive::after_rename",
+];
+
 #[test]
 fn every_fail_point_is_one_of_those_above() {
     let all: BTreeSet<_> = pupctl::failpoint::NAMES.iter().copied().collect();

@@ -7,6 +7,7 @@
 //! | `idents` | a list of strings | `"a", "b"` |
 //! | `table` | `{schema, name}` | `"schema"."name"` |
 //! | `literal` | a string | `'text'` |
+//! | `type` | what `format_type` prints | itself |
 //! | `keyword` | upper-case words | themselves |
 //! | `dollar` | a block | `$pupctl$…$pupctl$` |
 
@@ -41,6 +42,15 @@ macro_rules! templates {
 
 /// Every template; `tests/tidy.rs` compares the list with the folder.
 const TEMPLATES: &[(&str, &str)] = templates![
+    "archive/columns",
+    "archive/copy_in",
+    "archive/digest",
+    "archive/from",
+    "archive/read",
+    "archive/restore_copy",
+    "archive/restore_end",
+    "archive/stage",
+    "archive/unstage",
     "event/export/extents",
     "event/export/read",
     "event/import/copy",
@@ -154,6 +164,10 @@ fn environment() -> Environment<'static> {
         safe(quoted.join(", "))
     });
     environment.add_filter("literal", |text: String| safe(quote::literal(&text)));
+    environment.add_filter("type", |text: String| -> Result<Value, Error> {
+        let checked = quote::data_type(&text).map(|text| safe(text.to_owned()));
+        checked.ok_or_else(|| refuse(format!("{text:?} is not a type")))
+    });
     environment.add_filter("dollar", |body: String| safe(quote::dollar(&body)));
     environment.add_filter("table", |name: Value| -> Result<Value, Error> {
         let part = |key| name.get_attr(key).map(|part| part.as_str().map(str::to_owned));
