@@ -7,6 +7,7 @@
 //! | `idents` | a list of strings | `"a", "b"` |
 //! | `table` | `{schema, name}` | `"schema"."name"` |
 //! | `literal` | a string | `'text'` |
+//! | `type` | what `format_type` prints | itself |
 //! | `keyword` | upper-case words | themselves |
 //! | `dollar` | a block | `$pupctl$…$pupctl$` |
 
@@ -43,11 +44,20 @@ macro_rules! templates {
 const TEMPLATES: &[(&str, &str)] = templates![
     "archive/advance",
     "archive/begin",
+    "archive/columns",
+    "archive/copy_in",
+    "archive/digest",
     "archive/exists",
+    "archive/from",
     "archive/has_tail",
     "archive/keep_tail",
     "archive/list",
     "archive/publish",
+    "archive/read",
+    "archive/restore_copy",
+    "archive/restore_end",
+    "archive/stage",
+    "archive/unstage",
     "event/export/extents",
     "event/export/read",
     "event/import/copy",
@@ -167,6 +177,10 @@ fn environment() -> Environment<'static> {
         safe(quoted.join(", "))
     });
     environment.add_filter("literal", |text: String| safe(quote::literal(&text)));
+    environment.add_filter("type", |text: String| -> Result<Value, Error> {
+        let checked = quote::data_type(&text).map(|text| safe(text.to_owned()));
+        checked.ok_or_else(|| refuse(format!("{text:?} is not a type")))
+    });
     environment.add_filter("dollar", |body: String| safe(quote::dollar(&body)));
     environment.add_filter("table", |name: Value| -> Result<Value, Error> {
         let part = |key| name.get_attr(key).map(|part| part.as_str().map(str::to_owned));
