@@ -1,5 +1,6 @@
 //! The only module that talks to PostgreSQL.
 
+pub mod attach;
 pub mod blockers;
 pub mod connect;
 pub mod execute;

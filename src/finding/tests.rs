@@ -46,6 +46,7 @@ fn missing_tables_and_other_columns() {
         data_type: "text".to_owned(),
         not_null,
         default: default.map(str::to_owned),
+        ..Column::default()
     };
     columns.push(other("optional", false, None));
     columns.push(other("filled", true, Some("'x'")));

@@ -4,6 +4,7 @@
 //! environment. So `--dry-run` is simply not executing.
 
 pub mod archive;
+pub mod attach;
 pub mod baseline;
 pub mod budget;
 pub mod contexts;
