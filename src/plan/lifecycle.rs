@@ -102,6 +102,8 @@ pub enum LifecycleAction {
         /// Its new name, in the same schema.
         to: String,
     },
+    /// Take the lock that dropping a table needs, to look at it once more.
+    LockTable(QualifiedName),
     /// Drop a table that nobody reaches any more.
     DropTable(QualifiedName),
     /// Drop a table that an earlier run made, unless it has rows.

@@ -55,6 +55,11 @@ pub(super) fn statement(action: &LifecycleAction) -> Statement {
             "The name is the other one's from here on",
             Vec::new(),
         ),
+        LifecycleAction::LockTable(table) => (
+            render("partition/lock_table", &values! { table }),
+            "Nobody changes it from here on",
+            vec![exclusive(table)],
+        ),
         LifecycleAction::DropEmpty(table) => (
             render("partition/drop_empty", &values! { table, message => has_rows(table) }),
             "An earlier run made it, and was interrupted",
