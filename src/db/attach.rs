@@ -190,3 +190,9 @@ fn number(row: &Row, column: &str) -> u64 {
 fn failed(error: postgres::Error) -> Error {
     Error::database("looking at the table that is to be attached", error)
 }
+
+/// Whether a table has no rows.
+pub fn is_empty(client: &mut Client, table: &QualifiedName) -> Result<bool> {
+    let sql = render("partition/has_rows", &values! { table });
+    Ok(!client.query_one(&sql, &[]).map_err(failed)?.get::<_, bool>(0))
+}

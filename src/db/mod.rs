@@ -3,6 +3,7 @@
 pub mod attach;
 pub mod blockers;
 pub mod connect;
+pub mod detach;
 pub mod execute;
 pub mod fence;
 pub mod heads;

@@ -133,8 +133,7 @@ fn pending_detaches() {
     insta::assert_snapshot!(found(&layout, &catalog), @r#"
     error pending_detach public.events_2026_12
       its detach was begun and not finished: rows are invisible, inserts fail
-      ALTER TABLE "public"."events" DETACH PARTITION "public"."events_2026_12"
-        FINALIZE;
+      pupctl partitions detach public.events_2026_12
     "#);
 }
 

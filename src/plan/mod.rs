@@ -8,6 +8,7 @@ pub mod attach;
 pub mod baseline;
 pub mod budget;
 pub mod contexts;
+pub mod detach;
 pub mod ensure;
 pub mod files;
 pub mod generate;

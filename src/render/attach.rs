@@ -149,7 +149,8 @@ pub fn doubled_in_store(
     between: Option<(i64, i64)>,
 ) -> String {
     let (first, last) = between.unzip();
-    render("attach/doubled_in_store", &values! { table, events, columns, first, last })
+    let bounded = between.is_some();
+    render("attach/doubled_in_store", &values! { table, events, columns, bounded, first, last })
 }
 
 /// How many rows a table has, between which positions, how many lie outside of the bounds, and how

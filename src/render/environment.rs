@@ -80,6 +80,8 @@ const TEMPLATES: &[(&str, &str)] = templates![
     "attach/past",
     "attach/raise_heads",
     "attach/rows",
+    "detach/laggards",
+    "detach/referenced",
     "event/export/extents",
     "event/export/read",
     "event/import/copy",

@@ -1,6 +1,6 @@
-//! What a table lacks to be like its parent: owner, grants, columns, keys, indexes, triggers. All of
-//! it is done while nobody reaches the table through its parent, so that attaching has nothing to
-//! do.
+//! What a table lacks to be like its parent: owner, grants, columns, keys, indexes, triggers. All
+//! of it is done while nobody reaches the table through its parent, so that attaching has nothing
+//! to do.
 
 use std::collections::BTreeSet;
 
