@@ -128,17 +128,13 @@ impl Archiver<'_> {
     }
 
     fn detach_concurrently(&mut self, leaf: &Located<'_>, step: Step) -> Result<()> {
-        let progress = &mut *self.progress;
-        detach::wait_for_holders(
+        let progress = std::cell::RefCell::new(&mut *self.progress);
+        detach::await_holders(
             self.locked.client(),
-            &leaf.parent.name,
+            leaf.parent,
             self.request.patience,
             self.interrupt,
-            &mut |holders| {
-                for holder in holders {
-                    progress.tell(&format!("Waiting for {holder}"));
-                }
-            },
+            &|words| progress.borrow_mut().tell(words),
         )?;
         self.execute(step)
     }
