@@ -50,6 +50,7 @@ const TEMPLATES: &[(&str, &str)] = templates![
     "archive/exists",
     "archive/forget_ids",
     "archive/from",
+    "archive/gone",
     "archive/has_tail",
     "archive/index",
     "archive/index_positions",
