@@ -106,6 +106,8 @@ pub enum LifecycleAction {
     LockTable(QualifiedName),
     /// Drop a table that nobody reaches any more.
     DropTable(QualifiedName),
+    /// Drop a branch, unless it has partitions, which would go with it.
+    DropBranch(QualifiedName),
     /// Drop a table that an earlier run made, unless it has rows.
     DropEmpty(QualifiedName),
     /// Say in a comment where a table belongs, or say it no more.
@@ -208,6 +210,20 @@ pub fn detach_at_once(parent: &Relation, partition: &QualifiedName, also: Vec<Ac
          nobody queues up behind it",
         actions,
     )
+}
+
+/// Drops a branch that has no partitions any more.
+#[must_use]
+pub fn drop_branch(parent: &QualifiedName, branch: &QualifiedName) -> Step {
+    let lock = LifecycleAction::LockForDetach { parent: parent.clone(), partition: branch.clone() };
+    let drop = LifecycleAction::DropBranch(branch.clone());
+    let mut step = Step::new(
+        format!("Drop the empty branch {}", branch.name),
+        "all of its partitions have left the store",
+        vec![lock.into(), drop.into()],
+    );
+    step.destroys = true;
+    step
 }
 
 /// Finishes a detach that was interrupted.

@@ -60,6 +60,14 @@ pub(super) fn statement(action: &LifecycleAction) -> Statement {
             "Nobody changes it from here on",
             vec![exclusive(table)],
         ),
+        LifecycleAction::DropBranch(table) => (
+            render(
+                "partition/drop_branch",
+                &values! { table, name => quote::table(table), message => has_partitions(table) },
+            ),
+            "Nothing is in it",
+            vec![exclusive(table)],
+        ),
         LifecycleAction::DropEmpty(table) => (
             render("partition/drop_empty", &values! { table, message => has_rows(table) }),
             "An earlier run made it, and was interrupted",
@@ -90,6 +98,10 @@ pub(super) fn statement(action: &LifecycleAction) -> Statement {
         ),
     };
     Statement { sql, why: why.to_owned(), locks }
+}
+
+fn has_partitions(table: &QualifiedName) -> String {
+    format!("{table} has partitions, and an empty branch was to be dropped")
 }
 
 fn has_rows(table: &QualifiedName) -> String {
