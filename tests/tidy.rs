@@ -23,7 +23,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("archive", &["error", "failpoint", "layout", "render"]),
     ("finding", &["error", "layout", "catalog", "plan", "render"]),
     ("migration", &["error", "failpoint", "layout", "plan", "render"]),
-    ("db", &["error", "failpoint", "layout", "catalog", "plan", "render", "migration"]),
+    ("db", &["error", "failpoint", "layout", "catalog", "plan", "render", "finding", "migration"]),
     ("server", &["error", "failpoint"]),
     ("operation", &["error", "failpoint", "plan", "render", "db"]),
     ("event", &["error", "failpoint", "layout", "catalog", "plan", "render", "db", "operation"]),

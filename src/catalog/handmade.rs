@@ -72,6 +72,7 @@ pub(crate) fn empty_store(layout: &Layout) -> Catalog {
         functions: Vec::new(),
         event_ids: EventIds::default(),
         unfinished: Vec::new(),
+        detached: Vec::new(),
         default_with_rows: Vec::new(),
         other_names: BTreeSet::new(),
         taken_names: BTreeSet::new(),
@@ -192,6 +193,7 @@ fn parse_columns(text: &str) -> Vec<Column> {
             data_type: data_type.trim_end_matches(['?', '=']).to_owned(),
             not_null: !data_type.ends_with('?'),
             default: data_type.ends_with('=').then(|| "a default".to_owned()),
+            ..Column::default()
         }
     };
     text.split(',').map(one).collect()

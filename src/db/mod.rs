@@ -1,8 +1,11 @@
 //! The only module that talks to PostgreSQL.
 
+pub mod attach;
 pub mod blockers;
 pub mod connect;
+pub mod detach;
 pub mod execute;
+pub mod fence;
 pub mod heads;
 pub mod inspect;
 pub mod interrupt;
@@ -10,6 +13,7 @@ pub mod lock;
 pub mod pooler;
 pub mod probe;
 pub mod pruning;
+pub mod settled;
 pub mod tls;
 pub mod watch;
 

@@ -1,11 +1,14 @@
 //! What is wrong with a store, or soon will be: one file a check, all pure, shared by
 //! `partitions check` and whatever else asks.
 
+pub mod attachable;
 pub mod columns;
 pub mod constraints;
 pub mod default_rows;
 pub mod detach;
+pub mod fence;
 pub mod grants;
+pub mod holder;
 pub mod index_drift;
 pub mod indexes;
 pub mod keys;

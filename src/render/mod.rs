@@ -1,6 +1,8 @@
 //! Plans become statements here, and nowhere else: every identifier and literal passes one
 //! quoting mechanism that a template cannot forget (see [`environment`]).
 
+pub mod attach;
+pub mod bounds_check;
 pub mod environment;
 pub mod formats;
 pub mod generate;
@@ -48,6 +50,18 @@ pub fn create_brin(table: &QualifiedName) -> String {
 pub fn create_index(table: &QualifiedName, columns: &[&str]) -> String {
     let name = joined(&table.name, &format!("{}_idx", columns.join("_")));
     statement("table/create_index", &values! { name, table, columns })
+}
+
+/// `DELETE` of the checkpoint of a projection that is dead.
+#[must_use]
+pub fn forget_projection(checkpoints: &QualifiedName, name: &str) -> String {
+    statement("fence/forget_projection", &values! { checkpoints, name })
+}
+
+/// Drops a replication slot that nobody reads from any more.
+#[must_use]
+pub fn drop_slot(name: &str) -> String {
+    statement("fence/drop_slot", &values! { name })
 }
 
 /// A statement that is shown to people, with its semicolon.
