@@ -7,6 +7,11 @@
 /// Every point that the code names; `tests/tidy.rs` keeps the list true, and the crash tests
 /// kill pupctl at each of them.
 pub const NAMES: &[&str] = &[
+    "drain::before_commit",
+    "drain::copied",
+    "drain::exchanged",
+    "drain::proven",
+    "drain::tail_copied",
     "embedded::after_initdb",
     "embedded::before_rename",
     "embedded::after_rename",

@@ -1,6 +1,7 @@
 //! Runs of pupctl that write: the script is executed, and the journal says so.
 
 pub mod archives;
+pub mod drain;
 pub mod journal;
 
 use crate::db::execute::{self, LockLimits, Progress};

@@ -7,6 +7,7 @@ pub mod archive;
 pub mod baseline;
 pub mod budget;
 pub mod contexts;
+pub mod drain;
 pub mod ensure;
 pub mod files;
 pub mod generate;

@@ -1,6 +1,7 @@
 //! `pupctl partitions …`
 
 pub mod check;
+pub mod drain;
 pub mod ensure;
 pub mod explain;
 pub mod list;
@@ -19,6 +20,7 @@ pub enum PartitionsCommand {
     List(list::ListArgs),
     Check(check::CheckArgs),
     Explain(explain::ExplainArgs),
+    Drain(drain::DrainArgs),
 }
 
 impl PartitionsCommand {
@@ -29,6 +31,7 @@ impl PartitionsCommand {
             Self::List(_) => "partitions list",
             Self::Check(_) => "partitions check",
             Self::Explain(_) => "partitions explain",
+            Self::Drain(_) => "partitions drain",
         }
     }
 }
@@ -39,5 +42,6 @@ pub(super) fn run(command: &PartitionsCommand, context: &Context) -> anyhow::Res
         PartitionsCommand::List(args) => list::run(args, context),
         PartitionsCommand::Check(args) => check::run(args, context),
         PartitionsCommand::Explain(args) => explain::run(args, context),
+        PartitionsCommand::Drain(args) => drain::run(args, context),
     }
 }
