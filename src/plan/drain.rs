@@ -1,9 +1,8 @@
 //! Plans how rows leave a DEFAULT partition for partitions of their own.
 //!
-//! As long as DEFAULT has rows of a partition, the server refuses to attach that partition, and a
-//! row must never be without a place. So the new partitions are built below a *stage*, a table
-//! beside the tree that is divided like the parent, with an empty DEFAULT of its own. The rows are
-//! copied there while everybody goes on, and in the end all change places in one transaction.
+//! As long as DEFAULT has rows of a partition, the server refuses to attach it, and a row must
+//! never be without a place. So partitions are built below a *stage*, a table beside the tree that is
+//! divided like the parent, and rows are copied there; in the end all change places at once.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -187,7 +186,7 @@ pub fn plan(
         return Ok((None, sorting.left));
     }
     let Sorting { left, wanted, rows, .. } = sorting;
-    let mut drain = drain(layout, catalog, site, level, wanted)?;
+    let mut drain = drain(layout, catalog, site, &level, wanted)?;
     (drain.contexts, drain.rows) = (contexts, rows);
     Ok((Some(drain), left))
 }
@@ -292,7 +291,9 @@ impl Sorting<'_, '_> {
                 Some(why) => self.leave(format!("the context {context}"), rows, why),
                 None => {
                     leaving.push((context.to_owned(), rows));
-                    held.iter().for_each(|held| needs.insert(context, held.month));
+                    for held in &held {
+                        needs.insert(context, held.month);
+                    }
                 }
             }
         }
@@ -317,9 +318,8 @@ impl Sorting<'_, '_> {
                 Err(error) => format!("it cannot be a context of the layout: {error}"),
             });
         };
-        let timeless = |held: &&&Held| held.month.is_none();
         if layout.levels_below(role, known).contains(&Level::Month)
-            && held.iter().any(|held| timeless(&held))
+            && held.iter().any(|held| held.month.is_none())
         {
             return Some("it has times that lie in no month that can be a partition".to_owned());
         }
@@ -336,7 +336,7 @@ fn drain(
     layout: &Layout,
     catalog: &Catalog,
     site: &Site<'_>,
-    level: Level,
+    level: &Level,
     mut wanted: Vec<DesiredPartition>,
 ) -> Result<Drain> {
     let parent = site.ancestors.last().copied().unwrap_or(site.default);
@@ -369,7 +369,7 @@ fn drain(
             // A table with our mark that is somebody else's is left where it is.
             let ours = other.filter(|stage| stage.owner == parent.owner);
             drain.obsolete = ours.map(|stage| stage.name.clone());
-            drain.begin(layout, catalog, parent, &level, &mark, &wanted)?;
+            drain.begin(layout, catalog, parent, level, &mark, &wanted)?;
         }
     }
     Ok(drain)
@@ -381,12 +381,12 @@ fn free_name(catalog: &Catalog, table: &QualifiedName, suffix: &str) -> Qualifie
     let stages = catalog.unfinished.iter().flat_map(|unfinished| unfinished.branch.walk());
     let taken: BTreeSet<_> = trees.chain(stages).map(|relation| &relation.name.name).collect();
     let is_taken = |name: &String| taken.contains(name) || catalog.other_names.contains(name);
-    let tries = (0..).map(|number: u32| match number {
+    let candidates = (0..).map(|number: u32| match number {
         0 => plain.clone(),
         _ => name::hashed(&plain, &format!("{suffix} {number}")),
     });
     // There are more names than tables.
-    let free = tries.into_iter().find(|name| !is_taken(name));
+    let free = candidates.into_iter().find(|name| !is_taken(name));
     table.sibling(free.unwrap_or(plain))
 }
 

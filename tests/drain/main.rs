@@ -23,11 +23,10 @@ pub(crate) fn store(by: &str, more: &[&str], defaults: &[&str]) -> TestDatabase 
 
 /// A DEFAULT partition as somebody makes it by hand.
 pub(crate) fn add_default(db: &TestDatabase, table: &str) {
-    let mut sql = format!("CREATE TABLE {table}_default PARTITION OF {table} DEFAULT;");
+    db.execute(&format!("CREATE TABLE {table}_default PARTITION OF {table} DEFAULT"));
     if table.starts_with("events") {
-        sql += &format!("ALTER TABLE {table}_default ADD UNIQUE (global_position);");
+        db.execute(&format!("ALTER TABLE {table}_default ADD UNIQUE (global_position)"));
     }
-    db.execute(&sql);
 }
 
 /// Adds one event of an aggregate of its own, and its head.

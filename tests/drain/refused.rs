@@ -28,6 +28,20 @@ fn a_publication_of_all_tables_is_refused() {
     db.execute("CREATE PUBLICATION everything FOR ALL TABLES");
     let told = drain(&db, &[]).failure(1);
     assert!(told.stderr.contains("the publication everything takes up every new table"), "{told}");
+    db.execute("DROP PUBLICATION everything");
+    drain(&db, &[]).success();
+
+    // Events are published by name, and their subscribers get nothing; heads would be deleted.
+    let db = store("context", &["--contexts", "A"], &["events", "aggregate_heads"]);
+    fill(&db, "B", &db.month(0), 5);
+    db.execute("CREATE PUBLICATION named FOR TABLE events, aggregate_heads");
+    let told = drain(&db, &["--add-contexts"]).failure(1);
+    assert!(
+        told.stderr.contains("the publication named would send the deletes of heads"),
+        "{told}"
+    );
+    db.execute("ALTER PUBLICATION named DROP TABLE aggregate_heads");
+    drain(&db, &["--add-contexts"]).success();
 }
 
 #[test]
@@ -74,7 +88,7 @@ fn policies_that_hide_rows_are_refused() {
     let told = drain(&db, &["--role", &role]).failure(1);
     assert!(told.stderr.contains("row-level security"), "{told}");
     assert_eq!(db.one::<i64>("SELECT count(*) FROM events_default"), 5);
-    db.execute(&format!("ALTER TABLE events_default NO FORCE ROW LEVEL SECURITY"));
+    db.execute("ALTER TABLE events_default NO FORCE ROW LEVEL SECURITY");
     drain(&db, &["--role", &role]).success();
     assert_eq!(db.one::<i64>("SELECT count(*) FROM events"), 5);
     db.execute(&format!(

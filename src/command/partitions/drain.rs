@@ -157,7 +157,8 @@ impl DrainArgs {
             }
         }
         if !work.is_empty() {
-            drain::refuse_published(client, &catalog.schema_name)?;
+            let drains: Vec<_> = work.drains.iter().map(|(drain, _)| drain).collect();
+            drain::refuse_published(client, &catalog.schema_name, &drains)?;
             work.before.steps.extend(plan::init::own_tables(&work.layout, catalog)?);
             if work.layout != *stored {
                 work.before.steps.push(plan::init::store_layout(&work.layout, catalog));

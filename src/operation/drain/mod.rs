@@ -88,20 +88,28 @@ pub fn prepare(client: &mut Client) -> Result<()> {
         .map_err(|error| Error::database("preparing the session", error))
 }
 
-/// Refuses where a publication would take the copies for new events.
-pub fn refuse_published(client: &mut Client, schema: &str) -> Result<()> {
+/// Refuses where a publication would take the copies for new events, or send the deletes of heads
+/// that only change their place.
+pub fn refuse_published(client: &mut Client, schema: &str, drains: &[&Drain]) -> Result<()> {
+    let heads = drains.iter().filter(|drain| drain.role == Role::Heads);
+    let heads = heads.flat_map(|drain| drain.ancestors.iter().chain([&drain.default]));
+    let heads: Vec<&str> = heads.map(|table| table.name.as_str()).collect();
     let rows = client
-        .query(include_str!("../../../sql/drain/publishing.sql"), &[&schema])
+        .query(include_str!("../../../sql/drain/publishing.sql"), &[&schema, &heads])
         .map_err(|error| Error::database("reading the publications", error))?;
-    let names: Vec<String> = rows.iter().map(|row| row.get("name")).collect();
-    if names.is_empty() {
-        return Ok(());
+    let Some(row) = rows.first() else { return Ok(()) };
+    let name: String = row.get("name");
+    if row.get("everything") {
+        return Err(Error::refused(format!(
+            "the publication {name} takes up every new table, so the copies would be sent as new \
+             events"
+        ))
+        .hint("publish the tables by their names, at least for as long as this takes"));
     }
     Err(Error::refused(format!(
-        "the publication {} takes up every new table, so the copies would be sent as new events",
-        names.join(", ")
+        "the publication {name} would send the deletes of heads that only change their place"
     ))
-    .hint("publish the tables by their names, at least for as long as this takes"))
+    .hint("take aggregate_heads out of it for as long as this takes"))
 }
 
 /// Tables that an earlier run took out of their parents and had no time to drop.
