@@ -6,6 +6,8 @@ mod support;
 
 mod attach;
 mod detach;
+mod governor;
+mod killed;
 
 use support::{Output, TestDatabase};
 
