@@ -8,6 +8,7 @@ mod attach;
 mod detach;
 mod governor;
 mod killed;
+mod meanwhile;
 
 use support::{Output, TestDatabase};
 
