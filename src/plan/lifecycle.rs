@@ -110,6 +110,22 @@ pub enum LifecycleAction {
     DropBranch(QualifiedName),
     /// Drop a table that an earlier run made, unless it has rows.
     DropEmpty(QualifiedName),
+    /// Attach a table that has rows: nothing of it is read or built.
+    AttachFilled {
+        /// The parent.
+        parent: QualifiedName,
+        /// The table.
+        table: QualifiedName,
+        /// What it holds.
+        bound: Bound,
+        /// The parent's partition for other rows, which the server locks.
+        default: Option<QualifiedName>,
+        /// The tables at the other ends of the parent's foreign keys, which the server locks.
+        foreign_keys: Vec<QualifiedName>,
+        /// Those of them that the parent refers to: as the table has the foreign keys itself, the
+        /// server takes away what they left there, and locks everybody out for that.
+        referenced: Vec<QualifiedName>,
+    },
     /// Say in a comment where a table belongs, or say it no more.
     Comment {
         /// The table.

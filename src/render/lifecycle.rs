@@ -73,6 +73,28 @@ pub(super) fn statement(action: &LifecycleAction) -> Statement {
             "An earlier run made it, and was interrupted",
             vec![exclusive(table)],
         ),
+        LifecycleAction::AttachFilled {
+            parent,
+            table,
+            bound,
+            default,
+            foreign_keys,
+            referenced,
+        } => {
+            let mut locks = vec![share_update(parent), exclusive(table)];
+            locks.extend(default.iter().chain(referenced).map(exclusive));
+            let others = foreign_keys.iter().filter(|other| !referenced.contains(other));
+            locks.extend(others.map(share_row));
+            let bounds = quoted(quote::bound(bound));
+            (
+                render(
+                    "partition/attach",
+                    &values! { parent, partition => table, bound => bounds },
+                ),
+                "Its rows are events from here on",
+                locks,
+            )
+        }
         LifecycleAction::Comment { table, comment: Some(comment) } => (
             render("table/comment", &values! { table, comment }),
             "By this comment it is known again, and its place",
@@ -112,6 +134,10 @@ fn exclusive(table: &QualifiedName) -> Lock {
     Lock { mode: LockMode::AccessExclusive, on: table.clone() }
 }
 
+fn share_row(table: &QualifiedName) -> Lock {
+    Lock { mode: LockMode::ShareRowExclusive, on: table.clone() }
+}
+
 fn share_update(table: &QualifiedName) -> Lock {
     Lock { mode: LockMode::ShareUpdateExclusive, on: table.clone() }
 }
@@ -129,9 +155,7 @@ fn detach_locks(
         vec![exclusive(parent), exclusive(partition)]
     };
     locks.extend(default.map(exclusive));
-    locks.extend(
-        foreign_keys.iter().map(|on| Lock { mode: LockMode::ShareRowExclusive, on: on.clone() }),
-    );
+    locks.extend(foreign_keys.iter().map(share_row));
     locks
 }
 
