@@ -25,7 +25,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("migration", &["error", "failpoint", "layout", "plan", "render"]),
     ("db", &["error", "failpoint", "layout", "catalog", "plan", "render", "finding", "migration"]),
     ("server", &["error", "failpoint"]),
-    ("operation", &["error", "failpoint", "plan", "render", "db"]),
+    ("operation", &["error", "failpoint", "layout", "plan", "render", "finding", "db"]),
     ("event", &["error", "failpoint", "layout", "catalog", "plan", "render", "db", "operation"]),
     ("store", &["error", "layout", "render", "event"]),
     ("cli", &["error", "layout", "render", "db", "event"]),

@@ -11,6 +11,7 @@ mod brin;
 mod catalog;
 mod events;
 mod guard;
+mod leaving;
 mod live;
 mod machine;
 mod reads;

@@ -252,7 +252,7 @@ fn failed(step: &RenderedStep, error: postgres::Error) -> Error {
     // check_violation: attaching makes room beside a DEFAULT partition only where it is empty.
     if error.sqlstate() == Some("23514") {
         return error.hint(
-            "a DEFAULT partition has rows that belong there: move them to another table first",
+            "a DEFAULT partition has rows that belong there: move them, pupctl partitions drain",
         );
     }
     if error.kind() != Kind::Connection {
