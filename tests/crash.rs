@@ -358,12 +358,20 @@ fn an_export_that_was_killed_leaves_the_file_of_before_or_none() {
     assert_eq!(std::fs::read_to_string(&file).expect("a file"), "");
 }
 
+const ARCHIVE: [&str; 5] = [
+    "archive::begun",
+    "archive::written",
+    "archive::proven",
+    "archive::before_rename",
+    "archive::after_rename",
+];
+
 #[test]
 fn every_fail_point_is_one_of_those_above() {
     let all: BTreeSet<_> = pupctl::failpoint::NAMES.iter().copied().collect();
     let killed = [run(1, 1), migrations(1), import(1)].concat().into_iter().map(|(point, _)| point);
-    // Where `schema generate` is killed, its own tests do that.
+    // Where `schema generate` is killed, its own tests do that; so do those of archive files.
     let killed = killed.chain(EMBEDDED.map(|(_, point)| point)).chain(EXPORT);
-    let killed = killed.chain(["generate::before_file"]);
+    let killed = killed.chain(["generate::before_file"]).chain(ARCHIVE);
     assert_eq!(killed.collect::<BTreeSet<_>>(), all);
 }

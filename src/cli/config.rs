@@ -12,6 +12,7 @@ use crate::layout::Context;
 use crate::layout::levels::{PartitionBy, SecondLevel};
 use crate::layout::name::Tables;
 use crate::layout::protection::Guard;
+use crate::layout::retention::Retention;
 
 /// The file that is read when none is named.
 pub const FILE: &str = "pupctl.toml";
@@ -40,6 +41,8 @@ pub struct Config {
     pub migrations: MigrationsConfig,
     /// How to wait for locks.
     pub locks: LocksConfig,
+    /// Where archives lie, and what is archived when.
+    pub archive: ArchiveConfig,
 }
 
 /// The names of the store's tables.
@@ -87,6 +90,9 @@ pub struct ContextConfig {
     pub hash_partitions: Option<u32>,
     /// The columns of its hash level. Default: `aggregate_type`, `aggregate_id`.
     pub hash_columns: Option<Vec<String>>,
+    /// How long its events stay in the store: `90 days`, `6 weeks`, `18 months`, `7 years`, or
+    /// `forever`. Default: that of `[archive]`.
+    pub retention: Option<String>,
 }
 
 /// Where migrations lie.
@@ -118,6 +124,26 @@ pub struct LocksConfig {
     #[serde(deserialize_with = "duration")]
     #[schemars(with = "Option<String>")]
     pub wait: Option<Duration>,
+}
+
+/// Where archives lie, and what is archived when.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct ArchiveConfig {
+    /// The folder in which each archive is a folder. Default: `archives`.
+    pub to: Option<PathBuf>,
+    /// `parquet` or `copy`. Default: `parquet`.
+    pub format: Option<String>,
+    /// How long events stay in the store, for contexts that do not say otherwise. Default:
+    /// forever.
+    pub retention: Option<String>,
+    /// How long a detached table is kept after its archive was proven; then the next
+    /// `archive --expired` drops it. Default: until `archive … --drop`.
+    pub drop_after: Option<String>,
+    /// Whether a month may leave though streams go on after it. Default: false.
+    pub allow_split_streams: Option<bool>,
+    /// At most so many tables are dropped in one run of `archive --expired`. Default: 12.
+    pub max: Option<usize>,
 }
 
 fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
@@ -185,6 +211,20 @@ impl Config {
             ));
         }
         Ok(limits)
+    }
+
+    /// How long the events of a context stay, or all events where the store has no contexts;
+    /// `None` is forever.
+    pub fn retention(&self, context: Option<&str>) -> Result<Option<Retention>> {
+        let own = self.contexts.iter().find(|known| Some(known.name.as_str()) == context);
+        let text =
+            own.and_then(|known| known.retention.as_ref()).or(self.archive.retention.as_ref());
+        text.filter(|text| *text != "forever").map(|text| text.parse()).transpose()
+    }
+
+    /// How long detached tables are kept; `None` is until somebody drops them.
+    pub fn drop_after(&self) -> Result<Option<Retention>> {
+        self.archive.drop_after.as_deref().map(str::parse).transpose()
     }
 
     /// The contexts with their own levels.

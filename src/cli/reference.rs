@@ -6,7 +6,7 @@ use schemars::{JsonSchema, schema_for};
 use serde_json::Value;
 
 use super::config::{
-    Config, ContextConfig, LayoutConfig, LocksConfig, MigrationsConfig, TablesConfig,
+    ArchiveConfig, Config, ContextConfig, LayoutConfig, LocksConfig, MigrationsConfig, TablesConfig,
 };
 
 /// `docs/reference/cli.md`: the help of every command.
@@ -42,6 +42,7 @@ pub fn config() -> String {
     section::<ContextConfig>("[[contexts]]", &mut text);
     section::<MigrationsConfig>("[migrations]", &mut text);
     section::<LocksConfig>("[locks]", &mut text);
+    section::<ArchiveConfig>("[archive]", &mut text);
     text
 }
 
@@ -70,6 +71,7 @@ fn kind(property: &Value) -> Option<&'static str> {
     match named {
         "string" => Some("string"),
         "integer" => Some("integer"),
+        "boolean" => Some("true or false"),
         "array" if property.get("items")?.get("$ref").is_none() => Some("list of strings"),
         _ => None,
     }

@@ -6,13 +6,13 @@
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::time::{Duration, Instant};
 
-use postgres::Client;
+use postgres::{Client, Transaction};
 
 use crate::error::{Error, Kind, Result};
 use crate::failpoint::reach;
 use crate::migration;
-use crate::plan::Transaction;
-use crate::render::{Lock, LockMode, RenderedStep};
+use crate::plan::Transaction as Within;
+use crate::render::{Lock, LockMode, RenderedStep, Statement};
 
 use super::blockers::{self, Blocker};
 use super::{Interrupt, Locked};
@@ -56,6 +56,41 @@ impl Progress for Silent {
     fn begin(&mut self, _step: &RenderedStep) {}
     fn blocked(&mut self, _step: &RenderedStep, _blockers: &[Blocker]) {}
     fn done(&mut self, _step: &RenderedStep) {}
+}
+
+/// What is looked at in a transaction once its locks are there, before the rest of it. An error ends
+/// the transaction, and the step.
+pub type Check<'a> = &'a mut dyn FnMut(&mut Transaction<'_>) -> Result<()>;
+
+/// Runs a step that is one transaction, whose first statement takes its locks, with something to
+/// look at under them, and something to write down with the rest.
+pub fn execute_checked(
+    locked: &mut Locked,
+    step: &RenderedStep,
+    limits: LockLimits,
+    interrupt: &Interrupt,
+    progress: &mut dyn Progress,
+    before: Check<'_>,
+    after: Check<'_>,
+) -> Result<()> {
+    interrupt.check()?;
+    progress.begin(step);
+    reach("execute::before_step");
+    let client = locked.client();
+    climb_with(client, step, limits, interrupt, progress, &mut |client, timeout| {
+        let (locks, rest) = step.statements.split_at(1.min(step.statements.len()));
+        let mut transaction = begin(client, step, timeout.as_millis().max(1))?;
+        let fail = |error| failed(step, error);
+        transaction.batch_execute(&joined(locks)).map_err(fail)?;
+        before(&mut transaction)?;
+        transaction.batch_execute(&joined(rest)).map_err(fail)?;
+        after(&mut transaction)?;
+        reach("execute::before_commit");
+        transaction.commit().map_err(fail)
+    })?;
+    reach("execute::after_step");
+    progress.done(step);
+    Ok(())
 }
 
 /// Runs the steps in order, each until it succeeds or its budget is used up.
@@ -104,15 +139,28 @@ fn climb(
     interrupt: &Interrupt,
     progress: &mut dyn Progress,
 ) -> Result<()> {
+    climb_with(client, step, limits, interrupt, progress, &mut |client, timeout| {
+        attempt(client, step, timeout)
+    })
+}
+
+fn climb_with(
+    client: &mut Client,
+    step: &RenderedStep,
+    limits: LockLimits,
+    interrupt: &Interrupt,
+    progress: &mut dyn Progress,
+    attempt: &mut dyn FnMut(&mut Client, Duration) -> Result<()>,
+) -> Result<()> {
     let start = Instant::now();
     let limits = limits.for_step(step);
     // What runs outside of a transaction is not tried in turns: it waits behind others without
     // keeping anybody waiting, and half an index would be left of every try.
-    let alone = step.migration.is_some() && step.transaction == Transaction::Forbidden;
+    let alone = step.migration.is_some() && step.transaction == Within::Forbidden;
     let mut timeout = if alone { limits.budget } else { limits.first };
     loop {
         interrupt.check()?;
-        let error = match attempt(client, step, timeout) {
+        let error = match attempt(client, timeout) {
             Ok(()) => return Ok(()),
             Err(error) => {
                 // The signal cancelled the statement: that is the reason, not the cancellation.
@@ -123,7 +171,7 @@ fn climb(
         if !is_transient(&error) {
             return Err(error);
         }
-        if step.transaction == Transaction::Concurrent {
+        if step.transaction == Within::Concurrent {
             // The statement cannot be repeated as it is: it left half of its work.
             return Err(left_half_done(step, error));
         }
@@ -138,7 +186,7 @@ fn climb(
 }
 
 fn attempt(client: &mut Client, step: &RenderedStep, timeout: Duration) -> Result<()> {
-    let waits = step.transaction == Transaction::Concurrent;
+    let waits = step.transaction == Within::Concurrent;
     let milliseconds = if waits { 0 } else { timeout.as_millis().max(1) };
     if let Some(migration) = &step.migration {
         // refinery opens the transaction, so the setting is the session's until it is done.
@@ -147,8 +195,8 @@ fn attempt(client: &mut Client, step: &RenderedStep, timeout: Duration) -> Resul
         return outcome.and(reset(client));
     }
     match step.transaction {
-        Transaction::Required => transact(client, step, milliseconds),
-        Transaction::Forbidden | Transaction::Concurrent => {
+        Within::Required => transact(client, step, milliseconds),
+        Within::Forbidden | Within::Concurrent => {
             set(client, &format!("SET lock_timeout = {milliseconds}"))?;
             let outcome = step.statements.iter().try_for_each(|statement| {
                 client.batch_execute(&statement.sql).map_err(|error| failed(step, error))
@@ -158,21 +206,31 @@ fn attempt(client: &mut Client, step: &RenderedStep, timeout: Duration) -> Resul
     }
 }
 
-fn transact(client: &mut Client, step: &RenderedStep, milliseconds: u128) -> Result<()> {
+fn begin<'a>(
+    client: &'a mut Client,
+    step: &RenderedStep,
+    milliseconds: u128,
+) -> Result<Transaction<'a>> {
     let mut transaction = client.transaction().map_err(|error| failed(step, error))?;
     transaction
         .batch_execute(&format!("SET LOCAL lock_timeout = {milliseconds}"))
         .map_err(|error| failed(step, error))?;
-    transaction.batch_execute(&joined(step)).map_err(|error| failed(step, error))?;
+    Ok(transaction)
+}
+
+fn transact(client: &mut Client, step: &RenderedStep, milliseconds: u128) -> Result<()> {
+    let mut transaction = begin(client, step, milliseconds)?;
+    let statements = joined(&step.statements);
+    transaction.batch_execute(&statements).map_err(|error| failed(step, error))?;
     reach("execute::before_commit");
     transaction.commit().map_err(|error| failed(step, error))
 }
 
 /// The statements in one message: a step that makes many partitions has hundreds, and the locks
 /// are held while each would go to the server and back.
-fn joined(step: &RenderedStep) -> String {
+fn joined(statements: &[Statement]) -> String {
     let mut sql = String::new();
-    for statement in &step.statements {
+    for statement in statements {
         sql.push_str(&statement.sql);
         // On a line of its own, as a statement may end with a comment.
         sql.push_str("\n;\n");
@@ -244,7 +302,7 @@ fn exhausted(step: &RenderedStep, limits: LockLimits, blockers: &[Blocker], caus
         step.title,
         humantime::format_duration(limits.budget)
     );
-    let what = if step.transaction == Transaction::Required {
+    let what = if step.transaction == Within::Required {
         "nothing of this step was changed"
     } else {
         "the next run looks up what the statement left"

@@ -202,6 +202,7 @@ impl Reader<'_, '_> {
         let functions = self.functions(&names)?;
         let event_ids = self.event_ids()?;
         let detached = self.detached()?;
+        let archived = self.archived()?;
         let taken_names = if depth.definitions {
             details::taken_names(self.transaction, self.schema)?
         } else {
@@ -226,6 +227,7 @@ impl Reader<'_, '_> {
             event_ids,
             unfinished,
             detached,
+            archived,
             default_with_rows,
             other_names,
             taken_names,

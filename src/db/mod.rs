@@ -5,6 +5,7 @@ pub mod blockers;
 pub mod connect;
 pub mod detach;
 pub mod execute;
+pub mod fence;
 pub mod heads;
 pub mod inspect;
 pub mod interrupt;
@@ -12,6 +13,7 @@ pub mod lock;
 pub mod pooler;
 pub mod probe;
 pub mod pruning;
+pub mod settled;
 pub mod tls;
 pub mod watch;
 

@@ -8,6 +8,7 @@ pub mod months;
 pub mod name;
 pub mod place;
 pub mod protection;
+pub mod retention;
 
 use serde::{Deserialize, Serialize};
 

@@ -388,32 +388,8 @@ impl Planner<'_> {
         name: &QualifiedName,
         wanted: &DesiredPartition,
     ) -> NewPartition {
-        let primary = wanted.key && !parent.has_key;
-        let mut keys = Vec::new();
-        if primary {
-            keys.push(role.key_columns().to_vec());
-        }
-        if wanted.level.is_none() {
-            keys.extend(role.unique_columns().iter().map(|column| vec![*column]));
-        }
-        let relation = parent.relation;
-        // Policies hold for who comes through the parent: a grant would open the rows beside it.
-        let protected = self.catalog.table(role).is_some_and(|table| table.root.row_security)
-            || relation.row_security;
-        NewPartition {
-            role,
-            parent: parent.name.clone(),
-            name: name.clone(),
-            bound: wanted.bound.clone(),
-            level: wanted.level.clone(),
-            keys,
-            primary,
-            triggers: if role == Role::Events { self.triggers.clone() } else { Vec::new() },
-            owner: Some(relation.owner.clone()).filter(|owner| *owner != self.catalog.server.role),
-            grants: if protected { Vec::new() } else { relation.grants.clone() },
-            replica_identity: relation.replica_identity,
-            tablespace: relation.tablespace.clone(),
-        }
+        let triggers = if role == Role::Events { self.triggers.clone() } else { Vec::new() };
+        new_partition(self.catalog, triggers, role, parent, name, wanted)
     }
 
     /// Packs the units into steps, each a transaction of at most `batch` new tables.
@@ -432,6 +408,73 @@ impl Planner<'_> {
         if !pending.is_empty() {
             self.plan.steps.push(step(pending));
         }
+    }
+}
+
+/// A partition as its parent wants it.
+fn new_partition(
+    catalog: &Catalog,
+    triggers: Vec<Trigger>,
+    role: Role,
+    parent: &Parent<'_>,
+    name: &QualifiedName,
+    wanted: &DesiredPartition,
+) -> NewPartition {
+    let primary = wanted.key && !parent.has_key;
+    let mut keys = Vec::new();
+    if primary {
+        keys.push(role.key_columns().to_vec());
+    }
+    if wanted.level.is_none() {
+        keys.extend(role.unique_columns().iter().map(|column| vec![*column]));
+    }
+    let relation = parent.relation;
+    // Policies hold for who comes through the parent: a grant would open the rows beside it.
+    let protected =
+        catalog.table(role).is_some_and(|table| table.root.row_security) || relation.row_security;
+    NewPartition {
+        role,
+        parent: parent.name.clone(),
+        name: name.clone(),
+        bound: wanted.bound.clone(),
+        level: wanted.level.clone(),
+        keys,
+        primary,
+        triggers,
+        owner: Some(relation.owner.clone()).filter(|owner| *owner != catalog.server.role),
+        grants: if protected { Vec::new() } else { relation.grants.clone() },
+        replica_identity: relation.replica_identity,
+        tablespace: relation.tablespace.clone(),
+    }
+}
+
+/// A leaf of events below a parent that is there, with these triggers.
+pub(super) fn leaf(
+    catalog: &Catalog,
+    triggers: Vec<Trigger>,
+    parent: &Relation,
+    name: &QualifiedName,
+    bound: &Bound,
+) -> NewPartition {
+    let wanted = DesiredPartition {
+        bound: bound.clone(),
+        suffix: String::new(),
+        level: None,
+        key: true,
+        partitions: Vec::new(),
+    };
+    let parent = Parent::of(Role::Events, parent, true);
+    new_partition(catalog, triggers, Role::Events, &parent, name, &wanted)
+}
+
+/// Attaches a table to a parent that is there.
+pub(super) fn attachment(parent: &Relation, partition: QualifiedName, bound: &Bound) -> Action {
+    Action::Attach {
+        parent: parent.name.clone(),
+        partition,
+        bound: bound.clone(),
+        default: parent.default_partition().map(|default| default.name.clone()),
+        foreign_keys: parent.foreign_keys.clone(),
     }
 }
 

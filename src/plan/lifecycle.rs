@@ -84,6 +84,17 @@ pub enum LifecycleAction {
         /// Whether others can reach the table, so that the lock matters to them.
         live: bool,
     },
+    /// Move the rows above a position from a leaf into the one that takes its place.
+    KeepTail {
+        /// The leaf that leaves.
+        leaf: QualifiedName,
+        /// The one that takes its place.
+        next: QualifiedName,
+        /// The last position that leaves.
+        cut: i64,
+        /// The columns of the table.
+        columns: Vec<String>,
+    },
     /// Give a table another name.
     Rename {
         /// The table.
@@ -91,6 +102,8 @@ pub enum LifecycleAction {
         /// Its new name, in the same schema.
         to: String,
     },
+    /// Take the lock that dropping a table needs, to look at it once more.
+    LockTable(QualifiedName),
     /// Drop a table that nobody reaches any more.
     DropTable(QualifiedName),
     /// Attach a table that has rows: nothing of it is read or built.
@@ -109,6 +122,8 @@ pub enum LifecycleAction {
         /// server takes away what they left there, and locks everybody out for that.
         referenced: Vec<QualifiedName>,
     },
+    /// Drop a table that an earlier run made, unless it has rows.
+    DropEmpty(QualifiedName),
     /// Say in a comment where a table belongs, or say it no more.
     Comment {
         /// The table.

@@ -112,6 +112,8 @@ fn a_new_store_is_planned_in_one_go() {
       migrate own_tables
     Extend the journal of operations
       migrate operation_state
+    Make the list of archives
+      migrate archives
     Store the layout
       store the layout
     Apply migration 1, heads and checkpoints

@@ -7,6 +7,7 @@
 //! | `idents` | a list of strings | `"a", "b"` |
 //! | `table` | `{schema, name}` | `"schema"."name"` |
 //! | `literal` | a string | `'text'` |
+//! | `type` | what `format_type` prints | itself |
 //! | `keyword` | upper-case words | themselves |
 //! | `dollar` | a block | `$pupctl$…$pupctl$` |
 
@@ -41,6 +42,32 @@ macro_rules! templates {
 
 /// Every template; `tests/tidy.rs` compares the list with the folder.
 const TEMPLATES: &[(&str, &str)] = templates![
+    "archive/advance",
+    "archive/begin",
+    "archive/columns",
+    "archive/copy_in",
+    "archive/digest",
+    "archive/exists",
+    "archive/forget_ids",
+    "archive/from",
+    "archive/gone",
+    "archive/has_tail",
+    "archive/index",
+    "archive/index_positions",
+    "archive/join_batch",
+    "archive/joined_rows",
+    "archive/joined_up_to",
+    "archive/keep_tail",
+    "archive/list",
+    "archive/lowest_checkpoint",
+    "archive/publish",
+    "archive/read",
+    "archive/restore_copy",
+    "archive/restore_end",
+    "archive/restored_table",
+    "archive/stage",
+    "archive/table",
+    "archive/unstage",
     "attach/collect_ids",
     "attach/constraint",
     "attach/default_rows",
@@ -66,6 +93,11 @@ const TEMPLATES: &[(&str, &str)] = templates![
     "event/import/moves",
     "event/import/stage",
     "event/import/stage_extra",
+    "fence/drop_slot",
+    "fence/forget_projection",
+    "fence/laggards",
+    "fence/last_position",
+    "fence/split_streams",
     "index/attach",
     "index/create",
     "index/drop",
@@ -104,6 +136,7 @@ const TEMPLATES: &[(&str, &str)] = templates![
     "migration/store/V3__indexes",
     "migration/store/V4__guard",
     "operation/end",
+    "operation/find",
     "operation/forget",
     "operation/interrupted",
     "operation/list",
@@ -117,6 +150,7 @@ const TEMPLATES: &[(&str, &str)] = templates![
     "partition/create_brin",
     "partition/detach",
     "partition/drop",
+    "partition/drop_empty",
     "partition/explain",
     "partition/explain_execute",
     "partition/explain_prepare",
@@ -125,6 +159,7 @@ const TEMPLATES: &[(&str, &str)] = templates![
     "partition/has_rows",
     "partition/keys",
     "partition/lock_for_detach",
+    "partition/lock_table",
     "partition/owner",
     "partition/read",
     "partition/reindex",
@@ -173,6 +208,10 @@ fn environment() -> Environment<'static> {
         safe(quoted.join(", "))
     });
     environment.add_filter("literal", |text: String| safe(quote::literal(&text)));
+    environment.add_filter("type", |text: String| -> Result<Value, Error> {
+        let checked = quote::data_type(&text).map(|text| safe(text.to_owned()));
+        checked.ok_or_else(|| refuse(format!("{text:?} is not a type")))
+    });
     environment.add_filter("dollar", |body: String| safe(quote::dollar(&body)));
     environment.add_filter("table", |name: Value| -> Result<Value, Error> {
         let part = |key| name.get_attr(key).map(|part| part.as_str().map(str::to_owned));

@@ -16,7 +16,8 @@ use super::environment::{render, values};
 use super::protection::collect_event_ids;
 use super::quote;
 use super::script::{
-    RenderedMigration, Script, history_table, layout_table, migration_sql, operations_table,
+    RenderedMigration, Script, archives_table, closed_table, history_table, layout_table,
+    migration_sql, operations_table,
 };
 use super::statements::{self, Statement};
 
@@ -99,6 +100,8 @@ fn layout(generated: &Generated, sources: &[Source]) -> String {
             file => format!("migration/own/V{}__{}", migration.version, migration.name),
             layout => layout_table(schema),
             operations => operations_table(schema),
+            archives => archives_table(schema),
+            closed => closed_table(schema),
         };
         render("migration/own_once", &values)
     });

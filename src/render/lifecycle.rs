@@ -45,33 +45,27 @@ pub(super) fn statement(action: &LifecycleAction) -> Statement {
             "It is not needed any more",
             if *live { vec![exclusive(table)] } else { Vec::new() },
         ),
+        LifecycleAction::KeepTail { leaf, next, cut, columns } => (
+            render("archive/keep_tail", &values! { leaf, next, cut, columns }),
+            "What came since, and what a projection has not read, stays in the store",
+            Vec::new(),
+        ),
         LifecycleAction::Rename { table, to } => (
             render("partition/rename", &values! { table, to }),
             "The name is the other one's from here on",
             Vec::new(),
         ),
-        LifecycleAction::AttachFilled {
-            parent,
-            table,
-            bound,
-            default,
-            foreign_keys,
-            referenced,
-        } => {
-            let mut locks = vec![share_update(parent), exclusive(table)];
-            locks.extend(default.iter().chain(referenced).map(exclusive));
-            let others = foreign_keys.iter().filter(|other| !referenced.contains(other));
-            locks.extend(others.map(share_row));
-            let bounds = quoted(quote::bound(bound));
-            (
-                render(
-                    "partition/attach",
-                    &values! { parent, partition => table, bound => bounds },
-                ),
-                "Its rows are events from here on",
-                locks,
-            )
-        }
+        LifecycleAction::AttachFilled { .. } => attach_filled(action),
+        LifecycleAction::LockTable(table) => (
+            render("partition/lock_table", &values! { table }),
+            "Nobody changes it from here on",
+            vec![exclusive(table)],
+        ),
+        LifecycleAction::DropEmpty(table) => (
+            render("partition/drop_empty", &values! { table, message => has_rows(table) }),
+            "An earlier run made it, and was interrupted",
+            vec![exclusive(table)],
+        ),
         LifecycleAction::Comment { table, comment: Some(comment) } => (
             render("table/comment", &values! { table, comment }),
             "By this comment it is known again, and its place",
@@ -97,6 +91,25 @@ pub(super) fn statement(action: &LifecycleAction) -> Statement {
         ),
     };
     Statement { sql, why: why.to_owned(), locks }
+}
+
+fn has_rows(table: &QualifiedName) -> String {
+    format!("{table} has rows, and an empty table was to be dropped")
+}
+
+fn attach_filled(action: &LifecycleAction) -> (String, &'static str, Vec<Lock>) {
+    let LifecycleAction::AttachFilled { parent, table, bound, default, foreign_keys, referenced } =
+        action
+    else {
+        unreachable!("it is about a table that is attached");
+    };
+    let mut locks = vec![share_update(parent), exclusive(table)];
+    locks.extend(default.iter().chain(referenced).map(exclusive));
+    let others = foreign_keys.iter().filter(|other| !referenced.contains(other));
+    locks.extend(others.map(share_row));
+    let bounds = quoted(quote::bound(bound));
+    let values = values! { parent, partition => table, bound => bounds };
+    (render("partition/attach", &values), "Its rows are events from here on", locks)
 }
 
 fn exclusive(table: &QualifiedName) -> Lock {

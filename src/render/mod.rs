@@ -52,6 +52,18 @@ pub fn create_index(table: &QualifiedName, columns: &[&str]) -> String {
     statement("table/create_index", &values! { name, table, columns })
 }
 
+/// `DELETE` of the checkpoint of a projection that is dead.
+#[must_use]
+pub fn forget_projection(checkpoints: &QualifiedName, name: &str) -> String {
+    statement("fence/forget_projection", &values! { checkpoints, name })
+}
+
+/// Drops a replication slot that nobody reads from any more.
+#[must_use]
+pub fn drop_slot(name: &str) -> String {
+    statement("fence/drop_slot", &values! { name })
+}
+
 /// A statement that is shown to people, with its semicolon.
 fn statement(template: &str, values: &minijinja::Value) -> String {
     format!("{};", render(template, values))

@@ -14,7 +14,8 @@ fn a_store_whose_journal_has_no_state_yet() {
     let db = store(["--partition-by", "context,month", "--months", "0"]);
     db.execute(
         "ALTER TABLE pupctl_operations DROP COLUMN state;
-         DELETE FROM pupctl_history WHERE version = 2",
+         DROP TABLE pupctl_archives, pupctl_closed_partitions;
+         DELETE FROM pupctl_history WHERE version >= 2",
     );
     let file = with_excerpt(&db);
     let import = ["events", "import", file, "--create-partitions"];

@@ -186,7 +186,8 @@ fn a_partitioned_store_whose_memory_was_lost_is_taken_over_too() {
     db.pupctl([&["schema", "init"], &layout[..]].concat()).success();
     let before = db.dump();
     db.execute(
-        "DROP TABLE pupctl_layout, pupctl_operations, pupctl_history, pupctl_schema_history",
+        "DROP TABLE pupctl_layout, pupctl_operations, pupctl_archives, pupctl_closed_partitions,
+            pupctl_history, pupctl_schema_history",
     );
     let leaf = db.leaves("public.events")[0].clone();
     let name = leaf.strip_prefix("public.").expect("in public");
@@ -206,7 +207,8 @@ fn a_store_with_months_is_told_what_is_pending() {
     let layout = ["--partition-by", "month", "--months", "1"];
     db.pupctl([&["schema", "init"], &layout[..]].concat()).success();
     db.execute(
-        "DROP TABLE pupctl_layout, pupctl_operations, pupctl_history, pupctl_schema_history;
+        "DROP TABLE pupctl_layout, pupctl_operations, pupctl_archives, pupctl_closed_partitions,
+            pupctl_history, pupctl_schema_history;
          DROP FUNCTION pupctl_guard CASCADE; DROP INDEX events_created_at_idx",
     );
     // As long as they are not taken over, that is what is told.

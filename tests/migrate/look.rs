@@ -21,12 +21,13 @@ fn a_plan_shows_what_is_pending_and_writes_nothing() {
     --------+---------------------------+------------------
      own    | V1__own_tables            | in a transaction
      own    | V2__operation_state       | in a transaction
+     own    | V3__archives              | in a transaction
      folder | V1__heads_and_checkpoints | in a transaction
      folder | V2__events                | in a transaction
      folder | V3__indexes               | in a transaction
      folder | V5__layout                | in a transaction
      folder | V10__index                | without
-    7 migrations pending
+    8 migrations pending
     ");
     let json = plan(&db, 3);
     assert_eq!(json["pending"].as_array().map(Vec::len), Some(7), "{json}");

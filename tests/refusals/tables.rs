@@ -108,7 +108,8 @@ fn tables_that_are_as_the_layout_needs_them_are_recorded() {
     let made = TestDatabase::new();
     made.pupctl(layout).success();
     made.execute(
-        "DROP TABLE pupctl_layout, pupctl_operations, pupctl_history, pupctl_schema_history",
+        "DROP TABLE pupctl_layout, pupctl_operations, pupctl_archives, pupctl_closed_partitions,
+            pupctl_history, pupctl_schema_history",
     );
     let events: u32 = made.one("SELECT 'events'::regclass::oid");
 

@@ -1,0 +1,241 @@
+//! Asks the server what [`crate::finding::fence`] says: may the events of a leaf leave?
+
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+use postgres::{Client, GenericClient, Row};
+
+use crate::error::{Error, Result};
+use crate::finding::fence::{Fence, Laggard, SplitStream, SplitStreams};
+use crate::finding::holder::Holder;
+use crate::layout::name::QualifiedName;
+use crate::render;
+use crate::render::environment::{render, values};
+
+use super::{Interrupt, settled};
+
+/// How long open transactions and replication slots are waited for.
+pub const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How often slots are looked at.
+const POLL_INTERVAL: Duration = Duration::from_millis(100);
+
+/// The leaf, and the tables of its store.
+#[derive(Debug, Clone, Copy)]
+pub struct Place<'a> {
+    /// The leaf that is to leave: attached, or detached already.
+    pub leaf: &'a QualifiedName,
+    /// `events`, whose sequence and partitions say what is settled.
+    pub events: &'a QualifiedName,
+    /// `aggregate_heads`.
+    pub heads: &'a QualifiedName,
+    /// `projection_checkpoints`; none where the store has no such table.
+    pub checkpoints: Option<&'a QualifiedName>,
+}
+
+/// What does not matter, and how long to wait.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Projections that are dead.
+    pub ignore_projections: BTreeSet<String>,
+    /// Replication slots that are dead.
+    pub ignore_slots: BTreeSet<String>,
+    /// Whether streams may be cut in two.
+    pub allow_split_streams: bool,
+    /// How long open transactions, and then replication slots, are waited for.
+    pub patience: Duration,
+    /// The place in the log that slots have to confirm, `0/16B3748`; else its end at the time when
+    /// everything in the leaf is settled. For a second look at a leaf to which nothing was added.
+    pub lsn: Option<String>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            ignore_projections: BTreeSet::new(),
+            ignore_slots: BTreeSet::new(),
+            allow_split_streams: false,
+            patience: PATIENCE,
+            lsn: None,
+        }
+    }
+}
+
+/// Looks who has not passed the last event of a leaf. Reads only; the client must not be in a
+/// transaction. `on_wait` hears about the sessions for whose transactions it waits.
+///
+/// An empty leaf has nothing that anybody could miss. What is added to the leaf after this is not
+/// in the answer: look again, with [`look_at_checkpoints`], where nobody can add any more.
+pub fn look(
+    client: &mut Client,
+    place: Place<'_>,
+    options: &Options,
+    interrupt: &Interrupt,
+    on_wait: &mut dyn FnMut(&[Holder]),
+) -> Result<Fence> {
+    look_around(client, place, options, interrupt, on_wait)
+        .map_err(|error| interrupt.explain(error))
+}
+
+fn look_around(
+    client: &mut Client,
+    place: Place<'_>,
+    options: &Options,
+    interrupt: &Interrupt,
+    on_wait: &mut dyn FnMut(&[Holder]),
+) -> Result<Fence> {
+    let mut laggards = Vec::new();
+    // Before the wait, so that all that lies below is settled by it; and after it, as what has
+    // become visible by then has to be read too.
+    if let Some(last) = last_position(client, place.leaf)? {
+        let settled = settled::watch(client, place.events, options.patience, interrupt, on_wait)?;
+        if !settled.held_by.is_empty() {
+            laggards
+                .push(Laggard::Unsettled { position: settled.position, holders: settled.held_by });
+        }
+        if settled.position < last {
+            laggards.push(Laggard::AheadOfSequence { position: settled.position });
+        }
+    }
+    let mut fence = look_at_checkpoints(client, place.leaf, place.checkpoints, options)?;
+    if fence.last_position.is_none() {
+        return Ok(fence);
+    }
+    laggards.append(&mut fence.laggards);
+    for (name, slot) in slots(client, options, interrupt)? {
+        if options.ignore_slots.contains(&name) {
+            fence.ignored.push(slot.words());
+        } else {
+            laggards.push(slot);
+        }
+    }
+    fence.laggards = laggards;
+    fence.split_streams = Some(SplitStreams {
+        allowed: options.allow_split_streams,
+        ..split_streams(client, place)?
+    });
+    Ok(fence)
+}
+
+/// Looks at the last event of a table and the checkpoints alone: cheap, and good in a transaction
+/// that keeps writers out of the table, or on a table that is detached.
+pub fn look_at_checkpoints(
+    client: &mut impl GenericClient,
+    leaf: &QualifiedName,
+    checkpoints: Option<&QualifiedName>,
+    options: &Options,
+) -> Result<Fence> {
+    let mut fence = Fence {
+        leaf: leaf.clone(),
+        last_position: last_position(client, leaf)?,
+        laggards: Vec::new(),
+        ignored: Vec::new(),
+        split_streams: None,
+    };
+    let (Some(last), Some(checkpoints)) = (fence.last_position, checkpoints) else {
+        return Ok(fence);
+    };
+    let rows = client
+        .query(&render("fence/laggards", &values! { checkpoints }), &[&last])
+        .map_err(|error| Error::database("reading the checkpoints of projections", error))?;
+    for row in &rows {
+        let name: String = row.get("name");
+        let ignored = options.ignore_projections.contains(&name);
+        let (position, moved) = (row.get("position"), row.get("moved"));
+        let laggard = Laggard::projection(checkpoints, name, position, last, moved);
+        if ignored {
+            fence.ignored.push(laggard.words());
+        } else {
+            fence.laggards.push(laggard);
+        }
+    }
+    Ok(fence)
+}
+
+/// A place in the log behind every commit that was visible before the call: what a replication
+/// slot has to confirm, to have read them all. `synchronous_commit = off` makes rows visible before
+/// their commit is in the part of the log that slots read, so that is waited for.
+pub fn end_of_log(client: &mut impl GenericClient) -> Result<String> {
+    let start = Instant::now();
+    loop {
+        let row = client
+            .query_one(include_str!("../../sql/fence/lsn.sql"), &[])
+            .map_err(|error| Error::database("asking for the end of the log", error))?;
+        let delay = u64::try_from(row.get::<_, i64>("delay")).unwrap_or(0);
+        // What is not a commit may stay behind for as long as nobody writes.
+        if row.get("whole") || start.elapsed() > Duration::from_millis(3 * delay) {
+            return Ok(row.get("lsn"));
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+fn last_position(client: &mut impl GenericClient, leaf: &QualifiedName) -> Result<Option<i64>> {
+    let row = client.query_one(&render("fence/last_position", &values! { leaf }), &[]).map_err(
+        |error| Error::database(&format!("looking for the last event of {leaf}"), error),
+    )?;
+    Ok(row.get("last"))
+}
+
+/// The slots that do not confirm the end of the log in time. Consumers confirm now and then, so
+/// they are given the time.
+fn slots(
+    client: &mut Client,
+    options: &Options,
+    interrupt: &Interrupt,
+) -> Result<Vec<(String, Laggard)>> {
+    let lsn = match &options.lsn {
+        Some(lsn) => lsn.clone(),
+        None => end_of_log(client)?,
+    };
+    let start = Instant::now();
+    loop {
+        let rows = client
+            .query(include_str!("../../sql/fence/slots.sql"), &[&lsn])
+            .map_err(|error| Error::database("reading the replication slots", error))?;
+        let slots: Vec<_> = rows.iter().map(slot).collect();
+        // A dead one is not waited for, nor one that nobody reads from.
+        let may_come = |(name, slot): &(String, Laggard)| {
+            !options.ignore_slots.contains(name)
+                && matches!(slot, Laggard::Slot { active: true, .. })
+        };
+        let left = options.patience.saturating_sub(start.elapsed());
+        if left.is_zero() || !slots.iter().any(may_come) {
+            return Ok(slots);
+        }
+        interrupt.check()?;
+        std::thread::sleep(POLL_INTERVAL.min(left));
+    }
+}
+
+fn slot(row: &Row) -> (String, Laggard) {
+    let name: String = row.get("name");
+    let laggard = Laggard::Slot {
+        active: row.get("active"),
+        log: row.get("log"),
+        confirmed: row.get("confirmed"),
+        behind_bytes: row.get("behind"),
+        remove: render::drop_slot(&name),
+        name: name.clone(),
+    };
+    (name, laggard)
+}
+
+fn split_streams(client: &mut Client, place: Place<'_>) -> Result<SplitStreams> {
+    let Place { leaf, heads, .. } = place;
+    let rows = client
+        .query(&render("fence/split_streams", &values! { leaf, heads }), &[])
+        .map_err(|error| Error::database("counting the streams that go on elsewhere", error))?;
+    let example = |row: &Row| SplitStream {
+        bounded_context: row.get("bounded_context"),
+        aggregate_type: row.get("aggregate_type"),
+        aggregate_id: row.get("aggregate_id"),
+        last_version: row.get("last"),
+        head: row.get("head"),
+    };
+    Ok(SplitStreams {
+        total: rows.first().map_or(0, |row| row.get("total")),
+        examples: rows.iter().map(example).collect(),
+        allowed: false,
+    })
+}

@@ -1,0 +1,136 @@
+//! Plans how a leaf leaves its table for an archive.
+//!
+//! A month that is over leaves nothing behind: nobody writes to it. The leaf of a context or of a
+//! hash share is written to all the time, so an empty one takes its place in the transaction in
+//! which it leaves; no insert ever finds neither.
+
+use crate::catalog::Catalog;
+use crate::catalog::relation::Relation;
+use crate::error::{Error, Result};
+use crate::layout::Layout;
+use crate::layout::month::Month;
+use crate::layout::name::{self, QualifiedName};
+
+use super::ensure;
+use super::lifecycle::{self, LifecycleAction};
+use super::step::{Action, Step};
+use super::target::Located;
+
+/// How a leaf leaves.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Departure {
+    /// While readers and writers of the parent go on; between its two phases inserts to the leaf
+    /// fail.
+    Concurrently(Step),
+    /// In one transaction, in which the first statement takes the locks.
+    AtOnce(Step),
+    /// The same, with another leaf in its place.
+    Exchange {
+        /// Makes what takes its place, beside the table.
+        before: Step,
+        /// The exchange.
+        exchange: Step,
+        /// What the table is called afterwards.
+        table: QualifiedName,
+    },
+}
+
+/// Whether an empty leaf has to take the place of this one, so that nobody's inserts fail.
+#[must_use]
+pub fn needs_replacement(leaf: &Located<'_>, current: Month) -> bool {
+    leaf.place.month().is_none_or(|month| month >= current)
+}
+
+/// Plans the departure of a leaf for the archive of this number. With a cut another leaf takes its
+/// place, in which what lies above the cut stays.
+pub fn departure(
+    layout: &Layout,
+    catalog: &Catalog,
+    leaf: &Located<'_>,
+    archive: i64,
+    cut: Option<i64>,
+) -> Result<Departure> {
+    let Located { relation, parent, .. } = leaf;
+    let Some(cut) = cut else {
+        if parent.default_partition().is_none() {
+            return Ok(Departure::Concurrently(lifecycle::detach_concurrently(
+                parent,
+                &relation.name,
+            )));
+        }
+        let step = lifecycle::detach_at_once(parent, &relation.name, Vec::new());
+        return Ok(Departure::AtOnce(step));
+    };
+    let Some(bound) = &relation.bound else {
+        return Err(Error::refused(format!("{} is not a partition", relation.name)));
+    };
+    let next = next(&relation.name, archive);
+    let table = beside(&relation.name, "archived", archive);
+    let made = ensure::leaf(catalog, layout.triggers(), parent, &next, bound);
+    let mut actions = Vec::new();
+    if catalog.other_names.contains(&next.name) {
+        // Left by a run that was interrupted before it took its place.
+        actions.push(LifecycleAction::DropEmpty(next.clone()).into());
+    }
+    actions.push(Action::CreatePartition(made));
+    let before = Step::new(
+        format!("Make an empty partition to take the place of {}", relation.name.name),
+        "it is attached in the transaction in which the full one leaves, so that inserts go on",
+        actions,
+    );
+    let rename = |table: &QualifiedName, to: &QualifiedName| -> Action {
+        LifecycleAction::Rename { table: table.clone(), to: to.name.clone() }.into()
+    };
+    let leaf = relation.name.clone();
+    let columns = catalog.events.iter().flat_map(|events| &events.columns);
+    let columns = columns.map(|column| column.name.clone()).collect();
+    let also = vec![
+        LifecycleAction::KeepTail { leaf, next: next.clone(), cut, columns }.into(),
+        rename(&relation.name, &table),
+        rename(&next, &relation.name),
+        ensure::attachment(parent, relation.name.clone(), bound),
+    ];
+    let exchange = lifecycle::detach_at_once(parent, &relation.name, also);
+    Ok(Departure::Exchange { before, exchange, table })
+}
+
+/// The table that is to take the place of a leaf in the exchange for this archive, as long as it
+/// has not.
+#[must_use]
+pub fn next(leaf: &QualifiedName, archive: i64) -> QualifiedName {
+    beside(leaf, "next", archive)
+}
+
+/// A name beside a partition's, for the archive of this number.
+fn beside(leaf: &QualifiedName, what: &str, archive: i64) -> QualifiedName {
+    leaf.sibling(name::joined(&leaf.name, &format!("{what}_{archive}")))
+}
+
+/// Plans to attach a table back to where it was: something slipped in before it had left.
+#[must_use]
+pub fn back(parent: &Relation, table: &QualifiedName, leaf: &Located<'_>) -> Option<Step> {
+    let bound = leaf.relation.bound.as_ref()?;
+    let mut actions = vec![Action::LockParent(parent.name.clone())];
+    actions.push(ensure::attachment(parent, table.clone(), bound));
+    Some(Step::new(
+        format!("Attach {} again", table.name),
+        "an event came between the look at the projections and the detach, which not all have read",
+        actions,
+    ))
+}
+
+/// The steps by which a leaf would leave, for who wants to read them first: with the numbers that
+/// are known only then.
+pub fn shown(
+    layout: &Layout,
+    catalog: &Catalog,
+    leaf: &Located<'_>,
+    retire: bool,
+) -> Result<Vec<Step>> {
+    let replace = !retire && needs_replacement(leaf, catalog.server.month());
+    let steps = match departure(layout, catalog, leaf, 0, replace.then_some(i64::MAX))? {
+        Departure::Concurrently(step) | Departure::AtOnce(step) => vec![step],
+        Departure::Exchange { before, exchange, .. } => vec![before, exchange],
+    };
+    Ok(steps)
+}
