@@ -8,9 +8,17 @@
 /// kill pupctl at each of them.
 pub const NAMES: &[&str] = &[
     "archive::after_rename",
+    "archive::attached_back",
     "archive::before_rename",
     "archive::begun",
+    "archive::detached",
+    "archive::dropped",
+    "archive::exchanged",
+    "archive::listed",
     "archive::proven",
+    "archive::published",
+    "archive::recorded",
+    "archive::replaced",
     "archive::written",
     "embedded::after_initdb",
     "embedded::before_rename",
@@ -33,6 +41,14 @@ pub const NAMES: &[&str] = &[
     "migration::before_record",
     "operation::before_end",
     "operation::started",
+    "restore::attached",
+    "restore::before_join",
+    "restore::before_loaded",
+    "restore::dropped",
+    "restore::joined",
+    "restore::loaded",
+    "restore::recorded",
+    "restore::rehearsed",
 ];
 
 /// Starts the points that `FAILPOINTS` names. Call once, first thing in `main`.
@@ -46,6 +62,9 @@ pub fn setup() {
 pub(crate) fn reach(name: &str) {
     #[cfg(not(feature = "failpoints"))]
     let _ = name;
+    // Tests that kill pupctl at each of them read from this how often they are reached.
+    #[cfg(feature = "failpoints")]
+    tracing::debug!("reached {name}");
     #[cfg(feature = "failpoints")]
     fail::fail_point!(name, |_| {
         let _ =

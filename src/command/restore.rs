@@ -113,12 +113,14 @@ impl RestoreArgs {
         finding::detach::refuse_pending(catalog)?;
         let records = archives::all(locked.client(), &catalog.schema_name)?;
         let items = self.items(&records)?;
+        let stopped = self.stopped(locked, catalog)?;
         if items.is_empty() {
             operation::settle(locked)?;
+            journal::forget(locked.client(), &catalog.schema_name, &stopped)?;
             return report(context, false, Vec::new(), Vec::new());
         }
         write::refuse_without_rights(catalog)?;
-        let restored = self.restore(context, locked, catalog, layout, &items)?;
+        let restored = self.restore(context, locked, catalog, layout, &items, &stopped)?;
         report(context, false, restored, Vec::new())
     }
 
@@ -129,6 +131,7 @@ impl RestoreArgs {
         catalog: &Catalog,
         layout: &Layout,
         items: &[Item],
+        stopped: &[i64],
     ) -> Result<Vec<Restored>> {
         let request = Request {
             destination: self.destination(),
@@ -170,9 +173,21 @@ impl RestoreArgs {
                         })?,
                     );
                 }
+                journal::forget(locked.client(), &catalog.schema_name, stopped)?;
                 Ok(done)
             },
         )
+    }
+
+    /// The rows of the journal of earlier runs of the same request that did not come to their end.
+    fn stopped(&self, locked: &mut Locked, catalog: &Catalog) -> Result<Vec<i64>> {
+        if catalog.own_migrations.iter().all(|migration| migration.version < 2) {
+            return Ok(Vec::new());
+        }
+        let words = json!(self.words());
+        let rows = journal::unfinished(locked.client(), &catalog.schema_name, "restore")?;
+        let same = rows.into_iter().filter(|(_, state)| state["request"] == words);
+        Ok(same.map(|(id, _)| id).collect())
     }
 
     fn destination(&self) -> Destination {

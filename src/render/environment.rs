@@ -50,6 +50,7 @@ const TEMPLATES: &[(&str, &str)] = templates![
     "archive/exists",
     "archive/forget_ids",
     "archive/from",
+    "archive/has_head",
     "archive/has_tail",
     "archive/index",
     "archive/index_positions",
