@@ -60,6 +60,8 @@ pub const NAMES: &[&str] = &[
     "restore::recorded",
     "restore::rehearsed",
     "restore::replaced",
+    "restore::recorded",
+    "restore::rehearsed",
 ];
 
 /// Starts the points that `FAILPOINTS` names. Call once, first thing in `main`.
@@ -73,6 +75,9 @@ pub fn setup() {
 pub(crate) fn reach(name: &str) {
     #[cfg(not(feature = "failpoints"))]
     let _ = name;
+    // Tests that kill pupctl at each of them read from this how often they are reached.
+    #[cfg(feature = "failpoints")]
+    tracing::debug!("reached {name}");
     #[cfg(feature = "failpoints")]
     fail::fail_point!(name, |_| {
         let _ =

@@ -52,6 +52,7 @@ const TEMPLATES: &[(&str, &str)] = templates![
     "archive/forget_ids",
     "archive/from",
     "archive/gone",
+    "archive/has_head",
     "archive/has_tail",
     "archive/index",
     "archive/index_positions",

@@ -10,7 +10,6 @@ use super::environment::{quoted, render, values};
 use super::quote;
 use super::script::{Lock, LockMode, Statement};
 
-#[expect(clippy::too_many_lines, reason = "one arm for each action")]
 pub(super) fn statement(action: &LifecycleAction) -> Statement {
     let (sql, why, locks) = match action {
         LifecycleAction::LockForDetach { parent, partition } => (
