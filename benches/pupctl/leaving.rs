@@ -97,6 +97,7 @@ fn fill(database: &Database, month: &str, events: i64, round: usize) -> Result<(
 
 fn take(database: &Database, turn: &str, name: &str, month: &str) -> Result<()> {
     let bounds = |database: &Database| -> Result<String> {
+        let next = format!("SELECT ('{month}-01'::date + interval '1 month')::date::text");
         let next: String = database
             .client()?
             .query_one(
