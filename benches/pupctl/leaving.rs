@@ -88,8 +88,8 @@ fn fill(database: &Database, month: &str, events: i64, round: usize) -> Result<(
     database.client()?.batch_execute(&format!(
         "INSERT INTO events (bounded_context, aggregate_type, aggregate_id, aggregate_version, \
              event_id, event_type, payload, created_at) \
-         SELECT 'C01', 'Order', 'past-{round}-' || number, 1, gen_random_uuid(), 'Placed', '\\x00', \
-             '{month}-03 00:00:00+00' \
+         SELECT 'C01', 'Order', 'past-{round}-' || number, 1, gen_random_uuid(), 'Placed', \
+             '\\x00', '{month}-03 00:00:00+00' \
          FROM generate_series(1, {events}) AS number"
     ))?;
     Ok(())
@@ -98,13 +98,7 @@ fn fill(database: &Database, month: &str, events: i64, round: usize) -> Result<(
 fn take(database: &Database, turn: &str, name: &str, month: &str) -> Result<()> {
     let bounds = |database: &Database| -> Result<String> {
         let next = format!("SELECT ('{month}-01'::date + interval '1 month')::date::text");
-        let next: String = database
-            .client()?
-            .query_one(
-                &format!("SELECT ('{month}-01'::date + interval '1 month')::date::text"),
-                &[],
-            )?
-            .get(0);
+        let next: String = database.client()?.query_one(&next, &[])?.get(0);
         Ok(format!("FOR VALUES FROM ('{month}-01 00:00:00+00') TO ('{next} 00:00:00+00')"))
     };
     match turn {
