@@ -7,6 +7,11 @@
 /// Every point that the code names; `tests/tidy.rs` keeps the list true, and the crash tests
 /// kill pupctl at each of them.
 pub const NAMES: &[&str] = &[
+    "archive::after_rename",
+    "archive::before_rename",
+    "archive::begun",
+    "archive::proven",
+    "archive::written",
     "drain::before_commit",
     "drain::copied",
     "drain::exchanged",

@@ -22,6 +22,7 @@
 //!   number of queries, and is the only place that runs DDL.
 //! - [`operation`] runs a script under the lock of the store and keeps the journal.
 //! - [`event`] takes events out of a store, as lines of JSON.
+//! - [`archive`] writes the rows of a table into files, reads them back and proves them.
 //! - [`store`] appends events and reads them, for applications.
 //! - [`server`] runs a private PostgreSQL for people who have none at hand.
 //!
@@ -71,6 +72,7 @@
 //!   the library alone.
 //! - `failpoints`: named points at which the tests kill the process; see [`failpoint`].
 
+pub mod archive;
 pub mod catalog;
 #[cfg(feature = "cli")]
 pub mod cli;

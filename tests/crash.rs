@@ -367,12 +367,20 @@ const DRAIN: [&str; 5] = [
     "drain::tail_copied",
 ];
 
+const ARCHIVE: [&str; 5] = [
+    "archive::begun",
+    "archive::written",
+    "archive::proven",
+    "archive::before_rename",
+    "archive::after_rename",
+];
+
 #[test]
 fn every_fail_point_is_one_of_those_above() {
     let all: BTreeSet<_> = pupctl::failpoint::NAMES.iter().copied().collect();
     let killed = [run(1, 1), migrations(1), import(1)].concat().into_iter().map(|(point, _)| point);
-    // Where `schema generate` is killed, its own tests do that.
+    // Where `schema generate` is killed, its own tests do that; so do those of archive files.
     let killed = killed.chain(EMBEDDED.map(|(_, point)| point)).chain(EXPORT);
-    let killed = killed.chain(["generate::before_file"]).chain(DRAIN);
+    let killed = killed.chain(["generate::before_file"]).chain(ARCHIVE).chain(DRAIN);
     assert_eq!(killed.collect::<BTreeSet<_>>(), all);
 }

@@ -20,6 +20,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("catalog", &["layout"]),
     ("plan", &["error", "layout", "catalog"]),
     ("render", &["error", "layout", "catalog", "plan"]),
+    ("archive", &["error", "failpoint", "layout", "render"]),
     ("finding", &["error", "layout", "catalog", "plan", "render"]),
     ("migration", &["error", "failpoint", "layout", "plan", "render"]),
     ("db", &["error", "failpoint", "layout", "catalog", "plan", "render", "finding", "migration"]),

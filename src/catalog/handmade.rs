@@ -72,6 +72,8 @@ pub(crate) fn empty_store(layout: &Layout) -> Catalog {
         functions: Vec::new(),
         event_ids: EventIds::default(),
         unfinished: Vec::new(),
+        archived: Vec::new(),
+        detached: Vec::new(),
         default_with_rows: Vec::new(),
         other_names: BTreeSet::new(),
         taken_names: BTreeSet::new(),
@@ -82,7 +84,9 @@ pub(crate) fn empty_store(layout: &Layout) -> Catalog {
 pub(crate) fn whole_store(layout: &Layout) -> Catalog {
     let mut catalog = empty_store(layout);
     for role in Role::ALL {
-        let ready = |_: &[Bound]| months(layout.months_ahead).of_branch(None, &BTreeSet::new());
+        let ready = |_: &[Bound]| {
+            months(layout.months_ahead).of_branch(None, &BTreeSet::new(), &BTreeSet::new())
+        };
         let wanted = desired::partitions(layout, role, &ready);
         let root = root_of(&mut catalog, role);
         root.partitions = wanted.iter().map(|wanted| partition(role, &root.name, wanted)).collect();
@@ -192,6 +196,7 @@ fn parse_columns(text: &str) -> Vec<Column> {
             data_type: data_type.trim_end_matches(['?', '=']).to_owned(),
             not_null: !data_type.ends_with('?'),
             default: data_type.ends_with('=').then(|| "a default".to_owned()),
+            ..Column::default()
         }
     };
     text.split(',').map(one).collect()

@@ -2,6 +2,7 @@
 //! server, and a test writes a catalog by hand.
 
 pub mod bound;
+pub mod detached;
 #[cfg(test)]
 pub(crate) mod handmade;
 pub mod index;
@@ -15,7 +16,9 @@ use serde::Serialize;
 
 use crate::layout::month::Month;
 use crate::layout::name::QualifiedName;
+use crate::layout::place::Place;
 use crate::layout::{Layout, Role};
+use detached::Detached;
 use index::Index;
 use relation::Relation;
 use trigger::{EventIds, Function};
@@ -78,7 +81,7 @@ pub struct Schema {
 }
 
 /// What a table has in a column.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Column {
     /// Its name.
     pub name: String,
@@ -88,6 +91,12 @@ pub struct Column {
     pub not_null: bool,
     /// The default's expression.
     pub default: Option<String>,
+    /// Whether it is computed from others (`GENERATED ALWAYS AS (…)`); `default` says how.
+    pub generated: bool,
+    /// Whether it numbers its rows itself (`AS IDENTITY`).
+    pub identity: bool,
+    /// Its collation, where it is not that of its type.
+    pub collation: Option<String>,
 }
 
 /// One of the store's tables: the relation with its partitions, and its columns.
@@ -148,6 +157,10 @@ pub struct Catalog {
     pub event_ids: EventIds,
     /// Branches that are being built beside the tree, to be attached when they are whole.
     pub unfinished: Vec<Unfinished>,
+    /// Tables that were detached from events, and lie beside it.
+    pub detached: Vec<Detached>,
+    /// Where in events the rows belong that left it for an archive.
+    pub archived: Vec<Place>,
     /// DEFAULT partitions that hold rows, where the snapshot was asked to look.
     pub default_with_rows: Vec<QualifiedName>,
     /// The names of other relations of the schema that begin like a table of the store.

@@ -1,6 +1,6 @@
 //! Tables and partitions as a tree.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::layout::bounds::Bound;
 use crate::layout::month::Month;
@@ -191,6 +191,19 @@ impl Relation {
             index.unique && !index.columns.iter().any(|column| column == "created_at")
         };
         self.indexes.iter().find(is_timeless)
+    }
+
+    /// The storage parameters that most leaves have; of two that are as frequent, the fewer. A
+    /// partitioned table has none itself.
+    #[must_use]
+    pub fn usual_options(&self) -> Vec<String> {
+        let mut counts: BTreeMap<&[String], usize> = BTreeMap::new();
+        for leaf in self.leaves() {
+            *counts.entry(&leaf.details.options).or_default() += 1;
+        }
+        // The last of equals wins, so the fewest come last.
+        let most = counts.into_iter().rev().max_by_key(|(_, count)| *count);
+        most.map(|(options, _)| options.to_vec()).unwrap_or_default()
     }
 
     /// The partition for rows that no other takes.

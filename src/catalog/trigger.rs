@@ -12,6 +12,9 @@ mod timing {
     pub(super) const TRUNCATE: i16 = 1 << 5;
 }
 
+/// The bit of triggers that fire for each row.
+const ROW: i16 = 1;
+
 /// The name under which a trigger function sees the rows that a statement added.
 const ADDED: &str = "pupctl_added";
 
@@ -37,6 +40,12 @@ pub struct TableTrigger {
 }
 
 impl TableTrigger {
+    /// Whether it fires for each row: partitions get such a trigger from their parent.
+    #[must_use]
+    pub fn is_for_rows(&self) -> bool {
+        self.timing & ROW != 0
+    }
+
     /// A trigger of pupctl on a table of the store in `schema`, as it is made.
     #[must_use]
     pub fn of(trigger: Trigger, schema: &str) -> Self {

@@ -8,6 +8,7 @@ use crate::db::blockers::Blocker;
 use crate::db::execute::Progress;
 use crate::event::export;
 use crate::event::import::{self, Phase};
+use crate::operation::archive;
 use crate::render::RenderedStep;
 
 use super::output::Output;
@@ -179,6 +180,87 @@ impl export::Progress for Meter {
         let seconds = self.begin.elapsed().as_secs_f64().max(0.001);
         self.drawn.set_position(events);
         self.drawn.set_message(format!("{:.1} MB/s", bytes as f64 / seconds / 1e6));
+    }
+}
+
+/// Tells how an archive or its way back goes on.
+#[derive(Debug)]
+pub struct ArchiveBar<'a> {
+    output: &'a Output,
+    drawn: ProgressBar,
+    told: bool,
+}
+
+impl<'a> ArchiveBar<'a> {
+    /// Nothing has begun.
+    #[must_use]
+    pub fn new(output: &'a Output) -> Self {
+        let drawn = if output.shows_progress() {
+            ProgressBar::new_spinner()
+        } else {
+            ProgressBar::hidden()
+        };
+        drawn.enable_steady_tick(Duration::from_millis(200));
+        Self { output, drawn, told: false }
+    }
+
+    /// Tells something beside the bar, from another thread.
+    pub fn teller(&self) -> impl Fn(&str) + Send + 'static {
+        let (output, drawn) = (self.output.clone(), self.drawn.clone());
+        move |message| drawn.suspend(|| output.say(message))
+    }
+}
+
+impl Progress for ArchiveBar<'_> {
+    fn begin(&mut self, step: &RenderedStep) {
+        self.told = false;
+        archive::Progress::phase(self, &step.title, None);
+    }
+
+    fn blocked(&mut self, step: &RenderedStep, blockers: &[Blocker]) {
+        if self.told {
+            return;
+        }
+        self.told = true;
+        archive::Progress::tell(self, &format!("Waiting for locks: {}", step.title));
+        for blocker in blockers {
+            archive::Progress::tell(self, &format!("  {blocker}"));
+        }
+    }
+
+    fn done(&mut self, _step: &RenderedStep) {}
+}
+
+impl archive::Progress for ArchiveBar<'_> {
+    fn phase(&mut self, words: &str, rows: Option<u64>) {
+        tracing::info!("{words}");
+        let template = match rows.filter(|rows| *rows > 0) {
+            Some(rows) => {
+                self.drawn.set_length(rows);
+                "{prefix} {bar:24} {human_pos}/{human_len} events, {per_sec}, {eta} left"
+            }
+            None => "{spinner} {prefix} [{elapsed_precise}] {wide_msg}",
+        };
+        if let Ok(style) = ProgressStyle::with_template(template) {
+            self.drawn.set_style(style);
+        }
+        self.drawn.set_prefix(words.to_owned());
+        self.drawn.set_message(String::new());
+        self.drawn.reset();
+    }
+
+    fn passed(&mut self, rows: u64) {
+        self.drawn.set_position(rows);
+    }
+
+    fn tell(&mut self, words: &str) {
+        self.drawn.suspend(|| self.output.say(words));
+    }
+}
+
+impl Drop for ArchiveBar<'_> {
+    fn drop(&mut self) {
+        self.drawn.finish_and_clear();
     }
 }
 

@@ -1,13 +1,16 @@
 //! The commands: a folder is a noun, a file is a verb. Each reads inspect → plan → show →
 //! confirm → execute, and knows neither SQL nor the catalog's tables.
 
+pub mod archive;
 pub mod context;
 pub mod contexts;
 pub mod demo;
 pub mod embedded;
 pub mod events;
 mod findings;
+pub mod operations;
 pub mod partitions;
+pub mod restore;
 pub mod schema;
 pub mod write;
 
@@ -54,9 +57,16 @@ pub enum Command {
     /// Make, list and check partitions
     #[command(subcommand)]
     Partitions(partitions::PartitionsCommand),
+    #[expect(missing_docs, reason = "the words are those of the arguments, for the help too")]
+    Archive(archive::ArchiveArgs),
+    #[expect(missing_docs, reason = "the words are those of the arguments, for the help too")]
+    Restore(restore::RestoreArgs),
     /// Load events from files into the store, and write them to files
     #[command(subcommand)]
     Events(events::EventsCommand),
+    /// See what pupctl has done, go on with what was interrupted, or call it off
+    #[command(subcommand)]
+    Operations(operations::OperationsCommand),
     /// Run a private PostgreSQL server in the folder .pupctl
     #[command(subcommand)]
     Embedded(embedded::EmbeddedCommand),
@@ -72,7 +82,10 @@ impl Command {
             Self::Schema(command) => command.name(),
             Self::Contexts(command) => command.name(),
             Self::Partitions(command) => command.name(),
+            Self::Archive(args) => args.name(),
+            Self::Restore(_) => "restore",
             Self::Events(command) => command.name(),
+            Self::Operations(command) => command.name(),
             Self::Embedded(command) => command.name(),
             Self::Demo(_) => "demo",
         }
@@ -92,7 +105,10 @@ pub fn run(cli: Cli, output: &Output, interrupt: &Interrupt) -> anyhow::Result<E
         Command::Schema(command) => schema::run(command, &context),
         Command::Contexts(command) => contexts::run(command, &context),
         Command::Partitions(command) => partitions::run(command, &context),
+        Command::Archive(args) => archive::run(args, &context),
+        Command::Restore(args) => restore::run(args, &context),
         Command::Events(command) => events::run(command, &context),
+        Command::Operations(command) => operations::run(command, &context),
         Command::Embedded(command) => embedded::run(command, &context),
         Command::Demo(args) => demo::run(args, &context),
     }

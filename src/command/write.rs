@@ -145,7 +145,11 @@ pub(super) fn lock(context: &Context, store: Store) -> Result<(Locked, Catalog)>
     lock_at(context, store, Depth::default())
 }
 
-fn lock_at(context: &Context, mut store: Store, depth: Depth) -> Result<(Locked, Catalog)> {
+pub(super) fn lock_at(
+    context: &Context,
+    mut store: Store,
+    depth: Depth,
+) -> Result<(Locked, Catalog)> {
     // Before the lock, which a standby could not give.
     let server = crate::db::inspect::server(&mut store.client)?;
     if server.read_only {
@@ -184,7 +188,12 @@ fn has_files(script: &Script) -> bool {
 
 /// Tells for whom the server waits, where it waits within a statement. Nobody misses much when
 /// there is no session for it.
-fn watch(context: &Context, locked: &mut Locked, script: &Script, bar: &Bar) -> Option<Watch> {
+pub(super) fn watch(
+    context: &Context,
+    locked: &mut Locked,
+    script: &Script,
+    bar: &Bar,
+) -> Option<Watch> {
     let waits = |step: &RenderedStep| step.transaction == Transaction::Concurrent || is_file(step);
     if !script.steps.iter().any(waits) {
         return None;

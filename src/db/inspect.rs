@@ -1,6 +1,7 @@
 //! Reads the catalog: a constant number of set-based queries in one read-only transaction,
 //! however many partitions there are.
 
+mod detached;
 mod triggers;
 
 use std::collections::{BTreeSet, HashMap};
@@ -23,6 +24,8 @@ use crate::render::script::{history_table, layout_table};
 use super::interrupt::is_cancelled;
 
 mod details;
+
+pub use detached::one_table;
 
 /// The oldest server that pupctl works with: 14 brought `DETACH PARTITION … CONCURRENTLY`.
 pub const MAJOR_VERSION_MIN: i32 = 14;
@@ -198,6 +201,8 @@ impl Reader<'_, '_> {
         let other_names = self.other_names(&names, &oids)?;
         let functions = self.functions(&names)?;
         let event_ids = self.event_ids()?;
+        let detached = self.detached()?;
+        let archived = self.archived()?;
         let taken_names = if depth.definitions {
             details::taken_names(self.transaction, self.schema)?
         } else {
@@ -221,6 +226,8 @@ impl Reader<'_, '_> {
             functions,
             event_ids,
             unfinished,
+            detached,
+            archived,
             default_with_rows,
             other_names,
             taken_names,

@@ -1,7 +1,9 @@
 //! The only module that talks to PostgreSQL.
 
+pub mod attach;
 pub mod blockers;
 pub mod connect;
+pub mod detach;
 pub mod execute;
 pub mod fence;
 pub mod heads;

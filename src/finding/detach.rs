@@ -3,6 +3,7 @@
 use crate::catalog::Catalog;
 use crate::error::{Error, Result};
 use crate::layout::Role;
+use crate::layout::name::QualifiedName;
 use crate::render;
 
 use super::Finding;
@@ -20,7 +21,8 @@ pub fn check(catalog: &Catalog) -> Vec<Finding> {
                     "its detach was begun and not finished: rows are invisible, inserts fail";
                 findings.push(
                     Finding::error("pending_detach", &partition.name, message)
-                        .remedy(render::finalize_detach(&parent.name, &partition.name)),
+                        .remedy(finish(&partition.name))
+                        .mend([render::finalize_detach(&parent.name, &partition.name)]),
                 );
             }
         }
@@ -42,8 +44,13 @@ pub fn refuse_pending(catalog: &Catalog) -> Result<()> {
                  to it fail",
                 pending.name, parent.name
             ))
-            .hint(render::finalize_detach(&parent.name, &pending.name)));
+            .hint(format!("finish it: {}", finish(&pending.name))));
         }
     }
     Ok(())
+}
+
+/// The command that finishes a detach.
+fn finish(partition: &QualifiedName) -> String {
+    format!("pupctl partitions detach {partition}")
 }

@@ -1,6 +1,7 @@
 //! What is wrong with a store, or soon will be: one file a check, all pure, shared by
 //! `partitions check` and whatever else asks.
 
+pub mod attachable;
 pub mod columns;
 pub mod constraints;
 pub mod default_rows;

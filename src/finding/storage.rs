@@ -1,7 +1,5 @@
 //! How leaves are stored: parameters that differ from those of most, and tables without a log.
 
-use std::collections::BTreeMap;
-
 use crate::catalog::Catalog;
 use crate::catalog::relation::Relation;
 use crate::layout::Role;
@@ -15,7 +13,7 @@ use super::Finding;
 pub fn check(catalog: &Catalog) -> Vec<Finding> {
     let mut findings = Vec::new();
     for table in Role::ALL.into_iter().filter_map(|role| catalog.table(role)) {
-        let usual = usual(&table.root);
+        let usual = table.root.usual_options();
         let leaves = table.root.leaves();
         findings.extend(leaves.filter(|leaf| leaf.details.options != usual).map(|leaf| {
             let words = |options: &[String]| {
@@ -40,15 +38,4 @@ pub fn check(catalog: &Catalog) -> Vec<Finding> {
         Finding::error("unlogged", &leaf.name, message).mend([mend::logged(&leaf.name)])
     }));
     findings
-}
-
-/// The parameters that most leaves have; of two that are as frequent, the fewer.
-fn usual(root: &Relation) -> Vec<String> {
-    let mut counts: BTreeMap<&[String], usize> = BTreeMap::new();
-    for leaf in root.leaves() {
-        *counts.entry(&leaf.details.options).or_default() += 1;
-    }
-    // The last of equals wins, so the fewest come last.
-    let most = counts.into_iter().rev().max_by_key(|(_, count)| *count);
-    most.map(|(options, _)| options.to_vec()).unwrap_or_default()
 }

@@ -46,6 +46,7 @@ fn missing_tables_and_other_columns() {
         data_type: "text".to_owned(),
         not_null,
         default: default.map(str::to_owned),
+        ..Column::default()
     };
     columns.push(other("optional", false, None));
     columns.push(other("filled", true, Some("'x'")));
@@ -132,8 +133,7 @@ fn pending_detaches() {
     insta::assert_snapshot!(found(&layout, &catalog), @r#"
     error pending_detach public.events_2026_12
       its detach was begun and not finished: rows are invisible, inserts fail
-      ALTER TABLE "public"."events" DETACH PARTITION "public"."events_2026_12"
-        FINALIZE;
+      pupctl partitions detach public.events_2026_12
     "#);
 }
 

@@ -1,7 +1,7 @@
 //! `pupctl_operations`: one row for every run that wrote something.
 
 use chrono::{DateTime, Utc};
-use postgres::{Client, GenericClient};
+use postgres::{Client, GenericClient, Row};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -33,6 +33,35 @@ pub struct Operation {
     pub outcome: String,
     /// The error, where there was one.
     pub detail: Option<String>,
+    /// How far a long operation is, and what it was asked for.
+    pub state: Option<Value>,
+}
+
+impl Operation {
+    /// The words that it was given, where it can be gone on with.
+    #[must_use]
+    pub fn request(&self) -> Option<Vec<String>> {
+        serde_json::from_value(self.state.as_ref()?.get("request")?.clone()).ok()
+    }
+
+    /// What it was busy with last.
+    #[must_use]
+    pub fn subject(&self) -> Option<&str> {
+        self.state.as_ref()?.get("subject")?.as_str()
+    }
+
+    /// The numbers of the tables that it was about.
+    #[must_use]
+    pub fn tables(&self) -> Vec<u32> {
+        let tables = self.state.as_ref().and_then(|state| state.get("tables")).cloned();
+        tables.and_then(|tables| serde_json::from_value(tables).ok()).unwrap_or_default()
+    }
+
+    /// Whether it did not come to its end, and the same command goes on with it.
+    #[must_use]
+    pub fn can_be_resumed(&self) -> bool {
+        matches!(self.outcome.as_str(), "failed" | "interrupted") && self.request().is_some()
+    }
 }
 
 /// Ends the rows that still say `running`. They belong to processes that died: whoever holds the
@@ -116,24 +145,37 @@ pub(crate) fn forget(client: &mut impl GenericClient, schema: &str, ids: &[i64])
 /// The latest rows, newest first; none where there is no journal yet.
 pub fn latest(client: &mut Client, schema: &str, count: i64) -> Result<Vec<Operation>> {
     let table = operations_table(schema);
-    let rows = client.query(&render("operation/list", &values! { table }), &[&count]);
-    let rows = match rows {
-        Ok(rows) => rows,
+    rows(client.query(&render("operation/list", &values! { table }), &[&count]))
+}
+
+/// The row of this number.
+pub fn find(client: &mut Client, schema: &str, id: i64) -> Result<Option<Operation>> {
+    let table = operations_table(schema);
+    let found = rows(client.query(&render("operation/find", &values! { table }), &[&id]))?;
+    Ok(found.into_iter().next())
+}
+
+fn rows(rows: Result<Vec<Row>, postgres::Error>) -> Result<Vec<Operation>> {
+    match rows {
+        Ok(rows) => Ok(rows.iter().map(operation).collect()),
         // undefined_table: no run has written anything yet.
-        Err(error) if error.code().is_some_and(|code| code.code() == "42P01") => return Ok(vec![]),
-        Err(error) => return Err(Error::database("reading the journal", error)),
-    };
-    Ok(rows
-        .iter()
-        .map(|row| Operation {
-            id: row.get("id"),
-            command: row.get("command"),
-            pupctl_version: row.get("pupctl_version"),
-            role: row.get("role"),
-            started_at: row.get("started_at"),
-            ended_at: row.get("ended_at"),
-            outcome: row.get("outcome"),
-            detail: row.get("detail"),
-        })
-        .collect())
+        Err(error) if error.code().is_some_and(|code| code.code() == "42P01") => Ok(Vec::new()),
+        Err(error) => Err(Error::database("reading the journal", error)),
+    }
+}
+
+fn operation(row: &Row) -> Operation {
+    // A journal that an earlier version made has no such column yet.
+    let row_state: Option<Value> = row.get::<_, Value>("row").get("state").cloned();
+    Operation {
+        id: row.get("id"),
+        command: row.get("command"),
+        pupctl_version: row.get("pupctl_version"),
+        role: row.get("role"),
+        started_at: row.get("started_at"),
+        ended_at: row.get("ended_at"),
+        outcome: row.get("outcome"),
+        detail: row.get("detail"),
+        state: row_state.filter(|state| !state.is_null()),
+    }
 }

@@ -1,8 +1,11 @@
 //! Runs of pupctl that write: the script is executed, and the journal says so.
 
+pub mod abort;
+pub mod archive;
 pub mod archives;
 pub mod drain;
 pub mod journal;
+pub mod restore;
 
 use crate::db::execute::{self, LockLimits, Progress};
 use crate::db::interrupt::is_cancelled;

@@ -64,7 +64,7 @@ pub fn departure(
     let Some(bound) = &relation.bound else {
         return Err(Error::refused(format!("{} is not a partition", relation.name)));
     };
-    let next = beside(&relation.name, "next", archive);
+    let next = next(&relation.name, archive);
     let table = beside(&relation.name, "archived", archive);
     let made = ensure::leaf(catalog, layout.triggers(), parent, &next, bound);
     let mut actions = Vec::new();
@@ -94,6 +94,13 @@ pub fn departure(
     Ok(Departure::Exchange { before, exchange, table })
 }
 
+/// The table that is to take the place of a leaf in the exchange for this archive, as long as it
+/// has not.
+#[must_use]
+pub fn next(leaf: &QualifiedName, archive: i64) -> QualifiedName {
+    beside(leaf, "next", archive)
+}
+
 /// A name beside a partition's, for the archive of this number.
 fn beside(leaf: &QualifiedName, what: &str, archive: i64) -> QualifiedName {
     leaf.sibling(name::joined(&leaf.name, &format!("{what}_{archive}")))
@@ -110,4 +117,20 @@ pub fn back(parent: &Relation, table: &QualifiedName, leaf: &Located<'_>) -> Opt
         "an event came between the look at the projections and the detach, which not all have read",
         actions,
     ))
+}
+
+/// The steps by which a leaf would leave, for who wants to read them first: with the numbers that
+/// are known only then.
+pub fn shown(
+    layout: &Layout,
+    catalog: &Catalog,
+    leaf: &Located<'_>,
+    retire: bool,
+) -> Result<Vec<Step>> {
+    let replace = !retire && needs_replacement(leaf, catalog.server.month());
+    let steps = match departure(layout, catalog, leaf, 0, replace.then_some(i64::MAX))? {
+        Departure::Concurrently(step) | Departure::AtOnce(step) => vec![step],
+        Departure::Exchange { before, exchange, .. } => vec![before, exchange],
+    };
+    Ok(steps)
 }

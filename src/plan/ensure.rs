@@ -7,6 +7,7 @@
 use std::collections::{BTreeSet, HashMap};
 
 use crate::catalog::Catalog;
+use crate::catalog::detached::Detached;
 use crate::catalog::relation::Relation;
 use crate::error::{Error, Result};
 use crate::layout::bounds::Bound;
@@ -255,6 +256,14 @@ impl<'a> Planner<'a> {
         if name::is_like_an_index(&plain) {
             plain = name::hashed(&plain, &wanted.bound.to_string());
         }
+        if let Some(table) = self.detached(&plain, &wanted.bound) {
+            self.plan.notes.push(format!(
+                "{} is left out: {table} was detached from there; pupctl partitions attach {table} \
+                 brings it back",
+                wanted.bound
+            ));
+            return None;
+        }
         if self.catalog.other_names.contains(&plain) {
             self.plan.problems.push(format!(
                 "{} cannot be made: a table named {} is there and is not a partition of {}",
@@ -271,6 +280,14 @@ impl<'a> Planner<'a> {
         };
         self.names.insert(chosen.clone());
         Some(parent.sibling(chosen))
+    }
+
+    /// The table of this name that was detached from these bounds, and may come back.
+    fn detached(&self, name: &str, bound: &Bound) -> Option<QualifiedName> {
+        let is_it = |table: &&Detached| {
+            table.name.name == name && table.place.bounds().last() == Some(bound)
+        };
+        self.catalog.detached.iter().find(is_it).map(|table| table.name.clone())
     }
 
     fn add_leaf(

@@ -10,6 +10,27 @@ use super::step::{Action, Step, Transaction};
 /// The CHECK that repeats the bounds of a table that is to be attached, or was.
 pub const BOUNDS_CHECK: &str = "pupctl_bounds";
 
+/// The CHECK by which a DEFAULT partition shows that it has no rows of a partition to come.
+pub const EXCLUSION_CHECK: &str = "pupctl_exclusion";
+
+/// How the comment on a table begins that was detached, or is about to be.
+pub const DETACHED_PREFIX: &str = "pupctl: detached from ";
+
+/// The comment by which a detached table is known, and its place.
+#[must_use]
+pub fn detached_mark(events: &QualifiedName, place: &Place) -> String {
+    let place = serde_json::to_string(place).unwrap_or_default();
+    format!("{DETACHED_PREFIX}{events}, {place}")
+}
+
+/// The place of which such a comment speaks. It proves nothing: anybody may write one.
+#[must_use]
+pub fn marked_place(comment: &str) -> Option<Place> {
+    let rest = comment.strip_prefix(DETACHED_PREFIX)?;
+    let json = &rest[rest.find(", [")? + 2..];
+    serde_json::from_str(json).ok()
+}
+
 /// One thing to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum LifecycleAction {
@@ -81,10 +102,26 @@ pub enum LifecycleAction {
         /// Its new name, in the same schema.
         to: String,
     },
+    /// Take the lock that dropping a table needs, to look at it once more.
+    LockTable(QualifiedName),
     /// Drop a table that nobody reaches any more.
     DropTable(QualifiedName),
     /// Drop a table that an earlier run made, unless it has rows.
     DropEmpty(QualifiedName),
+    /// Say in a comment where a table belongs, or say it no more.
+    Comment {
+        /// The table.
+        table: QualifiedName,
+        /// The comment.
+        comment: Option<String>,
+    },
+    /// Let the DEFAULT partition refuse rows of other bounds, for new rows only.
+    AddExclusionCheck {
+        /// The DEFAULT partition.
+        table: QualifiedName,
+        /// The bounds of a partition that is to come.
+        bounds: Condition,
+    },
 }
 
 impl From<LifecycleAction> for Action {

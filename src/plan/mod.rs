@@ -4,9 +4,11 @@
 //! environment. So `--dry-run` is simply not executing.
 
 pub mod archive;
+pub mod attach;
 pub mod baseline;
 pub mod budget;
 pub mod contexts;
+pub mod detach;
 pub mod drain;
 pub mod ensure;
 pub mod files;

@@ -10,6 +10,7 @@ use crate::layout::name::{QualifiedName, Tables};
 use crate::layout::protection::Trigger;
 use crate::layout::{Layout, Role};
 
+use super::attach::{Admission, Alignment};
 use super::files::MigrationFile;
 use super::index::IndexAction;
 use super::lifecycle::LifecycleAction;
@@ -128,6 +129,10 @@ pub enum Action {
     Index(IndexAction),
     /// Something that takes a partition out of its table, or brings it in.
     Lifecycle(LifecycleAction),
+    /// Make a table like the one to which it is to be attached.
+    Align(Alignment),
+    /// Something about the rows of a table that is to be attached.
+    Admit(Admission),
 }
 
 /// Something about the protections of events.

@@ -80,6 +80,8 @@ fn short(action: &Action) -> String {
         Action::Analyze { table, .. } => format!("analyze {}", table.name),
         Action::Index(action) => format!("{action:?}"),
         Action::Lifecycle(action) => format!("{action:?}"),
+        Action::Align(alignment) => format!("{alignment:?}"),
+        Action::Admit(admission) => format!("{admission:?}"),
     }
 }
 

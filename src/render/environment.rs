@@ -7,6 +7,7 @@
 //! | `idents` | a list of strings | `"a", "b"` |
 //! | `table` | `{schema, name}` | `"schema"."name"` |
 //! | `literal` | a string | `'text'` |
+//! | `type` | what `format_type` prints | itself |
 //! | `keyword` | upper-case words | themselves |
 //! | `dollar` | a block | `$pupctl$…$pupctl$` |
 
@@ -43,11 +44,45 @@ macro_rules! templates {
 const TEMPLATES: &[(&str, &str)] = templates![
     "archive/advance",
     "archive/begin",
+    "archive/columns",
+    "archive/copy_in",
+    "archive/digest",
     "archive/exists",
+    "archive/forget_ids",
+    "archive/from",
+    "archive/gone",
     "archive/has_tail",
+    "archive/index",
+    "archive/index_positions",
+    "archive/join_batch",
+    "archive/joined_rows",
+    "archive/joined_up_to",
     "archive/keep_tail",
     "archive/list",
+    "archive/lowest_checkpoint",
     "archive/publish",
+    "archive/read",
+    "archive/restore_copy",
+    "archive/restore_end",
+    "archive/restored_table",
+    "archive/stage",
+    "archive/table",
+    "archive/unstage",
+    "attach/collect_ids",
+    "attach/constraint",
+    "attach/default_rows",
+    "attach/doubled_in_store",
+    "attach/doubled_within",
+    "attach/heads_behind",
+    "attach/ids_missing",
+    "attach/key_from_index",
+    "attach/move_sequence",
+    "attach/outside",
+    "attach/past",
+    "attach/raise_heads",
+    "attach/rows",
+    "detach/laggards",
+    "detach/referenced",
     "drain/batch",
     "drain/copy",
     "drain/delete_heads",
@@ -82,9 +117,12 @@ const TEMPLATES: &[(&str, &str)] = templates![
     "layout/select",
     "layout/store",
     "layout/store_once",
+    "mend/add_column",
     "mend/column_default",
     "mend/column_not_null",
+    "mend/column_type",
     "mend/drop_constraint",
+    "mend/drop_identity",
     "mend/drop_rule",
     "mend/logged",
     "mend/parameters",
@@ -108,6 +146,7 @@ const TEMPLATES: &[(&str, &str)] = templates![
     "migration/store/V3__indexes",
     "migration/store/V4__guard",
     "operation/end",
+    "operation/find",
     "operation/forget",
     "operation/interrupted",
     "operation/list",
@@ -115,6 +154,7 @@ const TEMPLATES: &[(&str, &str)] = templates![
     "operation/start",
     "operation/unfinished",
     "partition/add_bounds_check",
+    "partition/add_exclusion_check",
     "partition/attach",
     "partition/create",
     "partition/create_brin",
@@ -130,6 +170,7 @@ const TEMPLATES: &[(&str, &str)] = templates![
     "partition/has_rows",
     "partition/keys",
     "partition/lock_for_detach",
+    "partition/lock_table",
     "partition/owner",
     "partition/read",
     "partition/reindex",
@@ -178,6 +219,10 @@ fn environment() -> Environment<'static> {
         safe(quoted.join(", "))
     });
     environment.add_filter("literal", |text: String| safe(quote::literal(&text)));
+    environment.add_filter("type", |text: String| -> Result<Value, Error> {
+        let checked = quote::data_type(&text).map(|text| safe(text.to_owned()));
+        checked.ok_or_else(|| refuse(format!("{text:?} is not a type")))
+    });
     environment.add_filter("dollar", |body: String| safe(quote::dollar(&body)));
     environment.add_filter("table", |name: Value| -> Result<Value, Error> {
         let part = |key| name.get_attr(key).map(|part| part.as_str().map(str::to_owned));

@@ -63,10 +63,12 @@ pub(super) fn statement(action: &IndexAction) -> Statement {
         IndexAction::Create { table, name, definition, build } => {
             let concurrently = *build == Build::Concurrently;
             let definition = quoted(definition.clone());
-            let (why, mode) = if concurrently {
-                ("Its rows are read twice", LockMode::ShareUpdateExclusive)
-            } else {
-                ("It has no rows itself, so this is done at once", LockMode::Share)
+            let (why, mode) = match build {
+                Build::Concurrently => ("Its rows are read twice", LockMode::ShareUpdateExclusive),
+                Build::Parent => {
+                    ("It has no rows itself, so this is done at once", LockMode::Share)
+                }
+                Build::Beside => ("Nobody writes to it", LockMode::Share),
             };
             Statement {
                 sql: render("index/create", &values! { table, name, definition, concurrently }),

@@ -2,7 +2,9 @@
 
 use crate::layout::bounds::{Bound, Edge};
 use crate::layout::name::QualifiedName;
-use crate::plan::lifecycle::{BOUNDS_CHECK, BoundsCheck, Condition, LifecycleAction};
+use crate::plan::lifecycle::{
+    BOUNDS_CHECK, BoundsCheck, Condition, EXCLUSION_CHECK, LifecycleAction,
+};
 
 use super::environment::{quoted, render, values};
 use super::quote;
@@ -53,11 +55,34 @@ pub(super) fn statement(action: &LifecycleAction) -> Statement {
             "The name is the other one's from here on",
             Vec::new(),
         ),
+        LifecycleAction::LockTable(table) => (
+            render("partition/lock_table", &values! { table }),
+            "Nobody changes it from here on",
+            vec![exclusive(table)],
+        ),
         LifecycleAction::DropEmpty(table) => (
             render("partition/drop_empty", &values! { table, message => has_rows(table) }),
             "An earlier run made it, and was interrupted",
             vec![exclusive(table)],
         ),
+        LifecycleAction::Comment { table, comment: Some(comment) } => (
+            render("table/comment", &values! { table, comment }),
+            "By this comment it is known again, and its place",
+            vec![share_update(table)],
+        ),
+        LifecycleAction::Comment { table, comment: None } => (
+            render("table/clear_comment", &values! { table }),
+            "It is where it belongs",
+            Vec::new(),
+        ),
+        LifecycleAction::AddExclusionCheck { table, bounds } => {
+            let (name, condition) = (EXCLUSION_CHECK, quoted(part(bounds)));
+            (
+                render("partition/add_exclusion_check", &values! { table, name, condition }),
+                "For new rows at once, for the others with the next step",
+                vec![exclusive(table)],
+            )
+        }
         LifecycleAction::DropTable(table) => (
             render("partition/drop", &values! { table }),
             "Its rows are in the archive",
@@ -99,7 +124,7 @@ fn detach_locks(
 }
 
 /// The bounds as the server's own partition constraint has them, so that it recognises them.
-fn condition(check: &BoundsCheck) -> String {
+pub(super) fn condition(check: &BoundsCheck) -> String {
     let parts: Vec<_> = check.0.iter().map(part).collect();
     parts.join(" AND ")
 }
@@ -115,6 +140,7 @@ fn part(condition: &Condition) -> String {
             match (known.as_slice(), null) {
                 ([], _) => format!("{column} IS NULL"),
                 (_, true) => format!("({column} IS NULL OR {column} IN ({}))", known.join(", ")),
+                ([only], false) => format!("{column} IS NOT NULL AND {column} = {only}"),
                 (_, false) => {
                     format!("{column} IS NOT NULL AND {column} IN ({})", known.join(", "))
                 }
@@ -131,7 +157,7 @@ fn part(condition: &Condition) -> String {
             parts.join(" AND ")
         }
         Bound::Hash { modulus, remainder } => format!(
-            "pg_catalog.satisfies_hash_partition({parent}::pg_catalog.oid, {modulus}, \
+            "pg_catalog.satisfies_hash_partition('{parent}'::pg_catalog.oid, {modulus}, \
              {remainder}, {column})"
         ),
         // No condition is made of these.

@@ -1,5 +1,6 @@
 //! Statements that make a partition like its parent again, as people run them: with semicolons.
 
+use crate::catalog::Column;
 use crate::catalog::relation::{ColumnGrant, Grant, ReplicaIdentity};
 use crate::layout::name::QualifiedName;
 use crate::plan::Plan;
@@ -18,6 +19,27 @@ pub fn column_default(
 ) -> String {
     let expression = quoted(expression.unwrap_or_default().to_owned());
     statement("mend/column_default", &values! { table, column, expression, only })
+}
+
+/// A column like one that is there.
+#[must_use]
+pub fn add_column(table: &QualifiedName, like: &Column) -> String {
+    let (column, kind) = (&like.name, quoted(like.data_type.clone()));
+    statement("mend/add_column", &values! { table, column, type => kind })
+}
+
+/// The type of a column, and its collation, like those of another.
+#[must_use]
+pub fn column_type(table: &QualifiedName, like: &Column) -> String {
+    let (column, kind) = (&like.name, quoted(like.data_type.clone()));
+    let collation = &like.collation;
+    statement("mend/column_type", &values! { table, column, type => kind, collation })
+}
+
+/// The end of a column's own numbers.
+#[must_use]
+pub fn drop_identity(table: &QualifiedName, column: &str) -> String {
+    statement("mend/drop_identity", &values! { table, column })
 }
 
 /// Whether a column refuses NULL.

@@ -1,6 +1,8 @@
 //! Plans become statements here, and nowhere else: every identifier and literal passes one
 //! quoting mechanism that a template cannot forget (see [`environment`]).
 
+pub mod attach;
+pub mod bounds_check;
 pub mod drain;
 pub mod environment;
 pub mod formats;

@@ -49,6 +49,32 @@ pub fn unquoted(literal: &str) -> Option<String> {
     Some(if escaped { inner.replace("\\\\", "\\") } else { inner })
 }
 
+/// A type as `format_type` prints it: words and names in quotes, with modifiers and brackets. None
+/// where the text holds anything that a type does not.
+#[must_use]
+pub fn data_type(text: &str) -> Option<&str> {
+    let mut depth = 0_usize;
+    let mut quoted = false;
+    let mut before = ' ';
+    for character in text.chars() {
+        match character {
+            '"' => quoted = !quoted,
+            _ if quoted => {}
+            '(' => depth += 1,
+            ')' => depth = depth.checked_sub(1)?,
+            // Only between modifiers, where no expression can follow.
+            ',' if depth > 0 => {}
+            // `numeric(3,-2)`, but no comment.
+            '-' if depth > 0 && before != '-' => {}
+            ' ' | '.' | '_' | '[' | ']' => {}
+            word if word.is_alphanumeric() => {}
+            _ => return None,
+        }
+        before = character;
+    }
+    (!text.trim().is_empty() && depth == 0 && !quoted).then_some(text)
+}
+
 /// A body of code as a literal between dollar signs, with a tag that it does not have.
 #[must_use]
 pub fn dollar(body: &str) -> String {
@@ -116,6 +142,26 @@ mod tests {
             assert_eq!(unquoted(&literal(text)).as_deref(), Some(text));
         }
         assert_eq!(comment("a\n; DROP TABLE events"), "a ; DROP TABLE events");
+    }
+
+    #[test]
+    fn only_types_are_types() {
+        for data_type in [
+            "bigint",
+            "character varying(20)[]",
+            "numeric(3,-2)",
+            "public.\"Mood; \"\"x\"\"\"",
+            "public.geometry(Point,4326)",
+            "interval day to second(3)",
+            "\"char\"",
+        ] {
+            assert_eq!(super::data_type(data_type), Some(data_type));
+        }
+        for other in
+            ["", " ", "int; x", "int, x", "int) x", "int(--)", "'x'", "\"x", "int/**/", "int\n(("]
+        {
+            assert_eq!(super::data_type(other), None, "{other}");
+        }
     }
 
     #[test]

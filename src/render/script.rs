@@ -294,6 +294,8 @@ fn action_statements(action: &Action) -> Vec<Statement> {
         Action::Protect(action) => protection::statements(action),
         Action::Index(action) => vec![super::index::statement(action)],
         Action::Lifecycle(action) => vec![super::lifecycle::statement(action)],
+        Action::Align(alignment) => super::attach::align(alignment),
+        Action::Admit(admission) => vec![super::attach::admit(admission)],
         // Rendered as a whole step, because refinery applies them.
         Action::Migrate(_) | Action::RecordMigration(_) | Action::MigrateFile { .. } => Vec::new(),
     }

@@ -1,6 +1,8 @@
 //! `pupctl partitions …`
 
+pub mod attach;
 pub mod check;
+pub mod detach;
 pub mod drain;
 pub mod ensure;
 pub mod explain;
@@ -20,6 +22,8 @@ pub enum PartitionsCommand {
     List(list::ListArgs),
     Check(check::CheckArgs),
     Explain(explain::ExplainArgs),
+    Attach(attach::AttachArgs),
+    Detach(detach::DetachArgs),
     Drain(drain::DrainArgs),
 }
 
@@ -31,6 +35,8 @@ impl PartitionsCommand {
             Self::List(_) => "partitions list",
             Self::Check(_) => "partitions check",
             Self::Explain(_) => "partitions explain",
+            Self::Attach(_) => "partitions attach",
+            Self::Detach(_) => "partitions detach",
             Self::Drain(_) => "partitions drain",
         }
     }
@@ -42,6 +48,8 @@ pub(super) fn run(command: &PartitionsCommand, context: &Context) -> anyhow::Res
         PartitionsCommand::List(args) => list::run(args, context),
         PartitionsCommand::Check(args) => check::run(args, context),
         PartitionsCommand::Explain(args) => explain::run(args, context),
+        PartitionsCommand::Attach(args) => attach::run(args, context),
+        PartitionsCommand::Detach(args) => detach::run(args, context),
         PartitionsCommand::Drain(args) => drain::run(args, context),
     }
 }

@@ -100,6 +100,9 @@ pub(super) fn column(row: &Row) -> Column {
         data_type: row.get("data_type"),
         not_null: row.get("not_null"),
         default: row.get("default"),
+        generated: row.get("generated"),
+        identity: row.get("identity"),
+        collation: row.get("collation"),
     }
 }
 

@@ -67,6 +67,8 @@ pub enum Build {
     Parent,
     /// While writers go on.
     Concurrently,
+    /// On a table that is not attached yet.
+    Beside,
 }
 
 /// The index of this name, with its table.

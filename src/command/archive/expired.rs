@@ -1,0 +1,133 @@
+//! What `archive --expired` takes out: months whose retention has run out, and kept tables whose
+//! time is over.
+
+use chrono::Utc;
+
+use crate::catalog::Catalog;
+use crate::command::context::Context;
+use crate::error::{Error, Result};
+use crate::layout::retention::Retention;
+use crate::operation::archive::Item;
+use crate::operation::archives::{Phase, Record};
+use crate::plan::target::{Located, partitions};
+
+use super::WhatArgs;
+use super::items::{Items, joined};
+
+/// How many tables one run drops unless told otherwise.
+const DROPS_MAX: usize = 12;
+
+/// How far the clocks of the server and of this machine may be apart.
+const CLOCKS_APART_MAX: chrono::TimeDelta = chrono::TimeDelta::hours(1);
+
+/// What is due by the server's clock.
+pub(super) fn items<'a>(
+    args: &WhatArgs,
+    context: &Context,
+    catalog: &'a Catalog,
+    records: &[Record],
+) -> Result<Items<'a>> {
+    refuse_wrong_clock(catalog)?;
+    let now = catalog.server.now;
+    let leaves = due(context, catalog)?;
+    let begun = records.iter().filter(|record| record.phase.is_unfinished());
+    let begun: Vec<_> = begun.cloned().collect();
+    let mut items = joined(&leaves, &begun, catalog, args.drop);
+    if let Some(kept_for) = context.config.drop_after()? {
+        items.extend(over(records, kept_for, now));
+    }
+    let max = args.max.or(context.config.archive.max).unwrap_or(DROPS_MAX);
+    let mut dropped = 0;
+    let mut kept_back = 0;
+    items.retain(|item| {
+        dropped += usize::from(item.drop);
+        let fits = !item.drop || dropped <= max;
+        kept_back += usize::from(!fits);
+        fits
+    });
+    if kept_back > 0 {
+        context
+            .output
+            .warn(format!("{kept_back} more are due: one run drops at most {max} tables (--max)"));
+    }
+    Ok(items.into())
+}
+
+/// The months whose retention has run out.
+fn due<'a>(context: &Context, catalog: &'a Catalog) -> Result<Vec<Located<'a>>> {
+    let mut leaves = Vec::new();
+    let mut without = Vec::new();
+    let mut any = false;
+    for leaf in partitions(catalog) {
+        if !leaf.relation.is_leaf() {
+            continue;
+        }
+        let name = leaf.place.context();
+        let Some(retention) = context.config.retention(name)? else { continue };
+        any = true;
+        match leaf.place.month() {
+            Some(month) => {
+                if retention.has_expired(month.end(), catalog.server.now) {
+                    leaves.push(leaf);
+                }
+            }
+            None => without.extend(name.map(str::to_owned)),
+        }
+    }
+    without.dedup();
+    if !without.is_empty() {
+        return Err(Error::refused(format!(
+            "these contexts have a retention, and are not divided by month: {}",
+            without.join(", ")
+        ))
+        .hint(
+            "pupctl convert would give them months; until then take them out by name, or set \
+               their retention to \"forever\"",
+        ));
+    }
+    if !any && context.config.drop_after()?.is_none() {
+        return Err(Error::invalid("no retention is set: nothing ever expires")
+            .hint("set retention = \"7 years\" in [archive] or in [[contexts]] of pupctl.toml"));
+    }
+    Ok(leaves)
+}
+
+/// The kept tables whose time is over.
+fn over<'a>(
+    records: &[Record],
+    kept_for: Retention,
+    now: chrono::DateTime<Utc>,
+) -> impl Iterator<Item = Item<'a>> {
+    let is_over = move |record: &&Record| {
+        record.phase == Phase::Published
+            && record.published_at.is_some_and(|at| kept_for.has_expired(at, now))
+    };
+    let records: Vec<_> = records.iter().filter(is_over).cloned().collect();
+    records.into_iter().map(|record| Item { leaf: None, record: Some(record), drop: true })
+}
+
+/// Refuses to let anything expire by a clock that cannot be right.
+fn refuse_wrong_clock(catalog: &Catalog) -> Result<()> {
+    let (server, here) = (catalog.server.now, Utc::now());
+    if (server - here).abs() > CLOCKS_APART_MAX {
+        return Err(Error::refused(format!(
+            "the clocks of the server ({}) and of this machine ({}) are far apart",
+            server.format("%F %T UTC"),
+            here.format("%F %T UTC")
+        ))
+        .hint("set the clock that is wrong: by it events would expire that are not old"));
+    }
+    let current = catalog.server.month();
+    let future = partitions(catalog).into_iter().find(|leaf| {
+        leaf.relation.is_leaf()
+            && leaf.place.month().is_some_and(|month| month > current)
+            && leaf.relation.rows.unwrap_or(0) > 0
+    });
+    let Some(future) = future else { return Ok(()) };
+    Err(Error::refused(format!(
+        "{} has events of a month that is to come: the server's clock ({}) is wrong, or theirs was",
+        future.relation.name,
+        server.format("%F %T UTC")
+    ))
+    .hint("nothing expires until that is put right; single months: pupctl archive 2025-01"))
+}

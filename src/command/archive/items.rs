@@ -1,0 +1,131 @@
+//! Which leaves, and which archives that an earlier run began, a request means.
+
+use crate::catalog::Catalog;
+use crate::error::{Error, Result};
+use crate::operation::archive::Item;
+use crate::operation::archives::{Phase, Record};
+use crate::plan::target::{Located, Meant, Target, partitions, resolve};
+
+use super::WhatArgs;
+
+/// What a request means.
+#[derive(Debug, Default)]
+pub(super) struct Items<'a> {
+    /// What is to be done.
+    pub(super) items: Vec<Item<'a>>,
+    /// Why there is nothing, where an earlier run did it.
+    pub(super) done: Option<String>,
+}
+
+impl<'a> From<Vec<Item<'a>>> for Items<'a> {
+    fn from(items: Vec<Item<'a>>) -> Self {
+        Self { items, done: None }
+    }
+}
+
+/// The leaves and archives that a word means.
+pub(super) fn of_word<'a>(
+    args: &WhatArgs,
+    word: &str,
+    catalog: &'a Catalog,
+    records: &[Record],
+) -> Result<Items<'a>> {
+    let meant: Vec<_> = records.iter().filter(|record| record.is_meant_by(word)).collect();
+    let unfinished = |record: &&&Record| record.phase.is_unfinished();
+    let kept = |record: &&&Record| record.phase == Phase::Published;
+    let begun: Vec<_> = meant.iter().filter(unfinished).map(|r| (*r).clone()).collect();
+    if args.drop && begun.is_empty() && meant.iter().any(|record| kept(&record)) {
+        // They were archived before, and only wait for this.
+        let kept = meant.iter().filter(kept);
+        let item =
+            |record: &&Record| Item { leaf: None, record: Some((*record).clone()), drop: true };
+        return Ok(kept.map(item).collect::<Vec<_>>().into());
+    }
+    let leaves = match resolve(catalog, word).and_then(|target| leaving(args, &target, catalog)) {
+        Ok(leaves) => leaves,
+        Err(_) if !begun.is_empty() => Vec::new(),
+        Err(error) => {
+            let done = meant.last().map(|record| gone(record));
+            return done
+                .map_or(Err(error), |done| Ok(Items { items: Vec::new(), done: Some(done) }));
+        }
+    };
+    Ok(joined(&leaves, &begun, catalog, args.drop).into())
+}
+
+/// What is to be archived of a store whose months have run out; those that were begun first.
+pub(super) fn joined<'a>(
+    leaves: &[Located<'a>],
+    begun: &[Record],
+    catalog: &'a Catalog,
+    drop: bool,
+) -> Vec<Item<'a>> {
+    let all = partitions(catalog);
+    // The leaf at the place of one that was begun is the one that took its place.
+    let is_taken = |leaf: &&Located<'_>| !begun.iter().any(|record| record.place == leaf.place);
+    let fresh: Vec<_> = leaves.iter().filter(is_taken).cloned().collect();
+    let mut items: Vec<Item<'a>> = begun
+        .iter()
+        .map(|record| Item {
+            leaf: all.iter().find(|leaf| leaf.relation.oid == record.table_oid).cloned(),
+            record: Some(record.clone()),
+            drop,
+        })
+        .collect();
+    items.extend(fresh.into_iter().map(|leaf| Item { leaf: Some(leaf), record: None, drop }));
+    items
+}
+
+/// The items of a run that was interrupted: what is not done yet of the same tables.
+pub(super) fn resumed<'a>(
+    oids: &[u32],
+    drop: bool,
+    catalog: &'a Catalog,
+    records: &[Record],
+) -> Vec<Item<'a>> {
+    let all = partitions(catalog);
+    let item = |&oid: &u32| {
+        let leaf = all.iter().find(|leaf| leaf.relation.oid == oid).cloned();
+        let record = records.iter().rfind(|record| record.table_oid == oid).cloned();
+        let done = match record.as_ref().map(|record| record.phase) {
+            // What was called off is begun again.
+            None | Some(Phase::Aborted) => leaf.is_none(),
+            Some(Phase::Published) => !drop,
+            Some(phase) => !phase.is_unfinished(),
+        };
+        let record = record.filter(|record| record.phase != Phase::Aborted);
+        (!done).then_some(Item { leaf, record, drop })
+    };
+    oids.iter().filter_map(item).collect()
+}
+
+/// The leaves of a target that leave: of a whole context only the months that are over.
+fn leaving<'a>(
+    args: &WhatArgs,
+    target: &Target<'a>,
+    catalog: &Catalog,
+) -> Result<Vec<Located<'a>>> {
+    let current = catalog.server.month();
+    let Meant::Context(context) = &target.meant else { return Ok(target.leaves.clone()) };
+    if args.all || args.retire {
+        return Ok(target.leaves.clone());
+    }
+    let is_over = |leaf: &&Located<'_>| leaf.place.month().is_none_or(|month| month < current);
+    let leaves: Vec<_> = target.leaves.iter().filter(is_over).cloned().collect();
+    if leaves.is_empty() && !target.leaves.is_empty() {
+        return Err(Error::refused(format!("no month of the context {context} is over"))
+            .hint("archive the current one too, with an empty one in its place: --all"));
+    }
+    Ok(leaves)
+}
+
+/// What has become of something that is not in the store any more.
+fn gone(record: &Record) -> String {
+    let Record { name, place, phase, .. } = record;
+    match phase {
+        Phase::Restored | Phase::Aborted | Phase::Copied => {
+            format!("{place} is not in the store, and its archive {name} is {phase}")
+        }
+        _ => format!("{place} left the store already: its archive {name} is {phase}"),
+    }
+}

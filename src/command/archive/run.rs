@@ -1,0 +1,373 @@
+//! What `archive` does with its items, one after the other.
+
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use crate::catalog::Catalog;
+use crate::cli::confirm::confirm;
+use crate::cli::exit::Exit;
+use crate::cli::output::{self, count};
+use crate::cli::progress::ArchiveBar;
+use crate::command::context::{Context, layout_of};
+use crate::command::write;
+use crate::db::Locked;
+use crate::db::fence;
+use crate::db::inspect::Depth;
+use crate::error::Result;
+use crate::finding;
+use crate::layout::Layout;
+use crate::operation::archive::{Archiver, Item, Outcome, Request};
+use crate::operation::archives::{self, Phase, Record};
+use crate::operation::{self, journal};
+use crate::plan::{self, Plan};
+use crate::render::{RenderedStep, Script};
+
+use super::items::{self, Items};
+use super::{WhatArgs, expired};
+
+/// What was done, or with `--dry-run` would be.
+#[derive(Debug, Serialize)]
+struct Report {
+    /// Whether nothing was written because of `--dry-run`.
+    dry_run: bool,
+    /// The archives, as they are now.
+    archives: Vec<Record>,
+    /// Leaves that would be archived, with `--dry-run`.
+    leaves: Vec<String>,
+    /// Leaves that are empty.
+    empty: Vec<String>,
+    /// Leaves that were held back by the fence, and why.
+    held: Vec<Held>,
+    /// The statements, with `--dry-run`.
+    steps: Vec<RenderedStep>,
+    /// What the user should know.
+    notes: Vec<String>,
+}
+
+/// A leaf that was held back.
+#[derive(Debug, Clone, Serialize)]
+pub(super) struct Held {
+    /// Which.
+    pub(super) leaf: String,
+    /// Why.
+    pub(super) reason: String,
+    /// Who, and how to be rid of them.
+    pub(super) details: Vec<String>,
+}
+
+pub(super) fn run(args: &WhatArgs, context: &Context) -> anyhow::Result<Exit> {
+    let request = request(args, context)?;
+    let store = context.open_for_writing()?;
+    if context.global.dry_run {
+        let mut store = store;
+        let catalog = context.inspect(&mut store.client, &store.schema, Depth::default())?;
+        let layout = checked(&catalog)?;
+        let records = archives::all(&mut store.client, &store.schema)?;
+        let found = find(args, context, &catalog, &records)?;
+        return dry_run(context, layout, &catalog, &request, &found);
+    }
+    let (mut locked, catalog) = write::lock(context, store)?;
+    let exit = locked_run(args, context, &request, &mut locked, &catalog)?;
+    locked.release()?;
+    Ok(exit)
+}
+
+fn request(args: &WhatArgs, context: &Context) -> Result<Request> {
+    let configured = context.config.archive.allow_split_streams.unwrap_or(false);
+    Ok(Request {
+        folder: args.folder(context)?,
+        format: args.format(context)?,
+        copy_only: args.copy_only,
+        retire: args.retire,
+        fence: fence::Options {
+            ignore_projections: args.ignore_projection.iter().cloned().collect(),
+            ignore_slots: args.ignore_slot.iter().cloned().collect(),
+            allow_split_streams: args.allow_split_streams || configured,
+            patience: args.patience,
+            ..fence::Options::default()
+        },
+        patience: args.patience,
+        limits: context.config.lock_limits(context.global.lock_budget)?,
+    })
+}
+
+/// The layout of a store whose tables are as it says. A detach that this command has begun is its
+/// own business; others are not.
+fn checked(catalog: &Catalog) -> Result<&Layout> {
+    let layout = layout_of(catalog)?;
+    plan::tables::refuse_differences(layout, catalog)?;
+    Ok(layout)
+}
+
+fn find<'a>(
+    args: &WhatArgs,
+    context: &Context,
+    catalog: &'a Catalog,
+    records: &[Record],
+) -> Result<Items<'a>> {
+    match &args.what {
+        Some(word) => items::of_word(args, word, catalog, records),
+        None => expired::items(args, context, catalog, records),
+    }
+}
+
+fn locked_run(
+    args: &WhatArgs,
+    context: &Context,
+    request: &Request,
+    locked: &mut Locked,
+    catalog: &Catalog,
+) -> anyhow::Result<Exit> {
+    let layout = checked(catalog)?;
+    let schema = catalog.schema_name.clone();
+    let records = archives::all(locked.client(), &schema)?;
+    refuse_foreign_pending(catalog, &records)?;
+    let words = args.words(request.format, &request.folder.to_string_lossy());
+    let stopped = stopped(locked, catalog, &words)?;
+    let found = match &stopped {
+        Some((_, oids)) => items::resumed(oids, args.drop, catalog, &records).into(),
+        None => find(args, context, catalog, &records)?,
+    };
+    if found.items.is_empty() {
+        if !catalog.own_migrations.is_empty() {
+            operation::settle(locked)?;
+        }
+        forget(locked, &schema, stopped)?;
+        return report(context, args, Vec::new(), Vec::new(), Vec::new(), found.done);
+    }
+    write::refuse_without_rights(catalog)?;
+    ask(args, context, &found.items)?;
+    let script =
+        Script::of(&Plan { steps: plan::init::own_tables(layout, catalog)?, ..Plan::default() });
+    let mut bar = ArchiveBar::new(&context.output);
+    let mut steps = ArchiveBar::new(&context.output);
+    let (done, empty, held) = operation::run_with(
+        locked,
+        context.name,
+        &script,
+        request.limits,
+        &context.interrupt,
+        &mut steps,
+        |locked, operation| {
+            let archiver =
+                Archiver::new(locked, layout, catalog, request, &context.interrupt, &mut bar);
+            let done = work(args, archiver, &found.items, operation, &words)?;
+            forget(locked, &schema, stopped)?;
+            Ok(done)
+        },
+    )?;
+    drop(bar);
+    report(context, args, done, empty, held, None)
+}
+
+type Done = (Vec<Record>, Vec<String>, Vec<Held>);
+
+fn work(
+    args: &WhatArgs,
+    mut archiver: Archiver<'_>,
+    items: &[Item<'_>],
+    operation: i64,
+    words: &[String],
+) -> Result<Done> {
+    let oid = |item: &Item<'_>| {
+        let leaf = item.leaf.as_ref().map(|leaf| leaf.relation.oid);
+        leaf.or(item.record.as_ref().map(|record| record.table_oid))
+    };
+    let oids: Vec<_> = items.iter().filter_map(oid).collect();
+    let schema = archiver.catalog.schema_name.clone();
+    let (mut done, mut empty, mut held) = (Vec::new(), Vec::new(), Vec::new());
+    for item in items {
+        let subject = subject(item);
+        let state = json!({ "request": words, "subject": subject, "tables": oids });
+        journal::note(archiver.locked.client(), &schema, operation, &state)?;
+        match archiver.run(item) {
+            Ok(Outcome::Done(record)) => done.push(*record),
+            Ok(Outcome::Empty(leaf)) => empty.push(leaf.to_string()),
+            // What one month waits for is no reason for the others to stay.
+            Err(error) if args.expired && error.kind() == crate::error::Kind::Refused => {
+                held.push(Held {
+                    leaf: subject,
+                    reason: error.message().to_owned(),
+                    details: error.detail_lines().to_vec(),
+                });
+            }
+            Err(error) => return Err(error.context(format!("archiving {subject}"))),
+        }
+    }
+    Ok((done, empty, held))
+}
+
+fn subject(item: &Item<'_>) -> String {
+    let leaf = item.leaf.as_ref().map(|leaf| leaf.relation.name.name.clone());
+    leaf.or(item.record.as_ref().map(|record| record.table_name.clone())).unwrap_or_default()
+}
+
+/// Where the last run of the same request stopped: its row in the journal, and its tables.
+fn stopped(
+    locked: &mut Locked,
+    catalog: &Catalog,
+    words: &[String],
+) -> Result<Option<(Vec<i64>, Vec<u32>)>> {
+    if catalog.own_migrations.iter().all(|migration| migration.version < 2) {
+        return Ok(None);
+    }
+    let rows = journal::unfinished(locked.client(), &catalog.schema_name, "archive")?;
+    let same = |(_, state): &&(i64, Value)| state["request"] == json!(words);
+    let Some((_, state)) = rows.iter().find(same) else { return Ok(None) };
+    let oids: Vec<u32> = serde_json::from_value(state["tables"].clone()).unwrap_or_default();
+    let ids = rows.iter().filter(same).map(|(id, _)| *id).collect();
+    Ok(Some((ids, oids)))
+}
+
+fn forget(locked: &mut Locked, schema: &str, stopped: Option<(Vec<i64>, Vec<u32>)>) -> Result<()> {
+    let Some((ids, _)) = stopped else { return Ok(()) };
+    journal::forget(locked.client(), schema, &ids)
+}
+
+/// A pending detach that no archive has begun: somebody else has to finish it first.
+fn refuse_foreign_pending(catalog: &Catalog, records: &[Record]) -> Result<()> {
+    let ours = |oid: u32| {
+        records.iter().any(|record| record.table_oid == oid && record.phase == Phase::Detaching)
+    };
+    let foreign = plan::target::partitions(catalog)
+        .iter()
+        .any(|one| one.relation.detach_pending && !ours(one.relation.oid));
+    if foreign { finding::detach::refuse_pending(catalog) } else { Ok(()) }
+}
+
+fn ask(args: &WhatArgs, context: &Context, items: &[Item<'_>]) -> Result<()> {
+    let dropped = items.iter().filter(|item| item.drop).count();
+    if dropped > 0 {
+        let tables = count(dropped, "table");
+        let question = format!("Drop {tables} once the archives are proven?");
+        confirm(&context.output, context.global.yes, &question)?;
+    }
+    if args.retire {
+        let tables = count(items.len(), "table");
+        let question =
+            format!("Take {tables} out of the store for good? Inserts to them fail from then on.");
+        confirm(&context.output, context.global.yes, &question)?;
+    }
+    Ok(())
+}
+
+fn dry_run(
+    context: &Context,
+    layout: &Layout,
+    catalog: &Catalog,
+    request: &Request,
+    found: &Items<'_>,
+) -> anyhow::Result<Exit> {
+    let mut plan = Plan { steps: plan::init::own_tables(layout, catalog)?, ..Plan::default() };
+    let mut notes = Vec::new();
+    let mut leaves = Vec::new();
+    for item in &found.items {
+        let subject = subject(item);
+        if let Some(leaf) = &item.leaf
+            && !request.copy_only
+        {
+            plan.steps.extend(plan::archive::shown(layout, catalog, leaf, request.retire)?);
+        }
+        notes.push(format!(
+            "{subject}: asked is who has not read it; then {} in {}, read back and compared{}",
+            request.format.file_name(),
+            request.folder.join(&subject).display(),
+            if item.drop { ", and the table dropped" } else { "" }
+        ));
+        leaves.push(subject);
+    }
+    let script = Script::of(&plan);
+    let report = Report {
+        dry_run: true,
+        archives: Vec::new(),
+        leaves,
+        empty: Vec::new(),
+        held: Vec::new(),
+        steps: script.steps.clone(),
+        notes: notes.clone(),
+    };
+    if context.output.is_json() {
+        context.output.json(context.name, &report)?;
+    } else if !script.steps.is_empty() {
+        context.output.data(&script.to_sql(context.name))?;
+    }
+    for note in notes {
+        context.output.say(format!("note: {note}"));
+    }
+    let what = count(found.items.len(), "leaf").replace("leafs", "leaves");
+    context.output.say(format!("Dry run: {what}, nothing was changed"));
+    Ok(Exit::Done)
+}
+
+fn report(
+    context: &Context,
+    args: &WhatArgs,
+    archives: Vec<Record>,
+    empty: Vec<String>,
+    held: Vec<Held>,
+    nothing: Option<String>,
+) -> anyhow::Result<Exit> {
+    let output = &context.output;
+    let notes = nothing.iter().cloned().collect();
+    let report = Report {
+        dry_run: false,
+        archives,
+        leaves: Vec::new(),
+        empty,
+        held,
+        steps: Vec::new(),
+        notes,
+    };
+    output.result(context.name, &report, &table(&report.archives))?;
+    for leaf in &report.empty {
+        output.say(format!("note: {leaf} has no events to archive"));
+    }
+    for held in &report.held {
+        output.warn(format!("{} is held back: {}", held.leaf, held.reason));
+        for line in &held.details {
+            output.say(format!("  {line}"));
+        }
+    }
+    match (report.archives.len(), nothing) {
+        (0, Some(why)) => output.say(format!("Nothing to do: {why}")),
+        (0, None) => output.say("Nothing to do: there is nothing to archive"),
+        (number, _) => {
+            let rows: i64 = report.archives.iter().filter_map(|record| record.rows).sum();
+            let dropped = report.archives.iter().filter(|r| r.phase == Phase::Dropped).count();
+            let dropped = match dropped {
+                0 => String::new(),
+                dropped => format!(", {} dropped", count(dropped, "table")),
+            };
+            output.say(format!(
+                "{} {} of {rows} events written and proven{dropped}",
+                output::green("Done:"),
+                count(number, "archive")
+            ));
+        }
+    }
+    if report.held.is_empty() {
+        return Ok(Exit::Done);
+    }
+    Ok(if args.exit_code { Exit::Found } else { Exit::Done })
+}
+
+/// The archives as a table.
+pub(super) fn table(archives: &[Record]) -> String {
+    if archives.is_empty() {
+        return String::new();
+    }
+    let number = |number: Option<i64>| number.map_or("-".to_owned(), |number| number.to_string());
+    let rows = archives.iter().map(|record| {
+        vec![
+            record.name.clone(),
+            record.place.to_string(),
+            record.phase.to_string(),
+            number(record.rows),
+            number(record.first_position),
+            number(record.last_position),
+            record.path().display().to_string(),
+        ]
+    });
+    let header = ["archive", "holds", "state", "events", "first", "last", "folder"];
+    output::table(&header, rows.collect(), 7)
+}

@@ -1,0 +1,118 @@
+//! The table goes, once it is proven that the file holds what it holds.
+
+use crate::archive::column::Column;
+use crate::archive::contents::Contents;
+use crate::archive::folder::Archive;
+use crate::archive::select::{SETTINGS, Selection};
+use crate::db::execute;
+use crate::error::{Error, Result};
+use crate::failpoint::reach;
+use crate::layout::name::QualifiedName;
+use crate::operation::archives::{self, Phase, Record};
+use crate::plan::Step;
+use crate::plan::lifecycle::LifecycleAction;
+
+use super::Archiver;
+use super::leave::rendered;
+
+impl Archiver<'_> {
+    /// From `published` to `dropped`.
+    pub(super) fn drop_table(&mut self, record: &Record) -> Result<()> {
+        let table = self.detached_table(record)?;
+        let archive = Archive::open(&record.path())?;
+        if !self.proven.contains(&record.id) {
+            self.progress.phase("Proving the archive again", Some(archive.manifest.rows));
+            let interrupt = self.interrupt;
+            let progress = &mut *self.progress;
+            archive.verify(&mut |rows| {
+                progress.passed(rows);
+                interrupt.check()
+            })?;
+        }
+        let manifest = archive.manifest;
+        self.progress.phase("Comparing the table with its archive", None);
+        let found = self.contents(&table, &manifest.columns)?;
+        let differences = found.differences(&manifest.contents());
+        if !differences.is_empty() {
+            return Err(Error::refused(format!(
+                "{table} does not hold what the archive {} holds: nothing was dropped",
+                record.name
+            ))
+            .details(differences)
+            .hint("somebody changed the detached table; see what, before you decide"));
+        }
+        self.drop_foreign_keys(record, &table)?;
+        let lock = LifecycleAction::LockTable(table.clone());
+        let drop = LifecycleAction::DropTable(table.clone());
+        let mut step = Step::new(
+            format!("Drop {}", table.name),
+            format!("its rows are in the archive {}, which was proven", record.name),
+            vec![lock.into(), drop.into()],
+        );
+        step.destroys = true;
+        let schema = self.locked.schema().to_owned();
+        let oid = record.table_oid;
+        execute::execute_checked(
+            self.locked,
+            &rendered(step),
+            self.request.limits,
+            self.interrupt,
+            &mut *self.progress,
+            &mut |transaction| {
+                let same = transaction
+                    .query_opt(include_str!("../../../sql/archive/state.sql"), &[&oid])
+                    .map_err(|error| Error::database("looking at the table again", error))?
+                    .is_some_and(|row| {
+                        row.get::<_, String>("name") == table.name
+                            && row.get::<_, String>("schema") == table.schema
+                            && !row.get::<_, bool>("attached")
+                    });
+                if same {
+                    Ok(())
+                } else {
+                    Err(Error::refused(format!("{table} is another table now")))
+                }
+            },
+            &mut |transaction| {
+                archives::advance(transaction, &schema, record.id, Phase::Dropped, None)
+            },
+        )?;
+        reach("archive::dropped");
+        Ok(())
+    }
+
+    /// What a table holds in these columns, as the server sees it.
+    pub(super) fn contents(
+        &mut self,
+        table: &QualifiedName,
+        columns: &[Column],
+    ) -> Result<Contents> {
+        let failed = |error| Error::database("computing the digest of the table", error);
+        let sql = Selection::all(table.clone(), columns.to_vec()).digest_sql();
+        let mut transaction = self.locked.client().transaction().map_err(failed)?;
+        transaction.batch_execute(SETTINGS).map_err(failed)?;
+        let row = transaction.query_one(&sql, &[]).map_err(failed)?;
+        let contents = Contents::answered(&row)?;
+        transaction.rollback().map_err(failed)?;
+        Ok(contents)
+    }
+
+    /// One at a time, in short transactions: each locks the table that it references.
+    fn drop_foreign_keys(&mut self, record: &Record, table: &QualifiedName) -> Result<()> {
+        let rows = self
+            .locked
+            .client()
+            .query(include_str!("../../../sql/archive/foreign_keys.sql"), &[&record.table_oid])
+            .map_err(|error| Error::database("looking for foreign keys", error))?;
+        for row in rows {
+            let name: String = row.get("name");
+            let action = LifecycleAction::DropConstraint { table: table.clone(), name, live: true };
+            self.execute(Step::new(
+                format!("Drop a foreign key of {}", table.name),
+                "dropping the table with it would lock the table that it references for longer",
+                vec![action.into()],
+            ))?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,225 @@
+//! Takes leaves out of the store into files, phase by phase.
+//!
+//! 1. **fence**: every projection, replication slot and open transaction is past the last event;
+//! 2. **detach**, and the fence again: nothing slips in between;
+//! 3. **write** the rows to a file, **prove** it by reading it back, **publish** it by a rename;
+//! 4. **drop** the table, if that was asked for, after proving that it still holds what the file
+//!    holds.
+//!
+//! Each phase is recorded in `pupctl_archives` when it is done, in the transaction that did it
+//! where there is one; so a run that was killed is gone on with by the next, and what is recorded
+//! is true.
+
+mod drop;
+mod file;
+pub(super) mod leave;
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::archive::Format;
+use crate::catalog::Catalog;
+use crate::db::execute::{LockLimits, Progress as Steps};
+use crate::db::fence;
+use crate::db::{Interrupt, Locked};
+use crate::error::{Error, Result};
+use crate::failpoint::reach;
+use crate::finding::fence::Fence;
+use crate::layout::Layout;
+use crate::layout::name::QualifiedName;
+use crate::plan::target::Located;
+
+use super::archives::{self, Beginning, Phase, Record};
+
+/// How leaves are to be archived.
+#[derive(Debug, Clone)]
+pub struct Request {
+    /// The folder in which each archive is a folder; an absolute path.
+    pub folder: PathBuf,
+    /// The form of the files.
+    pub format: Format,
+    /// Whether the leaves stay where they are: a backup.
+    pub copy_only: bool,
+    /// Whether nothing takes the place of a leaf that is written to.
+    pub retire: bool,
+    /// Who has to have read the events.
+    pub fence: fence::Options,
+    /// How long older transactions are waited for before a detach is begun.
+    pub patience: Duration,
+    /// How long to try for locks.
+    pub limits: LockLimits,
+}
+
+/// Told how an archive goes on, for a progress bar.
+pub trait Progress: Steps {
+    /// A phase begins, in words.
+    fn phase(&mut self, words: &str, rows: Option<u64>);
+    /// So many rows have passed in this phase.
+    fn passed(&mut self, rows: u64);
+    /// Something that the user should know at once.
+    fn tell(&mut self, words: &str);
+}
+
+/// What is archived: a leaf of the store, what an earlier run began, or both.
+#[derive(Debug, Clone)]
+pub struct Item<'a> {
+    /// The leaf, where it is still in the store.
+    pub leaf: Option<Located<'a>>,
+    /// What is recorded of it.
+    pub record: Option<Record>,
+    /// Whether the table is dropped when its file is proven.
+    pub drop: bool,
+}
+
+/// What became of an item.
+#[derive(Debug, Clone)]
+pub enum Outcome {
+    /// It is as far as was asked.
+    Done(Box<Record>),
+    /// Nothing was in it, or nothing that everybody has read.
+    Empty(QualifiedName),
+}
+
+/// Everything that the phases need.
+#[allow(missing_debug_implementations)]
+pub struct Archiver<'a> {
+    /// The session, with the lock of the store.
+    pub locked: &'a mut Locked,
+    /// How the store is partitioned.
+    pub layout: &'a Layout,
+    /// The store as it was when the run began.
+    pub catalog: &'a Catalog,
+    /// What is wanted.
+    pub request: &'a Request,
+    /// Raised by Ctrl-C.
+    pub interrupt: &'a Interrupt,
+    /// Told how it goes on.
+    pub progress: &'a mut dyn Progress,
+    /// The archives whose files this run has proven itself.
+    proven: BTreeSet<i64>,
+}
+
+impl<'a> Archiver<'a> {
+    /// Everything that the phases need.
+    pub fn new(
+        locked: &'a mut Locked,
+        layout: &'a Layout,
+        catalog: &'a Catalog,
+        request: &'a Request,
+        interrupt: &'a Interrupt,
+        progress: &'a mut dyn Progress,
+    ) -> Self {
+        let proven = BTreeSet::new();
+        Self { locked, layout, catalog, request, interrupt, progress, proven }
+    }
+}
+
+impl Archiver<'_> {
+    /// Brings an item as far as the request says.
+    pub fn run(&mut self, item: &Item<'_>) -> Result<Outcome> {
+        let record = match &item.record {
+            Some(record) => record.clone(),
+            None => {
+                let Some(leaf) = &item.leaf else {
+                    return Err(Error::refused("there is nothing to archive"));
+                };
+                if self.request.copy_only {
+                    return self.copy(leaf);
+                }
+                match self.begin(leaf)? {
+                    Some(record) => record,
+                    None => return Ok(Outcome::Empty(leaf.relation.name.clone())),
+                }
+            }
+        };
+        self.advance(record, item).map(|record| Outcome::Done(Box::new(record)))
+    }
+
+    fn advance(&mut self, mut record: Record, item: &Item<'_>) -> Result<Record> {
+        let leaf = item.leaf.as_ref();
+        loop {
+            self.interrupt.check()?;
+            match record.phase {
+                Phase::Detaching => self.leave(&record, leaf)?,
+                Phase::Detached => self.write(&record)?,
+                Phase::Published if item.drop => self.drop_table(&record)?,
+                _ => return Ok(record),
+            }
+            record = self.read_again(record.id)?;
+        }
+    }
+
+    fn read_again(&mut self, id: i64) -> Result<Record> {
+        let schema = self.locked.schema().to_owned();
+        let records = archives::all(self.locked.client(), &schema)?;
+        records.into_iter().find(|record| record.id == id).ok_or_else(|| {
+            Error::refused(format!("the archive {id} is gone from the list of archives"))
+                .hint("somebody changed pupctl_archives meanwhile")
+        })
+    }
+
+    /// Asks the fence, and begins a row; none where the leaf is empty.
+    fn begin(&mut self, leaf: &Located<'_>) -> Result<Option<Record>> {
+        let replaced = !self.request.retire
+            && crate::plan::archive::needs_replacement(leaf, self.catalog.server.month());
+        let fence = self.look(&leaf.relation.name)?;
+        let empty = fence.last_position.is_none();
+        if empty && !self.request.retire {
+            return Ok(None);
+        }
+        leave::pass(&fence, replaced)?;
+        let schema = self.locked.schema().to_owned();
+        let records = archives::all(self.locked.client(), &schema)?;
+        let name = free_name(&leaf.relation.name.name, &records, &self.request.folder);
+        let folder = self.request.folder.to_string_lossy().into_owned();
+        let begun = Beginning {
+            name: &name,
+            folder: &folder,
+            format: &self.request.format.to_string(),
+            role: "events",
+            place: &leaf.place,
+            leaf: &leaf.relation.name.name,
+            table_oid: leaf.relation.oid,
+            replaced,
+            phase: Phase::Detaching,
+        };
+        let id = archives::begin(self.locked.client(), &schema, &begun)?;
+        reach("archive::listed");
+        self.read_again(id).map(Some)
+    }
+
+    /// Looks who has not passed the last event of a table.
+    fn look(&mut self, leaf: &QualifiedName) -> Result<Fence> {
+        let schema = self.locked.schema().to_owned();
+        let events = self.layout.table(&schema, crate::layout::Role::Events);
+        let heads = self.layout.table(&schema, crate::layout::Role::Heads);
+        let checkpoints = self.layout.checkpoints(&schema);
+        let checkpoints = self.catalog.checkpoints.is_some().then_some(&checkpoints);
+        let place = fence::Place { leaf, events: &events, heads: &heads, checkpoints };
+        let progress = &mut *self.progress;
+        fence::look(
+            self.locked.client(),
+            place,
+            &self.request.fence,
+            self.interrupt,
+            &mut |holders| {
+                for holder in holders {
+                    progress.tell(&format!("Waiting for {holder}"));
+                }
+            },
+        )
+    }
+}
+
+/// A name for the archive of a leaf that no other archive has.
+fn free_name(leaf: &str, records: &[Record], folder: &std::path::Path) -> String {
+    let is_free = |name: &str| {
+        !records.iter().any(|record| record.name == name) && !folder.join(name).exists()
+    };
+    if is_free(leaf) {
+        return leaf.to_owned();
+    }
+    let numbered = (2..).map(|number| format!("{leaf}.{number}"));
+    numbered.into_iter().find(|name| is_free(name)).unwrap_or_default()
+}

@@ -1,0 +1,122 @@
+//! Rows come back into a leaf that others write to.
+
+use crate::error::{Error, Result};
+use crate::failpoint::reach;
+use crate::layout::name::QualifiedName;
+use crate::plan::lifecycle::LifecycleAction;
+use crate::plan::{Plan, Step};
+use crate::render::environment::{render, values};
+use crate::render::protection::event_ids_table;
+
+use super::Restorer;
+
+fn failed(error: postgres::Error) -> Error {
+    let error = Error::database("moving rows back into the store", error);
+    // unique_violation: somebody has stored the same version, id or position since.
+    if error.sqlstate() == Some("23505") {
+        return error.hint(
+            "the store has something in their place: look at it with --no-attach, or restore into \
+             another schema with --into",
+        );
+    }
+    error
+}
+
+impl Restorer<'_> {
+    /// Moves the rows of a table into a leaf, proves that all are there, and drops the table.
+    pub(super) fn join(
+        &mut self,
+        table: &QualifiedName,
+        leaf: &QualifiedName,
+        columns: &[String],
+    ) -> Result<()> {
+        let sql = render("archive/joined_up_to", &values! { table, leaf });
+        let row = self.locked.client().query_one(&sql, &[]).map_err(failed)?;
+        // An interrupted run has come so far: batches go up, and each is whole.
+        let mut after = row.get::<_, Option<i64>>("last").unwrap_or(i64::MIN);
+        self.progress.phase(&format!("Moving rows into {}", leaf.name), None);
+        let mut moved = 0;
+        loop {
+            self.interrupt.check()?;
+            let (rows, last) = self.batch(table, leaf, columns, after)?;
+            reach("restore::joined");
+            moved += u64::try_from(rows).unwrap_or(0);
+            self.progress.passed(moved);
+            let Some(last) = last else { break };
+            after = last;
+        }
+        self.prove_joined(table, leaf, columns)?;
+        self.raise_heads(table)?;
+        let gone = LifecycleAction::DropTable(table.clone());
+        let mut step = Step::new(
+            format!("Drop {}", table.name),
+            format!("all of its rows are in {}, and were compared", leaf.name),
+            vec![gone.into()],
+        );
+        step.destroys = true;
+        self.execute(&Plan { steps: vec![step], ..Plan::default() })?;
+        reach("restore::dropped");
+        Ok(())
+    }
+
+    fn batch(
+        &mut self,
+        table: &QualifiedName,
+        leaf: &QualifiedName,
+        columns: &[String],
+        after: i64,
+    ) -> Result<(i64, Option<i64>)> {
+        let schema = self.locked.schema().to_owned();
+        let keeps_ids = self.layout.keeps_event_ids();
+        let limit = self.request.batch;
+        let mut transaction = self.locked.client().transaction().map_err(failed)?;
+        transaction
+            .batch_execute(include_str!("../../../sql/event/import/maintenance.sql"))
+            .map_err(failed)?;
+        if keeps_ids {
+            // They are kept from before the events left; the trigger notes them again.
+            let event_ids = event_ids_table(&schema);
+            let sql = render("archive/forget_ids", &values! { event_ids, table });
+            transaction.execute(&sql, &[&after, &limit]).map_err(failed)?;
+        }
+        let sql = render("archive/join_batch", &values! { table, leaf, columns });
+        let row = transaction.query_one(&sql, &[&after, &limit]).map_err(failed)?;
+        reach("restore::before_join");
+        transaction.commit().map_err(failed)?;
+        Ok((row.get("rows"), row.get("last")))
+    }
+
+    /// Every row of the table is in the leaf, byte by byte.
+    fn prove_joined(
+        &mut self,
+        table: &QualifiedName,
+        leaf: &QualifiedName,
+        columns: &[String],
+    ) -> Result<()> {
+        self.progress.phase("Comparing the rows", None);
+        let sql = render("archive/joined_rows", &values! { table, leaf, columns });
+        let row = self.locked.client().query_one(&sql, &[]).map_err(failed)?;
+        let (rows, same): (i64, i64) = (row.get("rows"), row.get("same"));
+        if rows == same {
+            return Ok(());
+        }
+        Err(Error::refused(format!(
+            "{} of {rows} rows of {table} are not in {leaf} as they were: nothing was dropped",
+            rows - same
+        ))
+        .hint("somebody changes events while they come back: see who, and run the command again"))
+    }
+
+    /// Heads that are missing or lower, so that no version is given out twice.
+    fn raise_heads(&mut self, table: &QualifiedName) -> Result<()> {
+        let heads = self.layout.table(self.locked.schema(), crate::layout::Role::Heads);
+        let sql = render("attach/raise_heads", &values! { table, heads, events => false });
+        self.locked.client().batch_execute(&sql).map_err(failed)
+    }
+
+    /// What the batches are found by.
+    pub(super) fn index_positions(&mut self, table: &QualifiedName) -> Result<()> {
+        let sql = render("archive/index_positions", &values! { table });
+        self.locked.client().batch_execute(&sql).map_err(failed)
+    }
+}

@@ -1,0 +1,226 @@
+//! The rows go from the file into a table of their own.
+
+use postgres::Transaction;
+
+use crate::archive::Stream;
+use crate::archive::contents::Contents;
+use crate::archive::folder::Archive;
+use crate::archive::select::{Loading, SETTINGS, Selection};
+use crate::catalog::Catalog;
+use crate::error::{Error, Result};
+use crate::failpoint::reach;
+use crate::layout::Role;
+use crate::layout::name::{self, QualifiedName};
+use crate::operation::archives::{Phase, Record};
+use crate::plan::attach;
+use crate::render::environment::{render, values};
+
+use super::{Restored, Restorer, restored};
+
+fn failed(error: postgres::Error) -> Error {
+    Error::database("loading the rows of the archive", error)
+}
+
+/// The comment of a table that was loaded for an archive and is not attached yet.
+fn mark(archive: &str) -> String {
+    format!("pupctl: restored from the archive {archive}")
+}
+
+impl Restorer<'_> {
+    /// The table of the archive, where it was kept, or loaded by a run that was interrupted. It has
+    /// to hold what the archive says.
+    pub(super) fn kept(
+        &mut self,
+        archive: &Archive,
+        record: &Record,
+    ) -> Result<Option<QualifiedName>> {
+        if record.phase != Phase::Published {
+            return Ok(None);
+        }
+        let row = self
+            .locked
+            .client()
+            .query_opt(include_str!("../../../sql/archive/state.sql"), &[&record.table_oid])
+            .map_err(|error| Error::database("looking for the table", error))?;
+        let Some(row) = row else { return Ok(None) };
+        if row.get("attached") {
+            return Ok(None);
+        }
+        let table =
+            QualifiedName::new(row.get::<_, String>("schema"), row.get::<_, String>("name"));
+        self.progress.phase("Comparing the kept table with its archive", None);
+        let mut transaction = self.locked.client().transaction().map_err(failed)?;
+        transaction.batch_execute(SETTINGS).map_err(failed)?;
+        let found = contents(&mut transaction, archive, &table)?;
+        transaction.rollback().map_err(failed)?;
+        let differences = found.differences(&archive.manifest.contents());
+        if differences.is_empty() {
+            return Ok(Some(table));
+        }
+        Err(Error::refused(format!("{table} does not hold what its archive holds"))
+            .details(differences)
+            .hint("somebody changed the detached table; rename or drop it to restore the file"))
+    }
+
+    /// Makes a table like the parent and fills it, in one transaction with the proof.
+    pub(super) fn load(
+        &mut self,
+        archive: &Archive,
+        catalog: &Catalog,
+        record: Option<&Record>,
+    ) -> Result<QualifiedName> {
+        let place = &archive.manifest.place;
+        let parent = attach::parent(self.layout, catalog, place)?;
+        let schema = self.locked.schema().to_owned();
+        let leaf = record.map_or(archive.manifest.table.as_str(), |record| record.leaf.as_str());
+        let table = self.free_name(&QualifiedName::new(schema, leaf), archive)?;
+        let (table, exists) = table;
+        if exists {
+            // A run that was interrupted has loaded and proven it.
+            return Ok(table);
+        }
+        let make = render("archive/restored_table", &values! { table, parent => parent.name });
+        self.fill(archive, &table, &[make])?;
+        Ok(table)
+    }
+
+    /// Into a table of another schema, with keys, and no more.
+    pub(super) fn rehearse(&mut self, archive: &Archive, schema: &str) -> Result<Restored> {
+        let table = QualifiedName::new(schema, archive.manifest.table.as_str());
+        let columns = &archive.manifest.columns;
+        let role = Role::Events;
+        let mut keys = vec![role.key_columns().to_vec()];
+        keys.extend(role.unique_columns().iter().map(|column| vec![*column]));
+        let make = [
+            render("table/schema_once", &values! { schema }),
+            render("archive/table", &values! { table, columns }),
+        ];
+        self.fill(archive, &table, &make)?;
+        self.progress.phase("Building its keys and its index", None);
+        let primary = true;
+        let build = [
+            render("partition/keys", &values! { name => table, keys, primary }),
+            render("archive/index", &values! { table }),
+        ];
+        for statement in build {
+            self.locked.client().batch_execute(&statement).map_err(failed)?;
+        }
+        reach("restore::rehearsed");
+        let notes = Vec::new();
+        Ok(restored(archive, &table, "loaded", notes))
+    }
+
+    fn fill(&mut self, archive: &Archive, table: &QualifiedName, make: &[String]) -> Result<()> {
+        let interrupt = self.interrupt;
+        let progress = &mut *self.progress;
+        progress.phase("Checking the files of the archive", None);
+        archive.check_files(&mut |_| interrupt.check())?;
+        progress.phase(&format!("Loading {}", table.name), Some(archive.manifest.rows));
+        let mut transaction = self.locked.client().transaction().map_err(failed)?;
+        transaction.batch_execute(SETTINGS).map_err(failed)?;
+        for statement in make {
+            transaction.batch_execute(statement).map_err(failed)?;
+        }
+        let comment = mark(&archive.name());
+        let sql = render("table/comment", &values! { table, comment });
+        transaction.batch_execute(&sql).map_err(failed)?;
+        let columns = &archive.manifest.columns;
+        let loading = Loading::of(table, columns)?;
+        if let Some(statement) = &loading.stage {
+            transaction.batch_execute(statement).map_err(failed)?;
+        }
+        let mut stream = Stream::new(archive.reader()?, columns);
+        let mut writer = transaction.copy_in(&loading.copy).map_err(failed)?;
+        let sent = stream.piece(&mut writer, u64::MAX);
+        interrupt.check()?;
+        sent?;
+        writer.finish().map_err(failed)?;
+        if let Some(statement) = &loading.unstage {
+            transaction.batch_execute(statement).map_err(failed)?;
+        }
+        progress.phase("Comparing the rows with the manifest", None);
+        let found = contents(&mut transaction, archive, table)?;
+        let differences = found.differences(&archive.manifest.contents());
+        if !differences.is_empty() {
+            return Err(Error::refused(format!(
+                "the rows of {} are not those that were archived: nothing was restored",
+                archive.name()
+            ))
+            .details(differences)
+            .hint("take the archive from another copy of it"));
+        }
+        reach("restore::before_loaded");
+        transaction.commit().map_err(failed)?;
+        reach("restore::loaded");
+        Ok(())
+    }
+
+    /// A name for the table that comes back: that of the leaf, unless it is taken; whether a table
+    /// of that name is there that an interrupted run has loaded for this archive.
+    fn free_name(
+        &mut self,
+        leaf: &QualifiedName,
+        archive: &Archive,
+    ) -> Result<(QualifiedName, bool)> {
+        for candidate in candidates(leaf) {
+            match self.named(&candidate, &archive.name())? {
+                Named::Free => return Ok((candidate, false)),
+                Named::Loaded => return Ok((candidate, true)),
+                Named::Taken => {}
+            }
+        }
+        Err(Error::refused(format!("there is a table {leaf} already, and {leaf}_restored too"))
+            .hint("rename one of them: the rows come back under that name"))
+    }
+
+    /// The table that an interrupted run has loaded for an archive and not attached.
+    pub fn loaded(&mut self, leaf: &str, archive: &str) -> Result<Option<QualifiedName>> {
+        let leaf = QualifiedName::new(self.locked.schema(), leaf);
+        for candidate in candidates(&leaf) {
+            if self.named(&candidate, archive)? == Named::Loaded {
+                return Ok(Some(candidate));
+            }
+        }
+        Ok(None)
+    }
+
+    fn named(&mut self, name: &QualifiedName, archive: &str) -> Result<Named> {
+        let row = self
+            .locked
+            .client()
+            .query_opt(include_str!("../../../sql/archive/named.sql"), &[&name.schema, &name.name])
+            .map_err(|error| Error::database("looking for a free name", error))?;
+        let Some(row) = row else { return Ok(Named::Free) };
+        let ours = row.get::<_, bool>("owned")
+            && !row.get::<_, bool>("attached")
+            && row.get::<_, Option<String>>("comment") == Some(mark(archive));
+        Ok(if ours { Named::Loaded } else { Named::Taken })
+    }
+}
+
+/// What is known of a name.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Named {
+    /// There is no such relation.
+    Free,
+    /// A run that was interrupted has loaded it for the archive, and not attached it.
+    Loaded,
+    /// Something else.
+    Taken,
+}
+
+fn candidates(leaf: &QualifiedName) -> [QualifiedName; 2] {
+    [leaf.clone(), leaf.sibling(name::joined(&leaf.name, "restored"))]
+}
+
+/// What a table holds in the columns of an archive.
+fn contents(
+    transaction: &mut Transaction<'_>,
+    archive: &Archive,
+    table: &QualifiedName,
+) -> Result<Contents> {
+    let columns = archive.manifest.columns.clone();
+    let sql = Selection::all(table.clone(), columns).digest_sql();
+    let row = transaction.query_one(&sql, &[]).map_err(failed)?;
+    Contents::answered(&row)
+}

@@ -1,0 +1,1 @@
+//! What joins, and what is refused before anything is changed.
