@@ -358,6 +358,14 @@ fn an_export_that_was_killed_leaves_the_file_of_before_or_none() {
     assert_eq!(std::fs::read_to_string(&file).expect("a file"), "");
 }
 
+const ARCHIVE: [&str; 5] = [
+    "archive::begun",
+    "archive::written",
+    "archive::proven",
+    "archive::before_rename",
+    "archive::after_rename",
+];
+
 /// The points of `pupctl partitions drain`, at which its own tests kill.
 const DRAIN: [&str; 5] = [
     "drain::before_commit",
@@ -365,14 +373,6 @@ const DRAIN: [&str; 5] = [
     "drain::exchanged",
     "drain::proven",
     "drain::tail_copied",
-];
-
-const ARCHIVE: [&str; 5] = [
-    "archive::begun",
-    "archive::written",
-    "archive::proven",
-    "archive::before_rename",
-    "archive::after_rename",
 ];
 
 #[test]

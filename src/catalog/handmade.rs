@@ -73,6 +73,7 @@ pub(crate) fn empty_store(layout: &Layout) -> Catalog {
         event_ids: EventIds::default(),
         unfinished: Vec::new(),
         archived: Vec::new(),
+        archived_heads: Vec::new(),
         detached: Vec::new(),
         default_with_rows: Vec::new(),
         other_names: BTreeSet::new(),

@@ -161,6 +161,8 @@ pub struct Catalog {
     pub detached: Vec<Detached>,
     /// Where in events the rows belong that left it for an archive.
     pub archived: Vec<Place>,
+    /// The same of heads.
+    pub archived_heads: Vec<Place>,
     /// DEFAULT partitions that hold rows, where the snapshot was asked to look.
     pub default_with_rows: Vec<QualifiedName>,
     /// The names of other relations of the schema that begin like a table of the store.

@@ -60,11 +60,41 @@ pub(super) fn statement(action: &LifecycleAction) -> Statement {
             "Nobody changes it from here on",
             vec![exclusive(table)],
         ),
+        LifecycleAction::DropBranch(table) => (
+            render(
+                "partition/drop_branch",
+                &values! { table, name => quote::table(table), message => has_partitions(table) },
+            ),
+            "Nothing is in it",
+            vec![exclusive(table)],
+        ),
         LifecycleAction::DropEmpty(table) => (
             render("partition/drop_empty", &values! { table, message => has_rows(table) }),
             "An earlier run made it, and was interrupted",
             vec![exclusive(table)],
         ),
+        LifecycleAction::AttachFilled {
+            parent,
+            table,
+            bound,
+            default,
+            foreign_keys,
+            referenced,
+        } => {
+            let mut locks = vec![share_update(parent), exclusive(table)];
+            locks.extend(default.iter().chain(referenced).map(exclusive));
+            let others = foreign_keys.iter().filter(|other| !referenced.contains(other));
+            locks.extend(others.map(share_row));
+            let bounds = quoted(quote::bound(bound));
+            (
+                render(
+                    "partition/attach",
+                    &values! { parent, partition => table, bound => bounds },
+                ),
+                "Its rows are events from here on",
+                locks,
+            )
+        }
         LifecycleAction::Comment { table, comment: Some(comment) } => (
             render("table/comment", &values! { table, comment }),
             "By this comment it is known again, and its place",
@@ -92,12 +122,20 @@ pub(super) fn statement(action: &LifecycleAction) -> Statement {
     Statement { sql, why: why.to_owned(), locks }
 }
 
+fn has_partitions(table: &QualifiedName) -> String {
+    format!("{table} has partitions, and an empty branch was to be dropped")
+}
+
 fn has_rows(table: &QualifiedName) -> String {
     format!("{table} has rows, and an empty table was to be dropped")
 }
 
 fn exclusive(table: &QualifiedName) -> Lock {
     Lock { mode: LockMode::AccessExclusive, on: table.clone() }
+}
+
+fn share_row(table: &QualifiedName) -> Lock {
+    Lock { mode: LockMode::ShareRowExclusive, on: table.clone() }
 }
 
 fn share_update(table: &QualifiedName) -> Lock {
@@ -117,9 +155,7 @@ fn detach_locks(
         vec![exclusive(parent), exclusive(partition)]
     };
     locks.extend(default.map(exclusive));
-    locks.extend(
-        foreign_keys.iter().map(|on| Lock { mode: LockMode::ShareRowExclusive, on: on.clone() }),
-    );
+    locks.extend(foreign_keys.iter().map(share_row));
     locks
 }
 

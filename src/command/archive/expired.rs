@@ -12,7 +12,7 @@ use crate::operation::archives::{Phase, Record};
 use crate::plan::target::{Located, partitions};
 
 use super::WhatArgs;
-use super::items::{Items, joined};
+use super::items::{Wanted, joined};
 
 /// How many tables one run drops unless told otherwise.
 const DROPS_MAX: usize = 12;
@@ -26,7 +26,7 @@ pub(super) fn items<'a>(
     context: &Context,
     catalog: &'a Catalog,
     records: &[Record],
-) -> Result<Items<'a>> {
+) -> Result<Wanted<'a>> {
     refuse_wrong_clock(catalog)?;
     let now = catalog.server.now;
     let leaves = due(context, catalog)?;

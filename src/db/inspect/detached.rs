@@ -29,13 +29,13 @@ impl Reader<'_, '_> {
 
     /// The places whose rows are in archives; none where there is no list of them yet, or where it
     /// is not for the eyes of the role.
-    pub(super) fn archived(&mut self) -> Result<Vec<Place>> {
+    pub(super) fn archived(&mut self, role: &str) -> Result<Vec<Place>> {
         let table = archives_table(self.schema);
         let there = self.all(&render("archive/exists", &values! { table }), &[])?;
         if !there.iter().any(|row| row.get("readable")) {
             return Ok(Vec::new());
         }
-        let rows = self.all(&render("archive/gone", &values! { table }), &[])?;
+        let rows = self.all(&render("archive/gone", &values! { table }), &[&role])?;
         // What was changed by hand is told where the list is used.
         Ok(rows.iter().filter_map(|row| serde_json::from_value(row.get("place")).ok()).collect())
     }

@@ -11,8 +11,11 @@
 //! is true.
 
 mod drop;
-mod file;
+pub(super) mod file;
+mod heads;
 pub(super) mod leave;
+
+pub use heads::HEADS;
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -180,6 +183,7 @@ impl Archiver<'_> {
             role: "events",
             place: &leaf.place,
             leaf: &leaf.relation.name.name,
+            table_name: &leaf.relation.name.name,
             table_oid: leaf.relation.oid,
             replaced,
             phase: Phase::Detaching,

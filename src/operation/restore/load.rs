@@ -11,13 +11,13 @@ use crate::error::{Error, Result};
 use crate::failpoint::reach;
 use crate::layout::Role;
 use crate::layout::name::{self, QualifiedName};
+use crate::operation::archive::file::build;
 use crate::operation::archives::{Phase, Record};
-use crate::plan::attach;
 use crate::render::environment::{render, values};
 
 use super::{Restored, Restorer, restored};
 
-fn failed(error: postgres::Error) -> Error {
+pub(super) fn failed(error: postgres::Error) -> Error {
     Error::database("loading the rows of the archive", error)
 }
 
@@ -69,8 +69,7 @@ impl Restorer<'_> {
         catalog: &Catalog,
         record: Option<&Record>,
     ) -> Result<QualifiedName> {
-        let place = &archive.manifest.place;
-        let parent = attach::parent(self.layout, catalog, place)?;
+        let events = self.layout.table(&catalog.schema_name, Role::Events);
         let schema = self.locked.schema().to_owned();
         let leaf = record.map_or(archive.manifest.table.as_str(), |record| record.leaf.as_str());
         let table = self.free_name(&QualifiedName::new(schema, leaf), archive)?;
@@ -79,7 +78,7 @@ impl Restorer<'_> {
             // A run that was interrupted has loaded and proven it.
             return Ok(table);
         }
-        let make = render("archive/restored_table", &values! { table, parent => parent.name });
+        let make = render("archive/restored_table", &values! { table, parent => events });
         self.fill(archive, &table, &[make])?;
         Ok(table)
     }
@@ -88,21 +87,17 @@ impl Restorer<'_> {
     pub(super) fn rehearse(&mut self, archive: &Archive, schema: &str) -> Result<Restored> {
         let table = QualifiedName::new(schema, archive.manifest.table.as_str());
         let columns = &archive.manifest.columns;
-        let role = Role::Events;
-        let mut keys = vec![role.key_columns().to_vec()];
-        keys.extend(role.unique_columns().iter().map(|column| vec![*column]));
         let make = [
             render("table/schema_once", &values! { schema }),
             render("archive/table", &values! { table, columns }),
         ];
+        if self.named(&table, &archive.name())? != Named::Free {
+            return Err(Error::refused(format!("there is a table {table} already"))
+                .hint("drop it, or name another schema with --into"));
+        }
         self.fill(archive, &table, &make)?;
         self.progress.phase("Building its keys and its index", None);
-        let primary = true;
-        let build = [
-            render("partition/keys", &values! { name => table, keys, primary }),
-            render("archive/index", &values! { table }),
-        ];
-        for statement in build {
+        for statement in build(archive.manifest.role, &table) {
             self.locked.client().batch_execute(&statement).map_err(failed)?;
         }
         reach("restore::rehearsed");
@@ -214,7 +209,7 @@ fn candidates(leaf: &QualifiedName) -> [QualifiedName; 2] {
 }
 
 /// What a table holds in the columns of an archive.
-fn contents(
+pub(super) fn contents(
     transaction: &mut Transaction<'_>,
     archive: &Archive,
     table: &QualifiedName,
