@@ -48,7 +48,10 @@ pub(in crate::operation) fn state(client: &mut Client, oid: u32) -> Result<Optio
 pub(super) fn pass(fence: &Fence, replaced: bool) -> Result<()> {
     let mut fence = fence.clone();
     if replaced {
-        let is_near = |laggard: &Laggard| matches!(laggard, Laggard::Projection { behind, .. } if *behind <= TAIL_MAX);
+        let is_near = |laggard: &Laggard| match laggard {
+            Laggard::Projection { behind, .. } => *behind <= TAIL_MAX,
+            _ => false,
+        };
         fence.laggards.retain(|laggard| !is_near(laggard));
     }
     fence.refusal().map_or(Ok(()), Err)
