@@ -366,12 +366,21 @@ const ARCHIVE: [&str; 5] = [
     "archive::after_rename",
 ];
 
+/// The points of `pupctl partitions drain`, at which its own tests kill.
+const DRAIN: [&str; 5] = [
+    "drain::before_commit",
+    "drain::copied",
+    "drain::exchanged",
+    "drain::proven",
+    "drain::tail_copied",
+];
+
 #[test]
 fn every_fail_point_is_one_of_those_above() {
     let all: BTreeSet<_> = pupctl::failpoint::NAMES.iter().copied().collect();
     let killed = [run(1, 1), migrations(1), import(1)].concat().into_iter().map(|(point, _)| point);
     // Where `schema generate` is killed, its own tests do that; so do those of archive files.
     let killed = killed.chain(EMBEDDED.map(|(_, point)| point)).chain(EXPORT);
-    let killed = killed.chain(["generate::before_file"]).chain(ARCHIVE);
+    let killed = killed.chain(["generate::before_file"]).chain(ARCHIVE).chain(DRAIN);
     assert_eq!(killed.collect::<BTreeSet<_>>(), all);
 }

@@ -10,6 +10,7 @@ use anyhow::{Context, Result, ensure};
 use postgres::Client;
 use serde_json::Value;
 
+use crate::leaving;
 use crate::machine::{Database, Machine, contexts, partition_of, run_in_transactions};
 use crate::report::{milliseconds, percentile, say, table};
 
@@ -89,10 +90,10 @@ pub(crate) fn run(machine: &Machine, quick: bool) -> Result<()> {
     ));
     ensure!(planned == "SHARE_UPDATE_EXCLUSIVE", "it plans a stronger lock");
     ensure!(seen.strongest == "ShareUpdateExclusiveLock", "it takes another lock");
-    Ok(())
+    leaving::run(machine, quick)
 }
 
-fn store(machine: &Machine, name: &str) -> Result<Database> {
+pub(crate) fn store(machine: &Machine, name: &str) -> Result<Database> {
     let database = machine.database(name)?;
     let contexts = contexts(CONTEXTS).join(",");
     let layout = ["--partition-by", "context,month", "--contexts", &contexts];
@@ -192,7 +193,7 @@ fn beside_traffic<T>(
 }
 
 /// Inserts into the current month, through the parent, in the contexts in turn.
-fn write(client: &mut Client, running: &AtomicBool) -> Result<Times> {
+pub(crate) fn write(client: &mut Client, running: &AtomicBool) -> Result<Times> {
     let insert = client.prepare(
         "INSERT INTO events (bounded_context, aggregate_type, aggregate_id, aggregate_version, \
              event_id, event_type, payload) \

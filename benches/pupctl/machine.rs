@@ -150,6 +150,35 @@ impl Database {
         Ok(start.elapsed())
     }
 
+    /// Writes what a COPY of psql gives through the program zstd at its usual level, or compresses
+    /// here where there is none.
+    pub(crate) fn pipe(&self, copy: &str, to: &Path) -> Result<()> {
+        let mut psql = Command::new(&self.psql);
+        psql.args(["-X", "-q", "-d", &self.url, "-c", copy]).stdin(Stdio::null());
+        let mut psql = psql.stdout(Stdio::piped()).spawn().context("psql does not run")?;
+        let mut rows = psql.stdout.take().context("psql has no output")?;
+        let file = std::fs::File::create(to)?;
+        let zstd = Command::new("zstd").arg("--version").stdout(Stdio::null()).status();
+        let is_there = zstd.is_ok();
+        if is_there {
+            let status =
+                Command::new("zstd").args(["-q", "-3", "-c"]).stdin(rows).stdout(file).status()?;
+            ensure!(status.success(), "zstd failed");
+        } else {
+            zstd::stream::copy_encode(&mut rows, file, 3)?;
+        }
+        ensure!(psql.wait()?.success(), "psql failed");
+        Ok(())
+    }
+
+    /// Dumps a table as pg_dump does by itself.
+    pub(crate) fn dump(&self, table: &str, to: &Path) -> Result<()> {
+        let mut command = Command::new(self.psql.with_file_name("pg_dump"));
+        command.args(["-Fc", "-d", &self.url, "-t", table, "-f"]).arg(to).stdin(Stdio::null());
+        ensure!(command.status().context("pg_dump does not run")?.success(), "pg_dump failed");
+        Ok(())
+    }
+
     /// How many statements the binary sends, as the server's log counts them.
     pub(crate) fn queries(&self, arguments: &[&str]) -> Result<usize> {
         let name = &self.name;

@@ -1,14 +1,17 @@
 //! What pupctl's work costs, beside plain SQL, psql or pgbench for the same work in the same run:
-//! `scripts/bench [--quick] [catalog] [live] [events] [append] [guard] [reads] [brin]`.
+//! `scripts/bench [--quick] [catalog] [live] [events] [append] [guard] [reads] [brin]
+//! [archive]`.
 //!
 //! Figures are ratios, because both sides meet the same machine. What does not depend on time,
 //! the number of queries, the locks and the memory, is asserted.
 
 mod append;
+mod archive;
 mod brin;
 mod catalog;
 mod events;
 mod guard;
+mod leaving;
 mod live;
 mod machine;
 mod reads;
@@ -26,7 +29,7 @@ use crate::report::say;
 type Measurement = fn(&Machine, bool) -> Result<()>;
 
 /// What is measured, by name.
-const MEASUREMENTS: [(&str, Measurement); 7] = [
+const MEASUREMENTS: [(&str, Measurement); 8] = [
     ("catalog", catalog::run),
     ("live", live::run),
     ("events", events::run),
@@ -34,6 +37,7 @@ const MEASUREMENTS: [(&str, Measurement); 7] = [
     ("guard", guard::run),
     ("reads", reads::run),
     ("brin", brin::run),
+    ("archive", archive::run),
 ];
 
 fn main() -> ExitCode {

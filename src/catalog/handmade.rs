@@ -72,6 +72,8 @@ pub(crate) fn empty_store(layout: &Layout) -> Catalog {
         functions: Vec::new(),
         event_ids: EventIds::default(),
         unfinished: Vec::new(),
+        archived: Vec::new(),
+        archived_heads: Vec::new(),
         detached: Vec::new(),
         default_with_rows: Vec::new(),
         other_names: BTreeSet::new(),
@@ -83,7 +85,9 @@ pub(crate) fn empty_store(layout: &Layout) -> Catalog {
 pub(crate) fn whole_store(layout: &Layout) -> Catalog {
     let mut catalog = empty_store(layout);
     for role in Role::ALL {
-        let ready = |_: &[Bound]| months(layout.months_ahead).of_branch(None, &BTreeSet::new());
+        let ready = |_: &[Bound]| {
+            months(layout.months_ahead).of_branch(None, &BTreeSet::new(), &BTreeSet::new())
+        };
         let wanted = desired::partitions(layout, role, &ready);
         let root = root_of(&mut catalog, role);
         root.partitions = wanted.iter().map(|wanted| partition(role, &root.name, wanted)).collect();

@@ -16,6 +16,7 @@ use serde::Serialize;
 
 use crate::layout::month::Month;
 use crate::layout::name::QualifiedName;
+use crate::layout::place::Place;
 use crate::layout::{Layout, Role};
 use detached::Detached;
 use index::Index;
@@ -158,6 +159,10 @@ pub struct Catalog {
     pub unfinished: Vec<Unfinished>,
     /// Tables that were detached from events, and lie beside it.
     pub detached: Vec<Detached>,
+    /// Where in events the rows belong that left it for an archive.
+    pub archived: Vec<Place>,
+    /// The same of heads.
+    pub archived_heads: Vec<Place>,
     /// DEFAULT partitions that hold rows, where the snapshot was asked to look.
     pub default_with_rows: Vec<QualifiedName>,
     /// The names of other relations of the schema that begin like a table of the store.

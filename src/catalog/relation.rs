@@ -79,6 +79,8 @@ pub struct Constraint {
     pub valid: bool,
     /// Whether the parent has it too.
     pub inherited: bool,
+    /// The table that a foreign key refers to.
+    pub references: Option<QualifiedName>,
 }
 
 /// What a partition is compared in with its parent.

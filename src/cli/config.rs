@@ -248,7 +248,7 @@ impl ContextConfig {
         };
         let level: SecondLevel = choice.parse()?;
         let levels = level.levels(self.hash_columns.as_deref(), partitions)?;
-        Ok(Context { name: self.name.clone(), levels: Some(levels) })
+        Ok(Context { levels: Some(levels), ..Context::new(&self.name) })
     }
 }
 

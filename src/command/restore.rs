@@ -16,6 +16,7 @@ use crate::error::{Error, Result};
 use crate::finding;
 use crate::layout::Layout;
 use crate::layout::name::validate_identifier;
+use crate::operation::archive::HEADS;
 use crate::operation::archives::{self, Phase, Record};
 use crate::operation::restore::{Destination, Request, Restored, Restorer};
 use crate::operation::{self, journal};
@@ -78,6 +79,15 @@ struct Report {
     notes: Vec<String>,
 }
 
+/// All that a request means.
+struct Meant {
+    items: Vec<Item>,
+    /// The contexts that come back from retirement.
+    retired: Vec<String>,
+    /// The rows of the journal of earlier runs of the same request that did not come to their end.
+    stopped: Vec<i64>,
+}
+
 /// An archive, and what the store knows of it.
 struct Item {
     archive: Archive,
@@ -112,7 +122,12 @@ impl RestoreArgs {
         plan::tables::refuse_differences(layout, catalog)?;
         finding::detach::refuse_pending(catalog)?;
         let records = archives::all(locked.client(), &catalog.schema_name)?;
-        let items = self.items(&records)?;
+        let mut items = self.items(&records)?;
+        let retired = if self.destination() == (Destination::Store { replace: self.replace }) {
+            self.with_heads(layout, &records, &mut items)?
+        } else {
+            Vec::new()
+        };
         let stopped = self.stopped(locked, catalog)?;
         if items.is_empty() {
             operation::settle(locked)?;
@@ -120,7 +135,8 @@ impl RestoreArgs {
             return report(context, false, Vec::new(), Vec::new());
         }
         write::refuse_without_rights(catalog)?;
-        let restored = self.restore(context, locked, catalog, layout, &items, &stopped)?;
+        let meant = Meant { items, retired, stopped };
+        let restored = self.restore(context, locked, catalog, layout, &meant)?;
         report(context, false, restored, Vec::new())
     }
 
@@ -130,11 +146,18 @@ impl RestoreArgs {
         locked: &mut Locked,
         catalog: &Catalog,
         layout: &Layout,
-        items: &[Item],
-        stopped: &[i64],
+        meant: &Meant,
     ) -> Result<Vec<Restored>> {
+        let Meant { items, retired, stopped } = meant;
+        // What a retired context gets back first is empty, and makes room.
+        let destination = match self.destination() {
+            Destination::Store { replace } => {
+                Destination::Store { replace: replace || !retired.is_empty() }
+            }
+            other => other,
+        };
         let request = Request {
-            destination: self.destination(),
+            destination,
             batch: self.batch,
             limits: context.config.lock_limits(context.global.lock_budget)?,
         };
@@ -154,6 +177,16 @@ impl RestoreArgs {
             &mut steps,
             |locked, operation| {
                 let mut done = Vec::new();
+                for name in retired {
+                    let mut restorer = Restorer {
+                        locked: &mut *locked,
+                        layout,
+                        request: &request,
+                        interrupt: &context.interrupt,
+                        progress: &mut bar,
+                    };
+                    restorer.recall(name)?;
+                }
                 for Item { archive, record } in items {
                     let tables: Vec<_> = record.iter().map(|record| record.table_oid).collect();
                     let state =
@@ -190,6 +223,39 @@ impl RestoreArgs {
         Ok(same.map(|(id, _)| id).collect())
     }
 
+    /// Adds the heads of the contexts that come back from retirement, and names these: without
+    /// their heads their aggregates would begin again at version 1.
+    fn with_heads(
+        &self,
+        layout: &Layout,
+        records: &[Record],
+        items: &mut Vec<Item>,
+    ) -> Result<Vec<String>> {
+        let is_wanted = |name: &String| {
+            items.iter().any(|item| item.archive.manifest.place.context() == Some(name))
+        };
+        let retired = layout.contexts.iter().filter(|known| known.retired);
+        let retired: Vec<_> = retired.map(|known| known.name.clone()).filter(is_wanted).collect();
+        for record in records {
+            let is_its = retired.iter().any(|name| record.place.context() == Some(name));
+            let comes_back = matches!(record.phase, Phase::Published | Phase::Dropped);
+            let there = items
+                .iter()
+                .any(|item| item.record.as_ref().is_some_and(|known| known.id == record.id));
+            if record.role == HEADS && is_its && comes_back && !there {
+                items.push(self.item(record)?);
+            }
+        }
+        Ok(retired)
+    }
+
+    fn item(&self, record: &Record) -> Result<Item> {
+        let path = self.from.as_ref().map_or_else(|| record.path(), |f| f.join(&record.name));
+        let archive = Archive::open(&path)?;
+        refuse_another(&archive, record)?;
+        Ok(Item { archive, record: Some(record.clone()) })
+    }
+
     fn destination(&self) -> Destination {
         match &self.into {
             Some(schema) => Destination::Schema(schema.clone()),
@@ -215,11 +281,16 @@ impl RestoreArgs {
         if self.what.contains('/') && path.is_dir() {
             return Ok(vec![in_folder(path, records)?]);
         }
-        let meant: Vec<_> = records
-            .iter()
-            .filter(|record| record.is_meant_by(&self.what))
-            .filter(|record| !matches!(record.phase, Phase::Aborted))
-            .collect();
+        let is_name = records.iter().any(|record| record.name == self.what);
+        let meant: Vec<_> =
+            records
+                .iter()
+                // A name is one archive, whatever the partitions are called.
+                .filter(|record| {
+                    if is_name { record.name == self.what } else { record.is_meant_by(&self.what) }
+                })
+                .filter(|record| !matches!(record.phase, Phase::Aborted))
+                .collect();
         if let Some(record) = meant.iter().find(|record| record.phase.is_unfinished()) {
             return Err(Error::refused(format!(
                 "the archive {} is not finished: it is {}",
@@ -233,12 +304,7 @@ impl RestoreArgs {
             // These are in the store: only a look at them makes sense.
             _ => rehearsal,
         };
-        let items = meant.iter().filter(comes_back).map(|record| {
-            let path = self.from.as_ref().map_or_else(|| record.path(), |f| f.join(&record.name));
-            let archive = Archive::open(&path)?;
-            refuse_another(&archive, record)?;
-            Ok(Item { archive, record: Some((*record).clone()) })
-        });
+        let items = meant.iter().filter(comes_back).map(|record| self.item(record));
         let items: Vec<_> = items.collect::<Result<_>>()?;
         if !items.is_empty() || !meant.is_empty() {
             return Ok(items);
@@ -330,7 +396,7 @@ fn report(
     } else {
         let events: u64 = report.restored.iter().map(|one| one.rows).sum();
         output.say(format!(
-            "{} {} of {events} events restored and proven",
+            "{} {} of {events} rows restored and proven",
             output::green("Done:"),
             count(report.restored.len(), "archive")
         ));

@@ -58,8 +58,8 @@ impl Progress for Silent {
     fn done(&mut self, _step: &RenderedStep) {}
 }
 
-/// What is looked at in a transaction once its locks are there, before the rest of it. An error ends
-/// the transaction, and the step.
+/// What is looked at in a transaction once its locks are there, before the rest of it. An error
+/// ends the transaction, and the step.
 pub type Check<'a> = &'a mut dyn FnMut(&mut Transaction<'_>) -> Result<()>;
 
 /// Runs a step that is one transaction, whose first statement takes its locks, with something to
@@ -252,7 +252,7 @@ fn failed(step: &RenderedStep, error: postgres::Error) -> Error {
     // check_violation: attaching makes room beside a DEFAULT partition only where it is empty.
     if error.sqlstate() == Some("23514") {
         return error.hint(
-            "a DEFAULT partition has rows that belong there: move them to another table first",
+            "a DEFAULT partition has rows that belong there: move them, pupctl partitions drain",
         );
     }
     if error.kind() != Kind::Connection {

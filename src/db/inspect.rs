@@ -202,6 +202,8 @@ impl Reader<'_, '_> {
         let functions = self.functions(&names)?;
         let event_ids = self.event_ids()?;
         let detached = self.detached()?;
+        let archived = self.archived("events")?;
+        let archived_heads = self.archived("aggregate_heads")?;
         let taken_names = if depth.definitions {
             details::taken_names(self.transaction, self.schema)?
         } else {
@@ -226,6 +228,8 @@ impl Reader<'_, '_> {
             event_ids,
             unfinished,
             detached,
+            archived,
+            archived_heads,
             default_with_rows,
             other_names,
             taken_names,

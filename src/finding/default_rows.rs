@@ -10,7 +10,7 @@ use super::Finding;
 pub fn check(catalog: &Catalog) -> Vec<Finding> {
     let finding = |name: &crate::layout::name::QualifiedName| {
         let message = "the DEFAULT partition holds rows, so their own partitions cannot be made";
-        Finding::error("default_rows", name, message)
+        Finding::error("default_rows", name, message).remedy("pupctl partitions drain")
     };
     catalog.default_with_rows.iter().map(finding).collect()
 }

@@ -160,7 +160,7 @@ fn rows_in_a_default_partition() {
     insta::assert_snapshot!(found(&layout, &catalog), @"
     error default_rows public.events_default
       the DEFAULT partition holds rows, so their own partitions cannot be made
-      nothing
+      pupctl partitions drain
     ");
 }
 

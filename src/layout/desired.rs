@@ -44,6 +44,8 @@ pub fn partitions(layout: &Layout, role: Role, months: MonthsOf<'_>) -> Vec<Desi
         Some(Level::Context) => layout
             .contexts
             .iter()
+            // Its heads stay, so that no aggregate of it begins anew.
+            .filter(|context| role == Role::Heads || !context.retired)
             .map(|context| {
                 let below = layout.levels_below(role, context);
                 let bound = Bound::context(&context.name);

@@ -56,12 +56,20 @@ pub struct Context {
     /// Its own levels below the context level; without them those of the layout hold.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub levels: Option<Vec<Level>>,
+    /// Whether its events have left the store for good: it has no partition, and inserts fail.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub retired: bool,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "as serde calls it")]
+fn is_false(value: &bool) -> bool {
+    !value
 }
 
 impl Context {
     /// A context that is divided as the layout says.
     pub fn new(name: impl Into<String>) -> Self {
-        Self { name: name.into(), levels: None }
+        Self { name: name.into(), levels: None, retired: false }
     }
 }
 

@@ -55,15 +55,22 @@ impl Months {
     }
 
     /// Those that a branch should have which has these; `context` is the one whose events it
-    /// holds, none where the layout does not divide by context.
+    /// holds, none where the layout does not divide by context. Months that have left it for an
+    /// archive are no gaps: only what is needed brings them back.
     #[must_use]
-    pub fn of_branch(&self, context: Option<&str>, there: &BTreeSet<Month>) -> BTreeSet<Month> {
+    pub fn of_branch(
+        &self,
+        context: Option<&str>,
+        there: &BTreeSet<Month>,
+        gone: &BTreeSet<Month>,
+    ) -> BTreeSet<Month> {
         let needed = self.needs.range(context);
         let mut wanted: BTreeSet<Month> =
             needed.into_iter().flat_map(|(first, last)| first.through(last)).collect();
         // What is needed shortly before the present connects to it, as if it were there.
         let first = present(self.begin, &(there | &wanted));
-        wanted.extend(first.through(self.last));
+        let is_gone = |month: &Month| gone.contains(month) && !there.contains(month);
+        wanted.extend(first.through(self.last).filter(|month| !is_gone(month)));
         wanted
     }
 }
@@ -142,7 +149,7 @@ mod tests {
     fn wanted(months: &Months, context: Option<&str>, there: &[&str]) -> String {
         let there = there.iter().map(|text| month(text)).collect();
         let mut ranges: Vec<(Month, Month)> = Vec::new();
-        for month in months.of_branch(context, &there) {
+        for month in months.of_branch(context, &there, &BTreeSet::new()) {
             match ranges.last_mut() {
                 Some((_, last)) if last.plus(1) == month => *last = month,
                 _ => ranges.push((month, month)),

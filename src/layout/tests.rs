@@ -64,7 +64,7 @@ fn one_month_branch_takes_the_roots_key() {
 #[test]
 fn the_stored_form_reads_back_and_newer_forms_are_refused() {
     let mut mixed = layout(PartitionBy::ContextHash, &["Identity"]);
-    mixed.contexts.push(Context { name: "Billing".to_owned(), levels: Some(vec![]) });
+    mixed.contexts.push(Context { levels: Some(vec![]), ..Context::new("Billing") });
     assert_eq!(Layout::from_json(mixed.to_json()).expect("reads back"), mixed);
 
     let mut newer = mixed.to_json();

@@ -161,6 +161,8 @@ pub struct Beginning<'a> {
     pub place: &'a Place,
     /// What the partition is called.
     pub leaf: &'a str,
+    /// What its table is called.
+    pub table_name: &'a str,
     /// Its number.
     pub table_oid: u32,
     /// Whether an empty partition takes its place.
@@ -204,6 +206,7 @@ pub fn begin(client: &mut impl GenericClient, schema: &str, begun: &Beginning<'_
                 &begun.table_oid,
                 &begun.replaced,
                 &begun.phase.word(),
+                &begun.table_name,
             ],
         )
         .map_err(failed)?;

@@ -20,31 +20,15 @@ use crate::layout::{Layout, Months, Role};
 use super::step::{Action, NewPartition, Plan, Step};
 use super::wanted::{unfinished, unfinished_mark};
 use super::{budget, obstacle, protection, wanted};
+use parent::Parent;
+use unit::{Unit, step};
+
+mod parent;
+mod unit;
 
 /// Plans what is missing for these months. `catalog` must hold the tables of the layout.
 pub fn plan(layout: &Layout, catalog: &Catalog, months: &Months) -> Result<Plan> {
-    protection::refuse_missing(layout, catalog)?;
-    let mut planner = Planner {
-        catalog,
-        triggers: layout.triggers(),
-        batch: budget::partitions_per_transaction(&catalog.server)?,
-        names: taken_names(layout, catalog),
-        units: Vec::new(),
-        plan: Plan::default(),
-    };
-    for role in Role::ALL {
-        let table = catalog.table(role).ok_or_else(|| {
-            Error::refused(format!(
-                "the table {} is missing",
-                layout.table(&catalog.schema_name, role)
-            ))
-            .hint("make it: pupctl schema init")
-        })?;
-        planner.names.extend(table.root.walk().map(|relation| relation.name.name.clone()));
-    }
-    planner.names.extend(
-        catalog.unfinished.iter().flat_map(|u| u.branch.walk()).map(|r| r.name.name.clone()),
-    );
+    let mut planner = Planner::new(layout, catalog)?;
     for role in Role::ALL {
         let Some(table) = catalog.table(role) else { continue };
         let wanted = wanted::partitions(layout, catalog, role, months);
@@ -54,6 +38,33 @@ pub fn plan(layout: &Layout, catalog: &Catalog, months: &Months) -> Result<Plan>
         planner.plan.notes.extend(note);
     }
     planner.finish();
+    Ok(planner.plan)
+}
+
+/// Plans partitions of `stage`, a table that stands beside the tree and is divided like `parent`.
+/// They get the names that they would have there, to which they are to be moved, and no triggers.
+pub(super) fn beside(
+    layout: &Layout,
+    catalog: &Catalog,
+    role: Role,
+    parent: &Relation,
+    stage: &QualifiedName,
+    wanted: &[DesiredPartition],
+) -> Result<Plan> {
+    let mut planner = Planner::new(layout, catalog)?;
+    planner.triggers.clear();
+    let nothing_yet = Relation { partitions: Vec::new(), ..parent.clone() };
+    let place = Parent {
+        name: stage.clone(),
+        live: false,
+        default: None,
+        foreign_keys: Vec::new(),
+        ..Parent::of(role, parent, true)
+    };
+    planner.grow(role, &place, &nothing_yet, wanted);
+    let note = budget::refuse_too_many(catalog, role, planner.new_leaves(role))?;
+    planner.finish();
+    planner.plan.notes.extend(note);
     Ok(planner.plan)
 }
 
@@ -99,55 +110,6 @@ pub fn analyze(layout: &Layout, catalog: &Catalog, plan: &Plan) -> Option<Step> 
     Some(analysis(layout, catalog))
 }
 
-/// The table to which partitions are added, as the planner needs it: it may be in the catalog,
-/// or only in the plan.
-struct Parent<'a> {
-    name: QualifiedName,
-    relation: &'a Relation,
-    /// Whether it carries the aggregate key, which LIKE then copies.
-    has_key: bool,
-    /// Whether readers and writers can reach it, so that it must be locked with care.
-    live: bool,
-    default: Option<QualifiedName>,
-    foreign_keys: Vec<QualifiedName>,
-}
-
-impl<'a> Parent<'a> {
-    /// A branch that is only in the plan, with the owner and the grants of its parent.
-    fn branch(&self, name: &QualifiedName, wanted: &DesiredPartition) -> Self {
-        Self {
-            name: name.clone(),
-            relation: self.relation,
-            has_key: wanted.key,
-            live: false,
-            default: None,
-            foreign_keys: Vec::new(),
-        }
-    }
-
-    fn of(role: Role, relation: &'a Relation, live: bool) -> Self {
-        Self {
-            name: relation.name.clone(),
-            relation,
-            live,
-            has_key: relation
-                .indexes
-                .iter()
-                .any(|index| index.primary && index.is_key_on(role.key_columns())),
-            default: relation.default_partition().map(|default| default.name.clone()),
-            foreign_keys: relation.foreign_keys.clone(),
-        }
-    }
-}
-
-/// What must be in one transaction, and how many tables it makes.
-struct Unit {
-    parent: Option<QualifiedName>,
-    role: Role,
-    tables: usize,
-    actions: Vec<Action>,
-}
-
 struct Planner<'a> {
     catalog: &'a Catalog,
     triggers: Vec<Trigger>,
@@ -157,7 +119,30 @@ struct Planner<'a> {
     plan: Plan,
 }
 
-impl Planner<'_> {
+impl<'a> Planner<'a> {
+    fn new(layout: &Layout, catalog: &'a Catalog) -> Result<Self> {
+        protection::refuse_missing(layout, catalog)?;
+        let mut names = taken_names(layout, catalog);
+        for role in Role::ALL {
+            let table = catalog.table(role).ok_or_else(|| {
+                let table = layout.table(&catalog.schema_name, role);
+                Error::refused(format!("the table {table} is missing"))
+                    .hint("make it: pupctl schema init")
+            })?;
+            names.extend(table.root.walk().map(|relation| relation.name.name.clone()));
+        }
+        let unfinished = catalog.unfinished.iter().flat_map(|unfinished| unfinished.branch.walk());
+        names.extend(unfinished.map(|relation| relation.name.name.clone()));
+        Ok(Self {
+            catalog,
+            triggers: layout.triggers(),
+            batch: budget::partitions_per_transaction(&catalog.server)?,
+            names,
+            units: Vec::new(),
+            plan: Plan::default(),
+        })
+    }
+
     fn new_leaves(&self, role: Role) -> usize {
         let is_leaf = |action: &&Action| match action {
             Action::CreatePartition(new) => new.role == role && new.level.is_none(),
@@ -243,7 +228,7 @@ impl Planner<'_> {
             self.plan.problems.push(format!("{} cannot be made: {reason}", wanted.bound));
             return;
         }
-        let Some(name) = self.choose_name(&parent.name, wanted) else { return };
+        let Some(name) = self.choose_name(&parent.base, wanted) else { return };
         if wanted.level.is_none() {
             self.add_leaf(role, parent, name, wanted);
             return;
@@ -485,39 +470,6 @@ fn attach(parent: &Parent<'_>, partition: QualifiedName, wanted: &DesiredPartiti
         bound: wanted.bound.clone(),
         default: parent.default.clone(),
         foreign_keys: parent.foreign_keys.clone(),
-    }
-}
-
-/// One transaction: the parents are locked first, so that a wait happens before any work.
-fn step(units: Vec<Unit>) -> Step {
-    let title = title(&units);
-    let mut parents: Vec<_> = units.iter().filter_map(|unit| unit.parent.clone()).collect();
-    let mut seen = BTreeSet::new();
-    parents.retain(|parent| seen.insert(parent.clone()));
-    let mut actions: Vec<_> = parents.into_iter().map(Action::LockParent).collect();
-    actions.extend(units.into_iter().flat_map(|unit| unit.actions));
-    Step::new(title, "the layout names these partitions and the database lacks them", actions)
-}
-
-fn title(units: &[Unit]) -> String {
-    let actions = || units.iter().flat_map(|unit| &unit.actions);
-    let mut made = actions().filter_map(|action| match action {
-        Action::CreatePartition(new) => Some(&new.name.name),
-        _ => None,
-    });
-    match (made.next(), made.next_back()) {
-        (Some(first), Some(last)) => {
-            format!("Make {} partitions, {first} to {last}", made.count() + 2)
-        }
-        (Some(only), None) => format!("Make {only}"),
-        // All of its leaves were made before: what is left is to attach the branch.
-        (None, _) => {
-            let branch = actions().find_map(|action| match action {
-                Action::Attach { partition, .. } => Some(partition.name.as_str()),
-                _ => None,
-            });
-            format!("Attach {}", branch.unwrap_or("the branch"))
-        }
     }
 }
 

@@ -84,14 +84,13 @@ pub enum LifecycleAction {
         /// Whether others can reach the table, so that the lock matters to them.
         live: bool,
     },
-    /// Move the rows above a position from a leaf into the one that takes its place.
+    /// Move the rows above a position from a leaf into the one that takes its place. Which position
+    /// that is, is known under the locks alone.
     KeepTail {
         /// The leaf that leaves.
         leaf: QualifiedName,
         /// The one that takes its place.
         next: QualifiedName,
-        /// The last position that leaves.
-        cut: i64,
         /// The columns of the table.
         columns: Vec<String>,
     },
@@ -106,8 +105,26 @@ pub enum LifecycleAction {
     LockTable(QualifiedName),
     /// Drop a table that nobody reaches any more.
     DropTable(QualifiedName),
+    /// Drop a branch, unless it has partitions, which would go with it.
+    DropBranch(QualifiedName),
     /// Drop a table that an earlier run made, unless it has rows.
     DropEmpty(QualifiedName),
+    /// Attach a table that has rows: nothing of it is read or built.
+    AttachFilled {
+        /// The parent.
+        parent: QualifiedName,
+        /// The table.
+        table: QualifiedName,
+        /// What it holds.
+        bound: Bound,
+        /// The parent's partition for other rows, which the server locks.
+        default: Option<QualifiedName>,
+        /// The tables at the other ends of the parent's foreign keys, which the server locks.
+        foreign_keys: Vec<QualifiedName>,
+        /// Those of them that the parent refers to: as the table has the foreign keys itself, the
+        /// server takes away what they left there, and locks everybody out for that.
+        referenced: Vec<QualifiedName>,
+    },
     /// Say in a comment where a table belongs, or say it no more.
     Comment {
         /// The table.
@@ -208,6 +225,20 @@ pub fn detach_at_once(parent: &Relation, partition: &QualifiedName, also: Vec<Ac
          nobody queues up behind it",
         actions,
     )
+}
+
+/// Drops a branch that has no partitions any more.
+#[must_use]
+pub fn drop_branch(parent: &QualifiedName, branch: &QualifiedName) -> Step {
+    let lock = LifecycleAction::LockForDetach { parent: parent.clone(), partition: branch.clone() };
+    let drop = LifecycleAction::DropBranch(branch.clone());
+    let mut step = Step::new(
+        format!("Drop the empty branch {}", branch.name),
+        "all of its partitions have left the store",
+        vec![lock.into(), drop.into()],
+    );
+    step.destroys = true;
+    step
 }
 
 /// Finishes a detach that was interrupted.

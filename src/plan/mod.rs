@@ -9,6 +9,7 @@ pub mod baseline;
 pub mod budget;
 pub mod contexts;
 pub mod detach;
+pub mod drain;
 pub mod ensure;
 pub mod files;
 pub mod generate;

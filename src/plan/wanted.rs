@@ -1,9 +1,12 @@
 //! What the layout wants of a table whose branches have the months that they have.
 
+use std::collections::BTreeSet;
+
 use crate::catalog::relation::Relation;
 use crate::catalog::{Catalog, Unfinished};
 use crate::layout::bounds::Bound;
 use crate::layout::desired::{self, DesiredPartition};
+use crate::layout::month::Month;
 use crate::layout::name::QualifiedName;
 use crate::layout::{Layout, Months, Role};
 
@@ -37,8 +40,18 @@ pub fn partitions(
     desired::partitions(layout, role, &|path| {
         let there = branch(catalog, role, path).map(Relation::months).unwrap_or_default();
         // A context level is always the first.
-        months.of_branch(path.first().and_then(Bound::as_context), &there)
+        months.of_branch(path.first().and_then(Bound::as_context), &there, &gone(catalog, path))
     })
+}
+
+/// The past months that were archived, or detached, below these bounds.
+fn gone(catalog: &Catalog, path: &[Bound]) -> BTreeSet<Month> {
+    let detached = catalog.detached.iter().map(|table| &table.place);
+    let gone = catalog.archived.iter().chain(detached).filter_map(|place| {
+        let below = place.bounds().strip_prefix(path)?;
+        below.first()?.as_month()
+    });
+    gone.filter(|month| *month < catalog.server.month()).collect()
 }
 
 /// The branch to which these bounds lead, attached or begun.

@@ -76,11 +76,13 @@ pub(super) fn align(alignment: &Alignment) -> Vec<Statement> {
             "The index is there; it becomes the key",
             own(),
         ),
-        Change::Constraint { name, definition, others } => {
+        Change::Constraint { name, definition, references } => {
             let definition = quoted(definition.trim_end_matches(" NOT VALID").to_owned());
             let mut locks = own();
             locks.extend(
-                others.iter().map(|on| Lock { mode: LockMode::ShareRowExclusive, on: on.clone() }),
+                references
+                    .iter()
+                    .map(|on| Lock { mode: LockMode::ShareRowExclusive, on: on.clone() }),
             );
             one(
                 render("attach/constraint", &values! { table, name, definition }),

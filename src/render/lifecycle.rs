@@ -10,6 +10,7 @@ use super::environment::{quoted, render, values};
 use super::quote;
 use super::script::{Lock, LockMode, Statement};
 
+#[expect(clippy::too_many_lines, reason = "one arm for each action")]
 pub(super) fn statement(action: &LifecycleAction) -> Statement {
     let (sql, why, locks) = match action {
         LifecycleAction::LockForDetach { parent, partition } => (
@@ -45,8 +46,8 @@ pub(super) fn statement(action: &LifecycleAction) -> Statement {
             "It is not needed any more",
             if *live { vec![exclusive(table)] } else { Vec::new() },
         ),
-        LifecycleAction::KeepTail { leaf, next, cut, columns } => (
-            render("archive/keep_tail", &values! { leaf, next, cut, columns }),
+        LifecycleAction::KeepTail { leaf, next, columns } => (
+            render("archive/keep_tail", &values! { leaf, next, columns }),
             "What came since, and what a projection has not read, stays in the store",
             Vec::new(),
         ),
@@ -60,11 +61,41 @@ pub(super) fn statement(action: &LifecycleAction) -> Statement {
             "Nobody changes it from here on",
             vec![exclusive(table)],
         ),
+        LifecycleAction::DropBranch(table) => (
+            render(
+                "partition/drop_branch",
+                &values! { table, name => quote::table(table), message => has_partitions(table) },
+            ),
+            "Nothing is in it",
+            vec![exclusive(table)],
+        ),
         LifecycleAction::DropEmpty(table) => (
             render("partition/drop_empty", &values! { table, message => has_rows(table) }),
             "An earlier run made it, and was interrupted",
             vec![exclusive(table)],
         ),
+        LifecycleAction::AttachFilled {
+            parent,
+            table,
+            bound,
+            default,
+            foreign_keys,
+            referenced,
+        } => {
+            let mut locks = vec![share_update(parent), exclusive(table)];
+            locks.extend(default.iter().chain(referenced).map(exclusive));
+            let others = foreign_keys.iter().filter(|other| !referenced.contains(other));
+            locks.extend(others.map(share_row));
+            let bounds = quoted(quote::bound(bound));
+            (
+                render(
+                    "partition/attach",
+                    &values! { parent, partition => table, bound => bounds },
+                ),
+                "Its rows are events from here on",
+                locks,
+            )
+        }
         LifecycleAction::Comment { table, comment: Some(comment) } => (
             render("table/comment", &values! { table, comment }),
             "By this comment it is known again, and its place",
@@ -92,12 +123,20 @@ pub(super) fn statement(action: &LifecycleAction) -> Statement {
     Statement { sql, why: why.to_owned(), locks }
 }
 
+fn has_partitions(table: &QualifiedName) -> String {
+    format!("{table} has partitions, and an empty branch was to be dropped")
+}
+
 fn has_rows(table: &QualifiedName) -> String {
     format!("{table} has rows, and an empty table was to be dropped")
 }
 
 fn exclusive(table: &QualifiedName) -> Lock {
     Lock { mode: LockMode::AccessExclusive, on: table.clone() }
+}
+
+fn share_row(table: &QualifiedName) -> Lock {
+    Lock { mode: LockMode::ShareRowExclusive, on: table.clone() }
 }
 
 fn share_update(table: &QualifiedName) -> Lock {
@@ -117,9 +156,7 @@ fn detach_locks(
         vec![exclusive(parent), exclusive(partition)]
     };
     locks.extend(default.map(exclusive));
-    locks.extend(
-        foreign_keys.iter().map(|on| Lock { mode: LockMode::ShareRowExclusive, on: on.clone() }),
-    );
+    locks.extend(foreign_keys.iter().map(share_row));
     locks
 }
 

@@ -6,6 +6,9 @@ mod support;
 
 mod attach;
 mod detach;
+mod governor;
+mod killed;
+mod meanwhile;
 
 use support::{Output, TestDatabase};
 

@@ -2,6 +2,8 @@
 
 use crate::catalog::Catalog;
 use crate::error::{Error, Result};
+use crate::layout::name::fold_context;
+use crate::layout::{Context, Layout};
 use crate::operation::archive::Item;
 use crate::operation::archives::{Phase, Record};
 use crate::plan::target::{Located, Meant, Target, partitions, resolve};
@@ -10,26 +12,72 @@ use super::WhatArgs;
 
 /// What a request means.
 #[derive(Debug, Default)]
-pub(super) struct Items<'a> {
+pub(super) struct Wanted<'a> {
     /// What is to be done.
     pub(super) items: Vec<Item<'a>>,
     /// Why there is nothing, where an earlier run did it.
     pub(super) done: Option<String>,
+    /// The context that is to be retired.
+    pub(super) retire: Option<String>,
 }
 
-impl<'a> From<Vec<Item<'a>>> for Items<'a> {
+impl<'a> From<Vec<Item<'a>>> for Wanted<'a> {
     fn from(items: Vec<Item<'a>>) -> Self {
-        Self { items, done: None }
+        Self { items, ..Self::default() }
     }
 }
 
-/// The leaves and archives that a word means.
+/// The leaves and archives that a word means, and the context that it retires.
 pub(super) fn of_word<'a>(
+    args: &WhatArgs,
+    word: &str,
+    layout: &Layout,
+    catalog: &'a Catalog,
+    records: &[Record],
+) -> Result<Wanted<'a>> {
+    let context = if args.retire { Some(retired(word, layout, catalog)?) } else { None };
+    let found = match of_leaves(args, word, catalog, records) {
+        Ok(found) => found,
+        // All of it has left before; the rest may be to do.
+        Err(_) if context.is_some() => Wanted::default(),
+        Err(error) => return Err(error),
+    };
+    let is_done = |name: &String| {
+        let is_retired = layout.context(name).is_some_and(|known| known.retired);
+        let has_branch = partitions(catalog).iter().any(|one| one.place.context() == Some(name));
+        let heads = catalog.archived_heads.iter().any(|place| place.context() == Some(name));
+        is_retired && !has_branch && (heads || !args.with_heads)
+    };
+    Ok(Wanted { retire: context.filter(|name| !is_done(name)), ..found })
+}
+
+/// The context that a word means, where it can be retired.
+fn retired(word: &str, layout: &Layout, catalog: &Catalog) -> Result<String> {
+    let folded = |known: &&Context| fold_context(&known.name) == fold_context(word);
+    let known =
+        layout.context(word).or_else(|| layout.contexts.iter().find(folded)).ok_or_else(|| {
+            Error::invalid(format!("{word} is no context of the store: only contexts are retired"))
+                .hint("leave out --retire; the contexts: pupctl contexts list")
+        })?;
+    if !layout.has_context_level() {
+        return Err(Error::refused("the store is not divided by context: none can be retired")
+            .hint("leave out --retire"));
+    }
+    if catalog.events.as_ref().is_some_and(|events| events.root.default_partition().is_some()) {
+        return Err(Error::refused(
+            "the DEFAULT partition would take the events of a context that is retired",
+        )
+        .hint("leave out --retire, or drop the DEFAULT partition first"));
+    }
+    Ok(known.name.clone())
+}
+
+fn of_leaves<'a>(
     args: &WhatArgs,
     word: &str,
     catalog: &'a Catalog,
     records: &[Record],
-) -> Result<Items<'a>> {
+) -> Result<Wanted<'a>> {
     let meant: Vec<_> = records.iter().filter(|record| record.is_meant_by(word)).collect();
     let unfinished = |record: &&&Record| record.phase.is_unfinished();
     let kept = |record: &&&Record| record.phase == Phase::Published;
@@ -47,7 +95,7 @@ pub(super) fn of_word<'a>(
         Err(error) => {
             let done = meant.last().map(|record| gone(record));
             return done
-                .map_or(Err(error), |done| Ok(Items { items: Vec::new(), done: Some(done) }));
+                .map_or(Err(error), |done| Ok(Wanted { done: Some(done), ..Wanted::default() }));
         }
     };
     Ok(joined(&leaves, &begun, catalog, args.drop).into())

@@ -63,9 +63,13 @@ pub(super) struct WhatArgs {
     #[arg(long, conflicts_with = "expired")]
     all: bool,
 
-    /// Leave nothing in the place of a leaf that is written to: its inserts fail from then on
+    /// Take a context out for good: nothing takes its place, and its inserts fail from then on
     #[arg(long, conflicts_with_all = ["expired", "copy_only"])]
     retire: bool,
+
+    /// Archive the heads of the context too; until they come back it takes no events
+    #[arg(long, requires = "retire")]
+    with_heads: bool,
 
     /// Drop the tables once their archives are proven, also those that were kept before
     #[arg(long, conflicts_with = "copy_only")]
@@ -147,6 +151,7 @@ impl WhatArgs {
             ("--expired", self.expired),
             ("--all", self.all),
             ("--retire", self.retire),
+            ("--with-heads", self.with_heads),
             ("--drop", self.drop),
             ("--copy-only", self.copy_only),
             ("--allow-split-streams", self.allow_split_streams),

@@ -22,7 +22,7 @@ use crate::operation::{self, journal};
 use crate::plan::{self, Plan};
 use crate::render::{RenderedStep, Script};
 
-use super::items::{self, Items};
+use super::items::{self, Wanted};
 use super::{WhatArgs, expired};
 
 /// What was done, or with `--dry-run` would be.
@@ -63,7 +63,10 @@ pub(super) fn run(args: &WhatArgs, context: &Context) -> anyhow::Result<Exit> {
         let catalog = context.inspect(&mut store.client, &store.schema, Depth::default())?;
         let layout = checked(&catalog)?;
         let records = archives::all(&mut store.client, &store.schema)?;
-        let found = find(args, context, &catalog, &records)?;
+        if args.expired {
+            expired::refuse_future(&mut store.client, &catalog)?;
+        }
+        let found = find(args, context, layout, &catalog, &records)?;
         return dry_run(context, layout, &catalog, &request, &found);
     }
     let (mut locked, catalog) = write::lock(context, store)?;
@@ -102,11 +105,12 @@ fn checked(catalog: &Catalog) -> Result<&Layout> {
 fn find<'a>(
     args: &WhatArgs,
     context: &Context,
+    layout: &Layout,
     catalog: &'a Catalog,
     records: &[Record],
-) -> Result<Items<'a>> {
+) -> Result<Wanted<'a>> {
     match &args.what {
-        Some(word) => items::of_word(args, word, catalog, records),
+        Some(word) => items::of_word(args, word, layout, catalog, records),
         None => expired::items(args, context, catalog, records),
     }
 }
@@ -119,16 +123,22 @@ fn locked_run(
     catalog: &Catalog,
 ) -> anyhow::Result<Exit> {
     let layout = checked(catalog)?;
+    if args.expired {
+        expired::refuse_future(locked.client(), catalog)?;
+    }
     let schema = catalog.schema_name.clone();
     let records = archives::all(locked.client(), &schema)?;
     refuse_foreign_pending(catalog, &records)?;
     let words = args.words(request.format, &request.folder.to_string_lossy());
     let stopped = stopped(locked, catalog, &words)?;
     let found = match &stopped {
-        Some((_, oids)) => items::resumed(oids, args.drop, catalog, &records).into(),
-        None => find(args, context, catalog, &records)?,
+        Some((_, oids)) => Wanted {
+            items: items::resumed(oids, args.drop, catalog, &records),
+            ..find(args, context, layout, catalog, &records)?
+        },
+        None => find(args, context, layout, catalog, &records)?,
     };
-    if found.items.is_empty() {
+    if found.items.is_empty() && found.retire.is_none() {
         if !catalog.own_migrations.is_empty() {
             operation::settle(locked)?;
         }
@@ -136,7 +146,7 @@ fn locked_run(
         return report(context, args, Vec::new(), Vec::new(), Vec::new(), found.done);
     }
     write::refuse_without_rights(catalog)?;
-    ask(args, context, &found.items)?;
+    ask(context, &found)?;
     let script =
         Script::of(&Plan { steps: plan::init::own_tables(layout, catalog)?, ..Plan::default() });
     let mut bar = ArchiveBar::new(&context.output);
@@ -151,7 +161,7 @@ fn locked_run(
         |locked, operation| {
             let archiver =
                 Archiver::new(locked, layout, catalog, request, &context.interrupt, &mut bar);
-            let done = work(args, archiver, &found.items, operation, &words)?;
+            let done = work(args, archiver, &found, operation, &words)?;
             forget(locked, &schema, stopped)?;
             Ok(done)
         },
@@ -165,10 +175,11 @@ type Done = (Vec<Record>, Vec<String>, Vec<Held>);
 fn work(
     args: &WhatArgs,
     mut archiver: Archiver<'_>,
-    items: &[Item<'_>],
+    found: &Wanted<'_>,
     operation: i64,
     words: &[String],
 ) -> Result<Done> {
+    let items = &found.items;
     let oid = |item: &Item<'_>| {
         let leaf = item.leaf.as_ref().map(|leaf| leaf.relation.oid);
         leaf.or(item.record.as_ref().map(|record| record.table_oid))
@@ -192,6 +203,14 @@ fn work(
                 });
             }
             Err(error) => return Err(error.context(format!("archiving {subject}"))),
+        }
+    }
+    if let Some(name) = &found.retire {
+        let state = json!({ "request": words, "subject": name, "tables": oids });
+        journal::note(archiver.locked.client(), &schema, operation, &state)?;
+        archiver.retire(name)?;
+        if args.with_heads {
+            done.extend(archiver.heads(name, args.drop)?);
         }
     }
     Ok((done, empty, held))
@@ -235,17 +254,17 @@ fn refuse_foreign_pending(catalog: &Catalog, records: &[Record]) -> Result<()> {
     if foreign { finding::detach::refuse_pending(catalog) } else { Ok(()) }
 }
 
-fn ask(args: &WhatArgs, context: &Context, items: &[Item<'_>]) -> Result<()> {
-    let dropped = items.iter().filter(|item| item.drop).count();
+fn ask(context: &Context, found: &Wanted<'_>) -> Result<()> {
+    let dropped = found.items.iter().filter(|item| item.drop).count();
     if dropped > 0 {
         let tables = count(dropped, "table");
         let question = format!("Drop {tables} once the archives are proven?");
         confirm(&context.output, context.global.yes, &question)?;
     }
-    if args.retire {
-        let tables = count(items.len(), "table");
-        let question =
-            format!("Take {tables} out of the store for good? Inserts to them fail from then on.");
+    if let Some(name) = &found.retire {
+        let question = format!(
+            "Take the context {name} out of the store? Inserts of its events fail from then on."
+        );
         confirm(&context.output, context.global.yes, &question)?;
     }
     Ok(())
@@ -256,7 +275,7 @@ fn dry_run(
     layout: &Layout,
     catalog: &Catalog,
     request: &Request,
-    found: &Items<'_>,
+    found: &Wanted<'_>,
 ) -> anyhow::Result<Exit> {
     let mut plan = Plan { steps: plan::init::own_tables(layout, catalog)?, ..Plan::default() };
     let mut notes = Vec::new();
@@ -275,6 +294,9 @@ fn dry_run(
             if item.drop { ", and the table dropped" } else { "" }
         ));
         leaves.push(subject);
+    }
+    if let Some(name) = &found.retire {
+        plan.steps.extend(plan::contexts::retire(layout, catalog, name).steps);
     }
     let script = Script::of(&plan);
     let report = Report {
@@ -339,7 +361,7 @@ fn report(
                 dropped => format!(", {} dropped", count(dropped, "table")),
             };
             output.say(format!(
-                "{} {} of {rows} events written and proven{dropped}",
+                "{} {} of {rows} rows written and proven{dropped}",
                 output::green("Done:"),
                 count(number, "archive")
             ));

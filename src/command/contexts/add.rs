@@ -68,7 +68,10 @@ impl AddArgs {
                 validate_context(name)?;
                 if let Some(level) = self.partition_by {
                     let levels = level.levels(self.hash_columns.as_deref(), partitions)?;
-                    return Ok(layout::Context { name: name.clone(), levels: Some(levels) });
+                    return Ok(layout::Context {
+                        levels: Some(levels),
+                        ..layout::Context::new(name)
+                    });
                 }
                 let known = configured.iter().find(|context| context.name == *name);
                 Ok(known.cloned().unwrap_or_else(|| layout::Context::new(name)))

@@ -3,6 +3,7 @@
 pub mod attach;
 pub mod check;
 pub mod detach;
+pub mod drain;
 pub mod ensure;
 pub mod explain;
 pub mod list;
@@ -23,6 +24,7 @@ pub enum PartitionsCommand {
     Explain(explain::ExplainArgs),
     Attach(attach::AttachArgs),
     Detach(detach::DetachArgs),
+    Drain(drain::DrainArgs),
 }
 
 impl PartitionsCommand {
@@ -35,6 +37,7 @@ impl PartitionsCommand {
             Self::Explain(_) => "partitions explain",
             Self::Attach(_) => "partitions attach",
             Self::Detach(_) => "partitions detach",
+            Self::Drain(_) => "partitions drain",
         }
     }
 }
@@ -47,5 +50,6 @@ pub(super) fn run(command: &PartitionsCommand, context: &Context) -> anyhow::Res
         PartitionsCommand::Explain(args) => explain::run(args, context),
         PartitionsCommand::Attach(args) => attach::run(args, context),
         PartitionsCommand::Detach(args) => detach::run(args, context),
+        PartitionsCommand::Drain(args) => drain::run(args, context),
     }
 }

@@ -106,7 +106,7 @@ impl LayoutArgs {
             match contexts.iter_mut().find(|known| known.name == context.name) {
                 None => contexts.push(context),
                 // What the configuration says of a context holds for `--contexts` too.
-                Some(known) if context.levels.is_some() => *known = context,
+                Some(known) if context.levels.is_some() => known.levels = context.levels,
                 Some(_) => {}
             }
         }

@@ -7,7 +7,10 @@ use postgres::types::Oid;
 use crate::catalog::detached::{Detached, Standalone};
 use crate::error::Result;
 use crate::layout::name::QualifiedName;
+use crate::layout::place::Place;
 use crate::plan::lifecycle::{DETACHED_PREFIX, marked_place};
+use crate::render::environment::{render, values};
+use crate::render::script::archives_table;
 
 use super::{PIN_SETTINGS, Reader, details, failed, relation, snapshot};
 
@@ -22,6 +25,19 @@ impl Reader<'_, '_> {
             Some(Detached { oid: row.get("oid"), name, place })
         };
         Ok(rows.iter().filter_map(of_row).collect())
+    }
+
+    /// The places whose rows are in archives; none where there is no list of them yet, or where it
+    /// is not for the eyes of the role.
+    pub(super) fn archived(&mut self, role: &str) -> Result<Vec<Place>> {
+        let table = archives_table(self.schema);
+        let there = self.all(&render("archive/exists", &values! { table }), &[])?;
+        if !there.iter().any(|row| row.get("readable")) {
+            return Ok(Vec::new());
+        }
+        let rows = self.all(&render("archive/gone", &values! { table }), &[&role])?;
+        // What was changed by hand is told where the list is used.
+        Ok(rows.iter().filter_map(|row| serde_json::from_value(row.get("place")).ok()).collect())
     }
 
     fn one_table(&mut self, name: &str) -> Result<Option<Standalone>> {

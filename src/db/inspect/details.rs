@@ -10,6 +10,7 @@ use crate::catalog::Column;
 use crate::catalog::index::Index;
 use crate::catalog::relation::{ColumnGrant, Constraint, Details, Grant};
 use crate::error::Result;
+use crate::layout::name::QualifiedName;
 
 use super::failed;
 
@@ -91,6 +92,10 @@ fn constraint(row: &Row) -> Constraint {
         definition: row.get("definition"),
         valid: row.get("valid"),
         inherited: row.get("inherited"),
+        references: row
+            .get::<_, Option<String>>("other_schema")
+            .zip(row.get::<_, Option<String>>("other"))
+            .map(|(schema, name)| QualifiedName::new(schema, name)),
     }
 }
 

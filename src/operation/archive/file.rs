@@ -17,11 +17,15 @@ use crate::operation::archives::{self, Beginning, Phase, Record};
 use crate::plan::target::Located;
 use crate::render::environment::{render, values};
 
+use super::heads::HEADS;
 use super::{Archiver, Outcome, free_name, unlisted_name};
 
 /// What goes into a file.
 struct Source {
+    role: Role,
     table: QualifiedName,
+    /// What the table was called in the store: so it is called in the archive.
+    called: QualifiedName,
     oid: u32,
     place: Place,
     /// Only the positions up to this one; none for all.
@@ -37,7 +41,9 @@ impl Archiver<'_> {
     pub(super) fn write(&mut self, record: &Record) -> Result<()> {
         let table = self.detached_table(record)?;
         let place = record.place.clone();
-        let source = Source { table, oid: record.table_oid, place, up_to: None };
+        let role = if record.role == HEADS { Role::AggregateHeads } else { Role::Events };
+        let called = table.sibling(record.leaf.as_str());
+        let source = Source { role, table, called, oid: record.table_oid, place, up_to: None };
         let contents = match self.published_before(record, &source)? {
             Some(contents) => contents,
             None => self.file(&record.folder, &record.name, &source)?.manifest.contents(),
@@ -57,7 +63,9 @@ impl Archiver<'_> {
         let schema = self.locked.schema().to_owned();
         let records = archives::all(self.locked.client(), &schema)?;
         let source = Source {
+            role: Role::Events,
             table: name.clone(),
+            called: name.clone(),
             oid: leaf.relation.oid,
             place: leaf.place.clone(),
             up_to: Some(last),
@@ -78,6 +86,7 @@ impl Archiver<'_> {
             role: "events",
             place: &leaf.place,
             leaf: &name.name,
+            table_name: &name.name,
             table_oid: leaf.relation.oid,
             replaced: false,
             phase: Phase::Copied,
@@ -192,8 +201,8 @@ impl Archiver<'_> {
             server: server.version,
             archived_at: server.now,
             database: server.database,
-            table: source.table.clone(),
-            role: Role::Events,
+            table: source.called.clone(),
+            role: source.role,
             place: source.place.clone(),
             columns,
             ddl,
@@ -203,17 +212,13 @@ impl Archiver<'_> {
 
     /// The statements that make the table again: columns, keys and the index on time.
     fn ddl(&mut self, source: &Source) -> Result<Vec<String>> {
-        let table = &source.table;
+        let table = &source.called;
         let columns = columns(self.locked.client(), source.oid)?;
-        let role = crate::layout::Role::Events;
-        let mut keys = vec![role.key_columns().to_vec()];
-        keys.extend(role.unique_columns().iter().map(|column| vec![*column]));
-        let primary = true;
-        Ok(vec![
-            render("archive/table", &values! { table, columns }).trim_end().to_owned(),
-            render("partition/keys", &values! { name => table, keys, primary }),
-            render("archive/index", &values! { table }).trim_end().to_owned(),
-        ])
+        Ok([vec![render("archive/table", &values! { table, columns })], build(source.role, table)]
+            .concat()
+            .into_iter()
+            .map(|statement| statement.trim_end().to_owned())
+            .collect())
     }
 
     fn record_file(&mut self, id: i64, phase: Phase, contents: &Contents) -> Result<()> {
@@ -229,6 +234,22 @@ impl Archiver<'_> {
         reach("archive::published");
         Ok(())
     }
+}
+
+/// What makes a bare table one of a store: its keys, and for events the index on time.
+pub(in crate::operation) fn build(role: Role, table: &QualifiedName) -> Vec<String> {
+    let primary = true;
+    let of_store = match role {
+        Role::Events => crate::layout::Role::Events,
+        Role::AggregateHeads => crate::layout::Role::Heads,
+    };
+    let mut keys = vec![of_store.key_columns().to_vec()];
+    keys.extend(of_store.unique_columns().iter().map(|column| vec![*column]));
+    let mut statements = vec![render("partition/keys", &values! { name => table, keys, primary })];
+    if role == Role::Events {
+        statements.push(render("archive/index", &values! { table }));
+    }
+    statements
 }
 
 /// One state of the table from the first row to the digest.

@@ -11,14 +11,18 @@
 //! is true.
 
 mod drop;
-mod file;
+pub(super) mod file;
+mod heads;
 pub(super) mod leave;
+
+pub use heads::HEADS;
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::archive::Format;
+use crate::archive::folder::Draft;
 use crate::catalog::Catalog;
 use crate::db::execute::{LockLimits, Progress as Steps};
 use crate::db::fence;
@@ -175,6 +179,8 @@ impl Archiver<'_> {
         let schema = self.locked.schema().to_owned();
         let records = archives::all(self.locked.client(), &schema)?;
         let name = free_name(&leaf.relation.name.name, &records, &self.request.folder);
+        // A folder in which nothing can be written is found before the table has left.
+        drop(Draft::begin(&self.request.folder, &name)?);
         let folder = self.request.folder.to_string_lossy().into_owned();
         let begun = Beginning {
             name: &name,
@@ -183,6 +189,7 @@ impl Archiver<'_> {
             role: "events",
             place: &leaf.place,
             leaf: &leaf.relation.name.name,
+            table_name: &leaf.relation.name.name,
             table_oid: leaf.relation.oid,
             replaced,
             phase: Phase::Detaching,

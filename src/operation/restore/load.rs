@@ -11,20 +11,23 @@ use crate::error::{Error, Result};
 use crate::failpoint::reach;
 use crate::layout::Role;
 use crate::layout::name::{self, QualifiedName};
+use crate::operation::archive::file::build;
 use crate::operation::archives::{Phase, Record};
-use crate::plan::attach;
 use crate::render::environment::{render, values};
 
 use super::{Restored, Restorer, restored};
 
-fn failed(error: postgres::Error) -> Error {
+pub(super) fn failed(error: postgres::Error) -> Error {
     Error::database("loading the rows of the archive", error)
 }
 
 /// The comment of a table that was loaded for an archive and is not attached yet.
 fn mark(archive: &str) -> String {
-    format!("pupctl: restored from the archive {archive}")
+    format!("{MARK}{archive}")
 }
+
+/// How that comment begins.
+pub(super) const MARK: &str = "pupctl: restored from the archive ";
 
 impl Restorer<'_> {
     /// The table of the archive, where it was kept, or loaded by a run that was interrupted. It has
@@ -100,8 +103,7 @@ impl Restorer<'_> {
         catalog: &Catalog,
         record: Option<&Record>,
     ) -> Result<QualifiedName> {
-        let place = &archive.manifest.place;
-        let parent = attach::above(self.layout, catalog, place)?;
+        let events = self.layout.table(&catalog.schema_name, Role::Events);
         let schema = self.locked.schema().to_owned();
         let leaf = record.map_or(archive.manifest.table.as_str(), |record| record.leaf.as_str());
         let table = self.free_name(&QualifiedName::new(schema, leaf), archive)?;
@@ -112,7 +114,7 @@ impl Restorer<'_> {
             self.prove_unchanged(archive, &table)?;
             return Ok(table);
         }
-        let make = render("archive/restored_table", &values! { table, parent => parent.name });
+        let make = render("archive/restored_table", &values! { table, parent => events });
         self.fill(archive, &table, &[make])?;
         Ok(table)
     }
@@ -121,9 +123,6 @@ impl Restorer<'_> {
     pub(super) fn rehearse(&mut self, archive: &Archive, schema: &str) -> Result<Restored> {
         let table = QualifiedName::new(schema, archive.manifest.table.as_str());
         let columns = &archive.manifest.columns;
-        let role = Role::Events;
-        let mut keys = vec![role.key_columns().to_vec()];
-        keys.extend(role.unique_columns().iter().map(|column| vec![*column]));
         match self.named(&table, &archive.name())? {
             Named::Free => {
                 let make = [
@@ -135,19 +134,14 @@ impl Restorer<'_> {
             Named::Loaded => self.prove_unchanged(archive, &table)?,
             Named::Taken => {
                 return Err(Error::refused(format!("there is a table {table} already"))
-                    .hint("name another schema, or drop that table"));
+                    .hint("drop it, or name another schema with --into"));
             }
         }
         if !self.is_keyed(&table)? {
             self.progress.phase("Building its keys and its index", None);
-            let primary = true;
-            let build = [
-                render("partition/keys", &values! { name => table, keys, primary }),
-                render("archive/index", &values! { table }),
-            ];
             // All or none, so that the next run knows by one whether they are there.
             let mut transaction = self.locked.client().transaction().map_err(failed)?;
-            for statement in build {
+            for statement in build(archive.manifest.role, &table) {
                 transaction.batch_execute(&statement).map_err(failed)?;
             }
             transaction.commit().map_err(failed)?;
@@ -267,7 +261,7 @@ fn candidates(leaf: &QualifiedName) -> [QualifiedName; 2] {
 }
 
 /// What a table holds in the columns of an archive.
-fn contents(
+pub(super) fn contents(
     transaction: &mut Transaction<'_>,
     archive: &Archive,
     table: &QualifiedName,

@@ -10,11 +10,14 @@
 //! Where another leaf has taken the place since, the rows join it in batches, each a transaction,
 //! and are compared byte by byte before the table that they came from is dropped.
 
+mod heads;
 mod join;
 mod load;
 
 use crate::archive::folder::Archive;
+use crate::archive::manifest::Role;
 use crate::catalog::Catalog;
+use crate::catalog::relation::Relation;
 use crate::db::execute::{self, LockLimits};
 use crate::db::inspect::{self, Depth};
 use crate::db::{Interrupt, Locked, attach as survey};
@@ -23,9 +26,11 @@ use crate::failpoint::reach;
 use crate::finding::attachable;
 use crate::layout::Layout;
 use crate::layout::name::{QualifiedName, Tables};
+use crate::layout::place::Place;
 use crate::plan::attach;
+use crate::plan::lifecycle::LifecycleAction;
 use crate::plan::target::{Located, partitions};
-use crate::plan::{self, Plan, Step};
+use crate::plan::{self, Plan};
 use crate::render::Script;
 
 use super::archive::Progress;
@@ -91,6 +96,9 @@ impl Restorer<'_> {
     pub fn run(&mut self, archive: &Archive, record: Option<&Record>) -> Result<Restored> {
         if let Destination::Schema(schema) = self.request.destination.clone() {
             return self.rehearse(archive, &schema);
+        }
+        if archive.manifest.role == Role::AggregateHeads {
+            return self.heads(archive, record);
         }
         let catalog = self.catalog()?;
         refuse_columns(archive, &catalog)?;
@@ -177,10 +185,8 @@ impl Restorer<'_> {
         };
         let replace = self.request.destination == Destination::Store { replace: true };
         if replace {
-            self.make_room(&leaf)?;
-            let catalog = self.catalog()?;
-            self.attach(&catalog, place, table, notes)?;
-            return Ok((table.clone(), "attached"));
+            self.attach_in_place_of(catalog, &leaf, table, notes)?;
+            return Ok((leaf.relation.name.clone(), "attached"));
         }
         let name = leaf.relation.name.clone();
         if loaded {
@@ -195,10 +201,23 @@ impl Restorer<'_> {
     fn attach(
         &mut self,
         catalog: &Catalog,
-        place: &crate::layout::place::Place,
+        place: &Place,
         table: &QualifiedName,
         notes: &mut Vec<String>,
     ) -> Result<()> {
+        let planned = self.attachment(catalog, place, table)?;
+        notes.extend(planned.notes.clone());
+        self.execute(&planned)?;
+        reach("restore::attached");
+        Ok(())
+    }
+
+    fn attachment(
+        &mut self,
+        catalog: &Catalog,
+        place: &Place,
+        table: &QualifiedName,
+    ) -> Result<Plan> {
         let client = self.locked.client();
         let standalone = inspect::one_table(client, &table.schema, &table.name)?
             .ok_or_else(|| Error::refused(format!("the table {table} is gone")))?;
@@ -214,24 +233,52 @@ impl Restorer<'_> {
             // They have read these events before they left: the fence saw to it.
             behind_projections: true,
         };
-        let planned = attach::plan(self.layout, catalog, &request)?;
-        notes.extend(planned.notes.clone());
-        self.execute(&planned)?;
-        reach("restore::attached");
-        Ok(())
+        let mut plan = attach::plan(self.layout, catalog, &request)?;
+        let comment = standalone.comment.as_deref();
+        if comment.is_some_and(|comment| comment.starts_with(load::MARK))
+            && let Some(last) = plan.steps.last_mut()
+        {
+            // Otherwise it would pass for half a restore when it is detached one day.
+            let table = table.clone();
+            last.actions.push(LifecycleAction::Comment { table, comment: None }.into());
+        }
+        Ok(plan)
     }
 
-    /// Drops the empty leaf that has taken the place.
-    fn make_room(&mut self, leaf: &Located<'_>) -> Result<()> {
+    /// The same in the place of an empty leaf, which the transaction drops that attaches.
+    fn attach_in_place_of(
+        &mut self,
+        catalog: &Catalog,
+        leaf: &Located<'_>,
+        table: &QualifiedName,
+        notes: &mut Vec<String>,
+    ) -> Result<()> {
         let name = leaf.relation.name.clone();
-        let gone = crate::plan::lifecycle::LifecycleAction::DropEmpty(name.clone());
-        let step = Step::new(
-            format!("Take the empty {} out of the way", name.name),
-            "the table that comes back takes its place; nothing is dropped that has rows",
-            vec![gone.into()],
-        );
-        self.execute(&Plan { steps: vec![step], ..Plan::default() })
-            .map_err(|error| error.hint("leave out --replace: the rows join those that are there"))
+        let mut without = catalog.clone();
+        if let Some(events) = &mut without.events {
+            remove(&mut events.root, leaf.relation.oid);
+        }
+        let mut planned = self.attachment(&without, &leaf.place, table)?;
+        let room = [
+            LifecycleAction::LockForDetach {
+                parent: leaf.parent.name.clone(),
+                partition: name.clone(),
+            },
+            LifecycleAction::DropEmpty(name),
+        ];
+        if let Some(last) = planned.steps.last_mut() {
+            last.actions.splice(0..0, room.map(Into::into));
+            if table.name != leaf.relation.name.name {
+                let to = leaf.relation.name.name.clone();
+                last.actions.push(LifecycleAction::Rename { table: table.clone(), to }.into());
+            }
+        }
+        notes.extend(planned.notes.clone());
+        self.execute(&planned).map_err(|error| {
+            error.hint("leave out --replace: the rows join those that are there")
+        })?;
+        reach("restore::replaced");
+        Ok(())
     }
 
     fn execute(&mut self, plan: &Plan) -> Result<()> {
@@ -321,14 +368,23 @@ fn refuse_columns(archive: &Archive, catalog: &Catalog) -> Result<()> {
     .hint("restore into a schema of its own: --into rehearsal"))
 }
 
+/// Takes a partition out of a tree.
+fn remove(parent: &mut Relation, oid: u32) {
+    parent.partitions.retain(|partition| partition.oid != oid);
+    for partition in &mut parent.partitions {
+        remove(partition, oid);
+    }
+}
+
 /// The leaf that is at a place now.
-fn live<'a>(catalog: &'a Catalog, place: &crate::layout::place::Place) -> Option<Located<'a>> {
+fn live<'a>(catalog: &'a Catalog, place: &Place) -> Option<Located<'a>> {
     partitions(catalog).into_iter().find(|leaf| leaf.place == *place && leaf.relation.is_leaf())
 }
 
 fn columns_of(catalog: &Catalog) -> Vec<String> {
     let columns = catalog.events.iter().flat_map(|events| &events.columns);
-    columns.map(|column| column.name.clone()).collect()
+    // What is computed from others is not written.
+    columns.filter(|column| !column.generated).map(|column| column.name.clone()).collect()
 }
 
 fn names(archive: &Archive) -> Vec<String> {

@@ -80,8 +80,8 @@ pub enum Change {
         name: String,
         /// The constraint, in the server's own words.
         definition: String,
-        /// The tables that the server locks for it.
-        others: Vec<QualifiedName>,
+        /// The table that a foreign key refers to.
+        references: Option<QualifiedName>,
     },
 }
 
@@ -318,11 +318,10 @@ impl Aligner<'_> {
             (&self.table.name, format!("{} {}", self.table.name.name, wanted.name));
         let mut steps = Vec::new();
         if there.is_none() {
-            let others = if wanted.kind == "f" { &self.parent.foreign_keys[..] } else { &[] };
             let change = Change::Constraint {
                 name: name.clone(),
                 definition: wanted.definition.clone(),
-                others: others.to_vec(),
+                references: wanted.references.clone(),
             };
             steps.push(Step::new(
                 format!("Give {title}"),

@@ -1,0 +1,237 @@
+//! The exchange: the new partitions enter the tree in place of the old DEFAULT.
+
+use std::time::{Duration, Instant};
+
+use chrono::{DateTime, Utc};
+use postgres::{Client, Transaction};
+
+use crate::error::{Error, Kind, Result};
+use crate::failpoint::reach;
+use crate::finding::holder::Holder;
+use crate::plan::drain::Drain;
+use crate::render;
+
+use super::{Run, own_pids, rows};
+
+/// The longest try for a lock, in milliseconds: as long as this, everybody queues up behind it.
+const TRY_MILLISECONDS: u32 = 50;
+
+/// The pause between two tries; each further one doubles it.
+const PAUSE_FIRST: Duration = Duration::from_millis(50);
+
+/// The longest pause.
+const PAUSE_LONGEST: Duration = Duration::from_secs(1);
+
+/// A moment: snapshots that are taken after it see all that was committed before.
+struct Moment {
+    xmax: String,
+    at: DateTime<Utc>,
+    open: Vec<String>,
+}
+
+/// Why a try did not succeed.
+enum Setback {
+    /// Somebody held a lock.
+    Lock(Error),
+    /// Somebody reads with a snapshot from before the last copy.
+    Snapshots(Vec<Holder>),
+}
+
+impl Run<'_> {
+    /// Tries until it succeeds or the time is over.
+    pub(super) fn exchange(
+        &mut self,
+        client: &mut Client,
+        drain: &Drain,
+        after: i64,
+    ) -> Result<()> {
+        let start = Instant::now();
+        let pids = own_pids(client, self.second)?;
+        let (mut pause, mut told) = (PAUSE_FIRST, false);
+        let mut copied = Moment::now(self.second)?;
+        loop {
+            self.interrupt.check()?;
+            // Without a lock yet, so that nobody waits for those who have read for long.
+            let older = copied.older(self.second, drain, pids)?;
+            let setback = if older.is_empty() {
+                match self.attempt(client, drain, after, pids, &mut copied)? {
+                    None => return Ok(()),
+                    Some(setback) => setback,
+                }
+            } else {
+                Setback::Snapshots(older)
+            };
+            if start.elapsed() + pause >= self.limits.budget {
+                return Err(self.exhausted(drain, setback));
+            }
+            if !told {
+                told = true;
+                self.tell_of(&setback);
+            }
+            std::thread::sleep(pause);
+            pause = (pause * 2).min(PAUSE_LONGEST);
+        }
+    }
+
+    fn tell_of(&mut self, setback: &Setback) {
+        match setback {
+            Setback::Lock(_) => (self.tell)("Waiting for locks, a moment at a time"),
+            Setback::Snapshots(holders) => {
+                let words: Vec<_> = holders.iter().map(ToString::to_string).collect();
+                (self.tell)(&format!("Waiting for older readers: {}", words.join("; ")));
+            }
+        }
+    }
+
+    /// One try; nothing is changed unless it succeeds, but for rows that are copied.
+    fn attempt(
+        &mut self,
+        client: &mut Client,
+        drain: &Drain,
+        after: i64,
+        pids: [i32; 2],
+        copied: &mut Moment,
+    ) -> Result<Option<Setback>> {
+        let mut transaction = client.transaction().map_err(|error| exchanging(drain, error))?;
+        let outcome = self.within(&mut transaction, drain, after, pids, copied);
+        match outcome {
+            Ok(None) => {}
+            Ok(Some(setback)) => return rolled_back(transaction, drain, setback),
+            Err(error) if is_transient(&error) => {
+                return rolled_back(transaction, drain, Setback::Lock(error));
+            }
+            Err(error) => return Err(error),
+        }
+        reach("drain::before_commit");
+        transaction.commit().map_err(|error| exchanging(drain, error))?;
+        Ok(None)
+    }
+
+    fn within(
+        &mut self,
+        transaction: &mut Transaction<'_>,
+        drain: &Drain,
+        after: i64,
+        pids: [i32; 2],
+        copied: &mut Moment,
+    ) -> Result<Option<Setback>> {
+        let failed = |error| exchanging(drain, error);
+        transaction
+            .batch_execute(&format!("SET LOCAL lock_timeout = {TRY_MILLISECONDS}"))
+            .map_err(failed)?;
+        transaction.batch_execute(&render::drain::lock_writers(drain).sql).map_err(failed)?;
+        self.copy_tail(drain, after, copied)?;
+        let mut statements = render::drain::swap(drain).into_iter();
+        // The first keeps readers out: who waits for it has begun after the copy.
+        if let Some(lock) = statements.next() {
+            transaction.batch_execute(&lock.sql).map_err(failed)?;
+        }
+        let older = copied.older(self.second, drain, pids)?;
+        if !older.is_empty() {
+            return Ok(Some(Setback::Snapshots(older)));
+        }
+        let mut sql = String::new();
+        for statement in statements {
+            sql.push_str(&statement.sql);
+            sql.push_str("\n;\n");
+        }
+        transaction.batch_execute(&sql).map_err(failed)?;
+        Ok(None)
+    }
+
+    /// Copies what came since the last round, through the second session, and commits it: the
+    /// exchange must find it committed. A try that fails leaves its copies behind, so the rows of
+    /// that one are not copied again.
+    fn copy_tail(&mut self, drain: &Drain, after: i64, copied: &mut Moment) -> Result<()> {
+        // All writers wait, so that positions come in order from here on.
+        let after = rows::reached(self.second, &drain.stage)?.map_or(after, |at| at.max(after));
+        if rows::copy(self.second, drain, self.columns, after, None)? > 0 {
+            *copied = Moment::now(self.second)?;
+        }
+        reach("drain::tail_copied");
+        Ok(())
+    }
+
+    fn exhausted(&self, drain: &Drain, setback: Setback) -> Error {
+        let budget = humantime::format_duration(self.limits.budget);
+        let hint = "nothing was moved: run the command again when they are done, it goes on from \
+                    there; or give it more time with --lock-budget";
+        match setback {
+            Setback::Lock(cause) => Error::new(
+                Kind::LockTimeout,
+                format!(
+                    "the locks to move rows out of {} were not free within {budget}",
+                    drain.default
+                ),
+            )
+            .detail(cause.message())
+            .hint(hint)
+            .because(cause),
+            Setback::Snapshots(holders) => Error::new(
+                Kind::LockTimeout,
+                format!(
+                    "others have read for longer than {budget}, and would not find the rows of {} \
+                     in their new places",
+                    drain.default
+                ),
+            )
+            .details(holders.iter().map(ToString::to_string))
+            .hint(hint),
+        }
+    }
+}
+
+impl Moment {
+    fn now(client: &mut Client) -> Result<Self> {
+        let row = client
+            .query_one(include_str!("../../../sql/drain/mark.sql"), &[])
+            .map_err(|error| Error::database("looking for older snapshots", error))?;
+        Ok(Self { xmax: row.get("xmax"), at: row.get("at"), open: row.get("open") })
+    }
+
+    /// Who may read with a snapshot from before it.
+    fn older(&self, client: &mut Client, drain: &Drain, pids: [i32; 2]) -> Result<Vec<Holder>> {
+        let pids = pids.as_slice();
+        let schema = &drain.default.schema;
+        let tables = drain.ancestors.iter().chain([&drain.default]);
+        let tables: Vec<&str> = tables.map(|table| table.name.as_str()).collect();
+        let rows = client
+            .query(
+                include_str!("../../../sql/drain/older.sql"),
+                &[&self.xmax, &self.at, &self.open, &pids, schema, &tables],
+            )
+            .map_err(|error| Error::database("looking for older snapshots", error))?;
+        let text = |row: &postgres::Row, column: &str| {
+            row.get::<_, Option<String>>(column).unwrap_or_default()
+        };
+        Ok(rows
+            .iter()
+            .map(|row| Holder {
+                pid: row.get("pid"),
+                prepared: None,
+                user: text(row, "user"),
+                application_name: text(row, "application_name"),
+                state: text(row, "state"),
+                since: row.get("since"),
+            })
+            .collect())
+    }
+}
+
+fn rolled_back(
+    transaction: Transaction<'_>,
+    drain: &Drain,
+    setback: Setback,
+) -> Result<Option<Setback>> {
+    transaction.rollback().map_err(|error| exchanging(drain, error))?;
+    Ok(Some(setback))
+}
+
+fn exchanging(drain: &Drain, error: postgres::Error) -> Error {
+    Error::database(&format!("putting partitions in the place of {}", drain.default), error)
+}
+
+/// `lock_not_available` and `deadlock_detected`.
+fn is_transient(error: &Error) -> bool {
+    matches!(error.sqlstate(), Some("55P03" | "40P01"))
+}

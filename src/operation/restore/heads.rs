@@ -1,0 +1,88 @@
+//! A context that was retired comes back, and its heads.
+
+use crate::archive::Stream;
+use crate::archive::folder::Archive;
+use crate::archive::select::{Loading, SETTINGS};
+use crate::error::{Error, Result};
+use crate::failpoint::reach;
+use crate::layout::Role;
+use crate::layout::name::QualifiedName;
+use crate::operation::archives::{self, Phase, Record};
+use crate::plan;
+use crate::render::environment::{render, values};
+
+use super::load::{contents, failed};
+use super::{Destination, Restored, Restorer, restored};
+
+impl Restorer<'_> {
+    /// Lets a retired context take events again, and makes its partitions.
+    pub fn recall(&mut self, name: &str) -> Result<()> {
+        let catalog = self.catalog()?;
+        let layout = catalog.layout.as_ref().unwrap_or(self.layout);
+        let months = plan::ensure::months(&catalog, layout.months_ahead, None)?;
+        let planned = plan::contexts::recall(layout, &catalog, name, &months)?;
+        if let Some(problem) = planned.problems.first() {
+            return Err(Error::refused(format!("the context {name} cannot come back: {problem}"))
+                .hint("pupctl partitions check says more"));
+        }
+        self.execute(&planned)?;
+        reach("restore::recalled");
+        Ok(())
+    }
+
+    /// Heads come back in one transaction; those that are there and higher stay.
+    pub(super) fn heads(&mut self, archive: &Archive, record: Option<&Record>) -> Result<Restored> {
+        if self.request.destination == Destination::Beside {
+            let schema = self.locked.schema().to_owned();
+            return self.rehearse(archive, &schema);
+        }
+        let schema = self.locked.schema().to_owned();
+        let heads = self.layout.table(&schema, Role::Heads);
+        let interrupt = self.interrupt;
+        archive.check_files(&mut |_| interrupt.check())?;
+        self.progress.phase(&format!("Loading {}", archive.name()), Some(archive.manifest.rows));
+        let columns = &archive.manifest.columns;
+        let names: Vec<_> = columns.iter().map(|column| column.name.as_str()).collect();
+        let stage = QualifiedName::new("pg_temp", "pupctl_heads");
+        let mut transaction = self.locked.client().transaction().map_err(failed)?;
+        transaction.batch_execute(SETTINGS).map_err(failed)?;
+        let make = render("archive/stage_heads", &values! { stage => stage.name, heads });
+        transaction.batch_execute(&make).map_err(failed)?;
+        let loading = Loading::of(&stage, columns)?;
+        if let Some(statement) = &loading.stage {
+            transaction.batch_execute(statement).map_err(failed)?;
+        }
+        let mut stream = Stream::new(archive.reader()?, columns);
+        let mut writer = transaction.copy_in(&loading.copy).map_err(failed)?;
+        let sent = stream.piece(&mut writer, u64::MAX);
+        interrupt.check()?;
+        sent?;
+        writer.finish().map_err(failed)?;
+        if let Some(statement) = &loading.unstage {
+            transaction.batch_execute(statement).map_err(failed)?;
+        }
+        let found = contents(&mut transaction, archive, &stage)?;
+        let differences = found.differences(&archive.manifest.contents());
+        if !differences.is_empty() {
+            return Err(Error::refused(format!(
+                "the heads of {} are not those that were archived: nothing was restored",
+                archive.name()
+            ))
+            .details(differences)
+            .hint("take the archive from another copy of it"));
+        }
+        let merge = render("archive/merge_heads", &values! { stage, heads, names });
+        transaction.batch_execute(&merge).map_err(failed)?;
+        if let Some(record) = record {
+            if record.phase == Phase::Published {
+                let table = QualifiedName::new(schema.as_str(), record.table_name.as_str());
+                let gone = render("archive/drop_kept", &values! { table });
+                transaction.batch_execute(&gone).map_err(failed)?;
+            }
+            archives::advance(&mut transaction, &schema, record.id, Phase::Restored, None)?;
+        }
+        reach("restore::before_heads");
+        transaction.commit().map_err(failed)?;
+        Ok(restored(archive, &heads, "joined", Vec::new()))
+    }
+}
