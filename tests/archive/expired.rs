@@ -112,7 +112,10 @@ fn a_kept_table_is_dropped_when_its_time_is_over() {
 fn a_context_without_months_cannot_expire() {
     let db = store("context", &[]);
     events(&db, "A", -3, 2);
-    configure(&db, "[[contexts]]\nname = \"A\"\nretention = \"30 days\"\n[[contexts]]\nname = \"B\"\n");
+    configure(
+        &db,
+        "[[contexts]]\nname = \"A\"\nretention = \"30 days\"\n[[contexts]]\nname = \"B\"\n",
+    );
     let refused = expired(&db, &["--drop"]).failure(1);
     for words in ["A", "not divided by month", "convert"] {
         assert!(refused.stderr.contains(words), "{words}: {refused}");

@@ -118,7 +118,8 @@ fn under_fire(db: &TestDatabase, work: impl FnOnce()) {
     });
     let errors: Vec<_> = written.iter().flat_map(|one| &one.errors).collect();
     assert!(errors.is_empty(), "{} errors, as {:?}", errors.len(), errors.first());
-    let acknowledged: BTreeSet<i64> = written.iter().flat_map(|one| one.positions.clone()).collect();
+    let acknowledged: BTreeSet<i64> =
+        written.iter().flat_map(|one| one.positions.clone()).collect();
     assert!(acknowledged.len() > 100, "{}", acknowledged.len());
     let all: BTreeSet<i64> = before.union(&acknowledged).copied().collect();
     let missed: Vec<_> = all.difference(&seen).take(5).collect();

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use pupctl::archive::folder::Archive;
 
-use crate::everywhere::{self, Sum};
+use crate::everywhere::{self, Sum, difference};
 use crate::support::{Output, TestDatabase, eventually};
 
 /// A prepared store and the command that is killed.
@@ -49,7 +49,9 @@ impl<'a> Scenario<'a> {
     /// The points of archives and restores that it reaches.
     pub(crate) fn reached(&self) -> Vec<&str> {
         let names = self.points.keys().map(String::as_str);
-        names.filter(|name| name.starts_with("archive::") || name.starts_with("restore::")).collect()
+        names
+            .filter(|name| name.starts_with("archive::") || name.starts_with("restore::"))
+            .collect()
     }
 
     /// The prepared store, with a folder of archives of its own.
@@ -156,13 +158,15 @@ impl<'a> Scenario<'a> {
         all_proven(&db.folder().join("archives"));
         let journal = db.texts("SELECT outcome FROM public.pupctl_operations ORDER BY id");
         let journal: Vec<_> = journal.iter().map(String::as_str).collect();
-        let prepared = usize::try_from(self.prepared.one::<i64>(
-            "SELECT count(*) FROM pupctl_operations",
-        ));
+        let prepared =
+            usize::try_from(self.prepared.one::<i64>("SELECT count(*) FROM pupctl_operations"));
         let mut journal = journal[prepared.expect("a count")..].iter();
         let last = journal.next_back();
         // A run that had done everything is not done again; it only lacks the word.
-        assert!(last.is_some_and(|last| ["done", "interrupted"].contains(last)), "{place}: {last:?}");
+        assert!(
+            last.is_some_and(|last| ["done", "interrupted"].contains(last)),
+            "{place}: {last:?}"
+        );
         assert!(journal.all(|outcome| *outcome != "running"), "{place}");
         let unfinished = "SELECT command FROM public.pupctl_operations
             WHERE outcome <> 'done' AND state IS NOT NULL";
@@ -203,14 +207,4 @@ impl Moments {
         let thousandth = u32::try_from(self.state % 1000).expect("a small number");
         longest * thousandth / 1000
     }
-}
-
-/// The lines that only one of two texts has.
-fn difference(expected: &str, found: &str) -> String {
-    let lacks = |text: &str, line: &str| !text.lines().any(|known| known == line);
-    let only = |sign: char, text: &str, other: &str| -> Vec<String> {
-        let lines = text.lines().filter(|line| lacks(other, line));
-        lines.map(|line| format!("{sign} {line}")).collect()
-    };
-    [only('-', expected, found), only('+', found, expected)].concat().join("\n")
 }

@@ -107,9 +107,15 @@ fn a_kept_table_that_somebody_changed_is_not_dropped() {
         format!("DELETE FROM {table} WHERE global_position = 1"),
     ] {
         let mut client = db.client();
-        client.batch_execute(&format!("CREATE TABLE saved AS TABLE {table}; {change}")).expect("it");
+        client
+            .batch_execute(&format!("CREATE TABLE saved AS TABLE {table}; {change}"))
+            .expect("it");
         client.batch_execute("ALTER TABLE saved DROP COLUMN global_position").expect("no event");
-        refused(&db, archive(&db, &[&month, "--drop"]), &["nothing was dropped", "somebody changed"]);
+        refused(
+            &db,
+            archive(&db, &[&month, "--drop"]),
+            &["nothing was dropped", "somebody changed"],
+        );
         refused(&db, restore(&db, &[&month]), &["does not hold what its archive holds"]);
         client.batch_execute("DROP TABLE saved").expect("it");
     }
@@ -176,7 +182,7 @@ fn a_folder_without_rights_or_room_leaves_the_month_where_it_is() {
     std::fs::write(db.folder().join("file"), "no folder").expect("a file");
     let run = archive(&db, &[&month, "--drop", "--to", "file"]).failure(1);
     assert!(run.stderr.contains("file"), "{run}");
-    assert_eq!(everywhere::all(&db), all, "{run}");
+    assert_eq!(everywhere::of_store(&db), all, "{run}");
     // Two kibibytes are not enough for 400 events.
     let full = Command::new("sh")
         .args(["-c", "trap '' XFSZ; ulimit -f 4; exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_pupctl")])
@@ -244,9 +250,9 @@ fn two_archives_at_once_take_turns() {
     let all = everywhere::all(&db);
     // As another pupctl has it.
     let months = [db.month(-2), db.month(-1)];
-    let runs = months.clone().map(|month| {
-        db.command(["archive", &month, "--drop", "--yes", "--wait", "60s"]).spawn()
-    });
+    let runs = months
+        .clone()
+        .map(|month| db.command(["archive", &month, "--drop", "--yes", "--wait", "60s"]).spawn());
     for run in runs {
         run.wait().success();
     }
@@ -255,9 +261,8 @@ fn two_archives_at_once_take_turns() {
     dropped.sort();
     assert_eq!(dropped, [-2, -1].map(|ahead| format!("{}: dropped", leaf(&db, "events", ahead))));
     // The same month at once: one does it, the other finds nothing to do.
-    let runs = [0, 1].map(|_| {
-        db.command(["restore", &months[0], "--yes", "--wait", "60s"]).spawn()
-    });
+    let runs =
+        [0, 1].map(|_| db.command(["restore", &months[0], "--yes", "--wait", "60s"]).spawn());
     for run in runs {
         run.wait().success();
     }
@@ -273,8 +278,10 @@ fn the_second_archive_is_told_that_the_first_one_runs() {
     let line = ["archive", &month, "--drop", "--yes"];
     let first = db.command(line).failpoints("lock::taken=sleep(1500)").spawn();
     crate::support::eventually("the lock is taken", || {
-        db.one("SELECT count(*) > 0 FROM pg_locks WHERE locktype = 'advisory'
-            AND database = (SELECT oid FROM pg_database WHERE datname = current_database())")
+        db.one(
+            "SELECT count(*) > 0 FROM pg_locks WHERE locktype = 'advisory'
+            AND database = (SELECT oid FROM pg_database WHERE datname = current_database())",
+        )
     });
     for command in [&line[..], &["restore", &month], &["operations", "abort", "1", "--yes"]] {
         let busy = db.pupctl(command).failure(4);

@@ -43,8 +43,10 @@ fn archives_and_operations_are_listed_and_shown() {
         assert!(shown.contains(part), "{part}: {shown}");
     }
     let folder = format!("archives/{old}");
-    assert!(db.pupctl(["archive", "show", &folder]).success().stdout.contains("Parquet")
-        || db.pupctl(["archive", "show", &folder]).success().stdout.contains("parquet"));
+    assert!(
+        db.pupctl(["archive", "show", &folder]).success().stdout.contains("Parquet")
+            || db.pupctl(["archive", "show", &folder]).success().stdout.contains("parquet")
+    );
     db.pupctl(["archive", "show", "nothing"]).failure(2);
 
     let verified = json(&db, &["archive", "verify"]);

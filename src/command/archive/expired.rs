@@ -103,9 +103,9 @@ fn due<'a>(context: &Context, catalog: &'a Catalog) -> Result<Vec<Located<'a>>> 
 /// Whether the retention of a month has run out.
 fn is_due(context: &Context, catalog: &Catalog, place: &Place) -> Result<bool> {
     let retention = context.config.retention(place.context())?;
-    Ok(retention.zip(place.month()).is_some_and(|(retention, month)| {
-        retention.has_expired(month.end(), catalog.server.now)
-    }))
+    Ok(retention
+        .zip(place.month())
+        .is_some_and(|(retention, month)| retention.has_expired(month.end(), catalog.server.now)))
 }
 
 /// The kept tables whose time is over.
@@ -143,9 +143,7 @@ pub(super) fn refuse_future(client: &mut Client, catalog: &Catalog) -> Result<()
     let mut future = None;
     for leaf in partitions(catalog) {
         let is_to_come = leaf.place.month().is_some_and(|month| month > current);
-        if leaf.relation.is_leaf()
-            && is_to_come
-            && !attach::is_empty(client, &leaf.relation.name)?
+        if leaf.relation.is_leaf() && is_to_come && !attach::is_empty(client, &leaf.relation.name)?
         {
             future = Some(leaf);
             break;

@@ -87,8 +87,8 @@ impl Archiver<'_> {
             let fence = self.look(name)?;
             pass(&fence, record.replaced)?;
             // What slots have confirmed is known of this position alone.
-            let limited = record.replaced
-                && fence::has_slots(self.locked.client(), &self.request.fence)?;
+            let limited =
+                record.replaced && fence::has_slots(self.locked.client(), &self.request.fence)?;
             let limit = fence.last_position.filter(|_| limited).unwrap_or(i64::MAX);
             match departure(self.layout, self.catalog, leaf, record.id, record.replaced)? {
                 Departure::Concurrently(step) => {
@@ -233,7 +233,8 @@ impl Archiver<'_> {
         let found = inspect::one_table(self.locked.client(), &table.schema, &table.name)?;
         let (Some(check), Some(found)) = (check, found) else { return Ok(Vec::new()) };
         let constraints = found.relation.details.constraints.into_iter();
-        let theirs = constraints.filter(|one| one.kind == "c" && is_bounds(&one.definition, &check));
+        let theirs =
+            constraints.filter(|one| one.kind == "c" && is_bounds(&one.definition, &check));
         Ok(theirs.map(|one| one.name).collect())
     }
 
