@@ -366,6 +366,32 @@ const ARCHIVE: [&str; 5] = [
     "archive::after_rename",
 ];
 
+/// The points of archives and restores of a store, at which their own tests kill.
+const ARCHIVES: [&str; 22] = [
+    "archive::attached_back",
+    "archive::before_heads",
+    "archive::detached",
+    "archive::dropped",
+    "archive::exchanged",
+    "archive::listed",
+    "archive::published",
+    "archive::recorded",
+    "archive::replaced",
+    "archive::retired",
+    "archive::took_heads",
+    "restore::attached",
+    "restore::before_heads",
+    "restore::before_join",
+    "restore::before_loaded",
+    "restore::dropped",
+    "restore::joined",
+    "restore::loaded",
+    "restore::recalled",
+    "restore::recorded",
+    "restore::rehearsed",
+    "restore::replaced",
+];
+
 /// The points of `pupctl partitions drain`, at which its own tests kill.
 const DRAIN: [&str; 5] = [
     "drain::before_commit",
@@ -381,6 +407,7 @@ fn every_fail_point_is_one_of_those_above() {
     let killed = [run(1, 1), migrations(1), import(1)].concat().into_iter().map(|(point, _)| point);
     // Where `schema generate` is killed, its own tests do that; so do those of archive files.
     let killed = killed.chain(EMBEDDED.map(|(_, point)| point)).chain(EXPORT);
-    let killed = killed.chain(["generate::before_file"]).chain(ARCHIVE).chain(DRAIN);
+    let killed =
+        killed.chain(["generate::before_file"]).chain(ARCHIVE).chain(ARCHIVES).chain(DRAIN);
     assert_eq!(killed.collect::<BTreeSet<_>>(), all);
 }

@@ -79,11 +79,12 @@ struct Report {
     notes: Vec<String>,
 }
 
-/// What comes before the archives, or was left by an earlier run.
-struct Before {
-    /// The contexts that have to come back first.
+/// All that a request means.
+struct Meant {
+    items: Vec<Item>,
+    /// The contexts that come back from retirement.
     retired: Vec<String>,
-    /// The rows of the journal of earlier runs of the same request.
+    /// The rows of the journal of earlier runs of the same request that did not come to their end.
     stopped: Vec<i64>,
 }
 
@@ -122,20 +123,20 @@ impl RestoreArgs {
         finding::detach::refuse_pending(catalog)?;
         let records = archives::all(locked.client(), &catalog.schema_name)?;
         let mut items = self.items(&records)?;
-        let stopped = self.stopped(locked, catalog)?;
         let retired = if self.destination() == (Destination::Store { replace: self.replace }) {
             self.with_heads(layout, &records, &mut items)?
         } else {
             Vec::new()
         };
+        let stopped = self.stopped(locked, catalog)?;
         if items.is_empty() {
             operation::settle(locked)?;
             journal::forget(locked.client(), &catalog.schema_name, &stopped)?;
             return report(context, false, Vec::new(), Vec::new());
         }
         write::refuse_without_rights(catalog)?;
-        let before = Before { retired, stopped };
-        let restored = self.restore(context, locked, catalog, layout, &items, &before)?;
+        let meant = Meant { items, retired, stopped };
+        let restored = self.restore(context, locked, catalog, layout, &meant)?;
         report(context, false, restored, Vec::new())
     }
 
@@ -145,13 +146,13 @@ impl RestoreArgs {
         locked: &mut Locked,
         catalog: &Catalog,
         layout: &Layout,
-        items: &[Item],
-        before: &Before,
+        meant: &Meant,
     ) -> Result<Vec<Restored>> {
+        let Meant { items, retired, stopped } = meant;
         // What a retired context gets back first is empty, and makes room.
         let destination = match self.destination() {
             Destination::Store { replace } => {
-                Destination::Store { replace: replace || !before.retired.is_empty() }
+                Destination::Store { replace: replace || !retired.is_empty() }
             }
             other => other,
         };
@@ -176,7 +177,7 @@ impl RestoreArgs {
             &mut steps,
             |locked, operation| {
                 let mut done = Vec::new();
-                for name in &before.retired {
+                for name in retired {
                     let mut restorer = Restorer {
                         locked: &mut *locked,
                         layout,
@@ -205,10 +206,21 @@ impl RestoreArgs {
                         })?,
                     );
                 }
-                journal::forget(locked.client(), &catalog.schema_name, &before.stopped)?;
+                journal::forget(locked.client(), &catalog.schema_name, stopped)?;
                 Ok(done)
             },
         )
+    }
+
+    /// The rows of the journal of earlier runs of the same request that did not come to their end.
+    fn stopped(&self, locked: &mut Locked, catalog: &Catalog) -> Result<Vec<i64>> {
+        if catalog.own_migrations.iter().all(|migration| migration.version < 2) {
+            return Ok(Vec::new());
+        }
+        let words = json!(self.words());
+        let rows = journal::unfinished(locked.client(), &catalog.schema_name, "restore")?;
+        let same = rows.into_iter().filter(|(_, state)| state["request"] == words);
+        Ok(same.map(|(id, _)| id).collect())
     }
 
     /// Adds the heads of the contexts that come back from retirement, and names these: without
@@ -242,17 +254,6 @@ impl RestoreArgs {
         let archive = Archive::open(&path)?;
         refuse_another(&archive, record)?;
         Ok(Item { archive, record: Some(record.clone()) })
-    }
-
-    /// The rows of the journal of earlier runs of the same request that did not come to their end.
-    fn stopped(&self, locked: &mut Locked, catalog: &Catalog) -> Result<Vec<i64>> {
-        if catalog.own_migrations.iter().all(|migration| migration.version < 2) {
-            return Ok(Vec::new());
-        }
-        let words = json!(self.words());
-        let rows = journal::unfinished(locked.client(), &catalog.schema_name, "restore")?;
-        let same = rows.into_iter().filter(|(_, state)| state["request"] == words);
-        Ok(same.map(|(id, _)| id).collect())
     }
 
     fn destination(&self) -> Destination {

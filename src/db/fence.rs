@@ -208,6 +208,15 @@ fn slots(
     }
 }
 
+/// Whether there are replication slots that matter.
+pub fn has_slots(client: &mut Client, options: &Options) -> Result<bool> {
+    let ignored: Vec<_> = options.ignore_slots.iter().collect();
+    let row = client
+        .query_one(include_str!("../../sql/fence/any_slot.sql"), &[&ignored])
+        .map_err(|error| Error::database("looking for replication slots", error))?;
+    Ok(row.get("there"))
+}
+
 fn slot(row: &Row) -> (String, Laggard) {
     let name: String = row.get("name");
     let laggard = Laggard::Slot {

@@ -41,17 +41,17 @@ pub fn needs_replacement(leaf: &Located<'_>, current: Month) -> bool {
     leaf.place.month().is_none_or(|month| month >= current)
 }
 
-/// Plans the departure of a leaf for the archive of this number. With a cut another leaf takes its
-/// place, in which what lies above the cut stays.
+/// Plans the departure of a leaf for the archive of this number; with another one in its place, if
+/// that is wanted, in which stays what not everybody has read.
 pub fn departure(
     layout: &Layout,
     catalog: &Catalog,
     leaf: &Located<'_>,
     archive: i64,
-    cut: Option<i64>,
+    replace: bool,
 ) -> Result<Departure> {
     let Located { relation, parent, .. } = leaf;
-    let Some(cut) = cut else {
+    if !replace {
         if parent.default_partition().is_none() {
             return Ok(Departure::Concurrently(lifecycle::detach_concurrently(
                 parent,
@@ -60,7 +60,7 @@ pub fn departure(
         }
         let step = lifecycle::detach_at_once(parent, &relation.name, Vec::new());
         return Ok(Departure::AtOnce(step));
-    };
+    }
     let Some(bound) = &relation.bound else {
         return Err(Error::refused(format!("{} is not a partition", relation.name)));
     };
@@ -83,9 +83,11 @@ pub fn departure(
     };
     let leaf = relation.name.clone();
     let columns = catalog.events.iter().flat_map(|events| &events.columns);
+    // What is computed from others is not written.
+    let columns = columns.filter(|column| !column.generated);
     let columns = columns.map(|column| column.name.clone()).collect();
     let also = vec![
-        LifecycleAction::KeepTail { leaf, next: next.clone(), cut, columns }.into(),
+        LifecycleAction::KeepTail { leaf, next: next.clone(), columns }.into(),
         rename(&relation.name, &table),
         rename(&next, &relation.name),
         ensure::attachment(parent, relation.name.clone(), bound),
@@ -106,12 +108,22 @@ fn beside(leaf: &QualifiedName, what: &str, archive: i64) -> QualifiedName {
     leaf.sibling(name::joined(&leaf.name, &format!("{what}_{archive}")))
 }
 
-/// Plans to attach a table back to where it was: something slipped in before it had left.
+/// Plans to attach a table back to where it was: something slipped in before it had left. The
+/// CHECKs are those that the detach has left.
 #[must_use]
-pub fn back(parent: &Relation, table: &QualifiedName, leaf: &Located<'_>) -> Option<Step> {
+pub fn back(
+    parent: &Relation,
+    table: &QualifiedName,
+    leaf: &Located<'_>,
+    checks: &[String],
+) -> Option<Step> {
     let bound = leaf.relation.bound.as_ref()?;
     let mut actions = vec![Action::LockParent(parent.name.clone())];
     actions.push(ensure::attachment(parent, table.clone(), bound));
+    actions.extend(checks.iter().map(|name| {
+        let (table, name) = (table.clone(), name.clone());
+        LifecycleAction::DropConstraint { table, name, live: false }.into()
+    }));
     Some(Step::new(
         format!("Attach {} again", table.name),
         "an event came between the look at the projections and the detach, which not all have read",
@@ -128,7 +140,7 @@ pub fn shown(
     retire: bool,
 ) -> Result<Vec<Step>> {
     let replace = !retire && needs_replacement(leaf, catalog.server.month());
-    let steps = match departure(layout, catalog, leaf, 0, replace.then_some(i64::MAX))? {
+    let steps = match departure(layout, catalog, leaf, 0, replace)? {
         Departure::Concurrently(step) | Departure::AtOnce(step) => vec![step],
         Departure::Exchange { before, exchange, .. } => vec![before, exchange],
     };

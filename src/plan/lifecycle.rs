@@ -84,14 +84,13 @@ pub enum LifecycleAction {
         /// Whether others can reach the table, so that the lock matters to them.
         live: bool,
     },
-    /// Move the rows above a position from a leaf into the one that takes its place.
+    /// Move the rows above a position from a leaf into the one that takes its place. Which position
+    /// that is, is known under the locks alone.
     KeepTail {
         /// The leaf that leaves.
         leaf: QualifiedName,
         /// The one that takes its place.
         next: QualifiedName,
-        /// The last position that leaves.
-        cut: i64,
         /// The columns of the table.
         columns: Vec<String>,
     },

@@ -45,8 +45,8 @@ pub(super) fn statement(action: &LifecycleAction) -> Statement {
             "It is not needed any more",
             if *live { vec![exclusive(table)] } else { Vec::new() },
         ),
-        LifecycleAction::KeepTail { leaf, next, cut, columns } => (
-            render("archive/keep_tail", &values! { leaf, next, cut, columns }),
+        LifecycleAction::KeepTail { leaf, next, columns } => (
+            render("archive/keep_tail", &values! { leaf, next, columns }),
             "What came since, and what a projection has not read, stays in the store",
             Vec::new(),
         ),

@@ -4,7 +4,7 @@
 use crate::everywhere;
 use crate::kills::Scenario;
 use crate::support::TestDatabase;
-use crate::{archive, checkpoint, events, restore, store, verified};
+use crate::{archive, archives, checkpoint, events, leaf, restore, store, verified};
 
 /// The same command again.
 fn again<'a>(command: &'a [&'a str]) -> impl Fn(&TestDatabase, &str) + 'a {
@@ -157,7 +157,7 @@ fn an_empty_leaf_makes_room() {
     events(&db, "A", 0, 4);
     archive(&db, &["A", "--drop"]).success();
     let points =
-        ["restore::attached", "restore::before_loaded", "restore::loaded", "restore::recorded"];
+        ["restore::before_loaded", "restore::loaded", "restore::recorded", "restore::replaced"];
     kill(db, &["restore", "A", "--replace"], &points);
 }
 
@@ -167,6 +167,36 @@ fn a_rehearsal_is_begun_again() {
     archive(&db, &[&month, "--drop"]).success();
     let points = ["restore::before_loaded", "restore::loaded", "restore::rehearsed"];
     kill(db, &["restore", &month, "--into", "rehearsal"], &points);
+}
+
+#[test]
+fn a_context_retires_with_its_heads_and_comes_back() {
+    let db = store("context", &[]);
+    events(&db, "A", 0, 2);
+    let more = [
+        "archive::before_heads",
+        "archive::dropped",
+        "archive::exchanged",
+        "archive::listed",
+        "archive::published",
+        "archive::retired",
+        "archive::took_heads",
+    ];
+    let retire = ["archive", "A", "--retire", "--with-heads", "--drop"];
+    let scenario = Scenario::new(db, &retire);
+    let points = points(&more);
+    for point in &more {
+        assert!(scenario.reached().contains(point), "{point}: {points:?}");
+    }
+    scenario.kill_once(&again(&retire));
+    let db = scenario.copy();
+    db.pupctl(scenario.line()).success();
+    let restore = ["restore", "A"];
+    let scenario = Scenario::new(db, &restore);
+    for point in ["restore::before_heads", "restore::recalled", "restore::replaced"] {
+        assert!(scenario.reached().contains(&point), "{point}: {:?}", scenario.reached());
+    }
+    scenario.kill_once(&again(&restore));
 }
 
 /// The number of the run that was killed; none where it had not begun a row.
@@ -205,7 +235,7 @@ fn resume_does_what_the_same_command_does() {
 /// Aborts whatever was killed, wherever; then everything is where it was.
 fn abort_everywhere(prepared: TestDatabase, command: &[&str]) {
     let scenario = Scenario::new(prepared, command);
-    let before = (everywhere::of_store(scenario.prepared()), scenario.prepared().dump());
+    let before = everywhere::of_store(scenario.prepared());
     for point in scenario.reached() {
         let db = scenario.copy();
         let run = db.command(scenario.line()).failpoints(&format!("{point}=return")).run().killed();
@@ -220,7 +250,7 @@ fn abort_everywhere(prepared: TestDatabase, command: &[&str]) {
             restore(&db, &[&proven[0]]).success();
         }
         let here = format!("{point}\n{run}\n{aborted}");
-        assert_eq!(everywhere::of_store(&db), before.0, "{here}");
+        assert_eq!(everywhere::of_store(&db), before, "{here}");
         assert_eq!(everywhere::outside(&db), Vec::<String>::new(), "{here}");
         assert!(!everywhere::state(&db).contains(".partial"), "{here}");
         verified(&db);
@@ -276,4 +306,23 @@ fn an_abort_that_was_killed_is_finished_by_the_next() {
     let scenario = Scenario::new(db, &command);
     scenario.kill_everywhere(&again(&command));
     scenario.kill_at_random(3, &again(&command));
+}
+
+#[test]
+fn what_somebody_else_began_does_not_expire() {
+    let db = store("month", &[]);
+    for ahead in [-3, -1] {
+        events(&db, "A", ahead, 2);
+    }
+    let month = db.month(-1);
+    let line = ["archive", &month, "--yes"];
+    let _ = db.command(line).failpoints("archive::written=return").run().killed();
+    let config = "[archive]\nretention = \"1 month\"\n";
+    std::fs::write(db.folder().join("pupctl.toml"), config).expect("a file");
+    archive(&db, &["--expired", "--drop"]).success();
+    let phases = [(-1, "detached"), (-3, "dropped")];
+    let phases = phases.map(|(ahead, phase)| format!("{}: {phase}", leaf(&db, "events", ahead)));
+    assert_eq!(archives(&db), phases);
+    archive(&db, &[&month]).success();
+    assert_eq!(everywhere::outside(&db).len(), 1);
 }

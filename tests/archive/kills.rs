@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use pupctl::archive::folder::Archive;
 
-use crate::everywhere::{self, Sum};
+use crate::everywhere::{self, Sum, difference};
 use crate::support::{Output, TestDatabase, eventually};
 
 /// A prepared store and the command that is killed.
@@ -207,14 +207,4 @@ impl Moments {
         let thousandth = u32::try_from(self.state % 1000).expect("a small number");
         longest * thousandth / 1000
     }
-}
-
-/// The lines that only one of two texts has.
-fn difference(expected: &str, found: &str) -> String {
-    let lacks = |text: &str, line: &str| !text.lines().any(|known| known == line);
-    let only = |sign: char, text: &str, other: &str| -> Vec<String> {
-        let lines = text.lines().filter(|line| lacks(other, line));
-        lines.map(|line| format!("{sign} {line}")).collect()
-    };
-    [only('-', expected, found), only('+', found, expected)].concat().join("\n")
 }

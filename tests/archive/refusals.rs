@@ -182,7 +182,7 @@ fn a_folder_without_rights_or_room_leaves_the_month_where_it_is() {
     std::fs::write(db.folder().join("file"), "no folder").expect("a file");
     let run = archive(&db, &[&month, "--drop", "--to", "file"]).failure(1);
     assert!(run.stderr.contains("file"), "{run}");
-    assert_eq!(everywhere::all(&db), all, "{run}");
+    assert_eq!(everywhere::of_store(&db), all, "{run}");
     // Two kibibytes are not enough for 400 events.
     let full = Command::new("sh")
         .args(["-c", "trap '' XFSZ; ulimit -f 4; exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_pupctl")])

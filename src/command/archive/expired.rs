@@ -2,9 +2,11 @@
 //! time is over.
 
 use chrono::Utc;
+use postgres::Client;
 
 use crate::catalog::Catalog;
 use crate::command::context::Context;
+use crate::db::attach;
 use crate::error::{Error, Result};
 use crate::layout::place::Place;
 use crate::layout::retention::Retention;
@@ -131,12 +133,22 @@ fn refuse_wrong_clock(catalog: &Catalog) -> Result<()> {
         ))
         .hint("set the clock that is wrong: by it events would expire that are not old"));
     }
-    let current = catalog.server.month();
-    let future = partitions(catalog).into_iter().find(|leaf| {
-        leaf.relation.is_leaf()
-            && leaf.place.month().is_some_and(|month| month > current)
-            && leaf.relation.rows.unwrap_or(0) > 0
-    });
+    Ok(())
+}
+
+/// The same for events of months that are to come: asked of the tables, as their statistics may be
+/// of before.
+pub(super) fn refuse_future(client: &mut Client, catalog: &Catalog) -> Result<()> {
+    let (current, server) = (catalog.server.month(), catalog.server.now);
+    let mut future = None;
+    for leaf in partitions(catalog) {
+        let is_to_come = leaf.place.month().is_some_and(|month| month > current);
+        if leaf.relation.is_leaf() && is_to_come && !attach::is_empty(client, &leaf.relation.name)?
+        {
+            future = Some(leaf);
+            break;
+        }
+    }
     let Some(future) = future else { return Ok(()) };
     Err(Error::refused(format!(
         "{} has events of a month that is to come: the server's clock ({}) is wrong, or theirs was",

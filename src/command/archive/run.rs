@@ -63,6 +63,9 @@ pub(super) fn run(args: &WhatArgs, context: &Context) -> anyhow::Result<Exit> {
         let catalog = context.inspect(&mut store.client, &store.schema, Depth::default())?;
         let layout = checked(&catalog)?;
         let records = archives::all(&mut store.client, &store.schema)?;
+        if args.expired {
+            expired::refuse_future(&mut store.client, &catalog)?;
+        }
         let found = find(args, context, layout, &catalog, &records)?;
         return dry_run(context, layout, &catalog, &request, &found);
     }
@@ -120,6 +123,9 @@ fn locked_run(
     catalog: &Catalog,
 ) -> anyhow::Result<Exit> {
     let layout = checked(catalog)?;
+    if args.expired {
+        expired::refuse_future(locked.client(), catalog)?;
+    }
     let schema = catalog.schema_name.clone();
     let records = archives::all(locked.client(), &schema)?;
     refuse_foreign_pending(catalog, &records)?;

@@ -1,17 +1,18 @@
 //! The table leaves the store: fence, detach, fence again.
 
-use postgres::Client;
+use postgres::{Client, GenericClient};
 
-use crate::db::{detach, execute, fence};
+use crate::db::{detach, execute, fence, inspect};
 use crate::error::{Error, Result};
 use crate::failpoint::reach;
 use crate::finding::fence::{Fence, Laggard};
 use crate::layout::name::QualifiedName;
 use crate::operation::archives::{self, Phase, Record};
 use crate::plan::archive::{Departure, back, departure};
-use crate::plan::lifecycle;
+use crate::plan::lifecycle::{self, BoundsCheck};
 use crate::plan::target::Located;
 use crate::plan::{Plan, Step};
+use crate::render::bounds_check::is_bounds;
 use crate::render::environment::{render, values};
 use crate::render::{RenderedStep, Script};
 
@@ -85,18 +86,18 @@ impl Archiver<'_> {
             let name = &leaf.relation.name;
             let fence = self.look(name)?;
             pass(&fence, record.replaced)?;
-            let cut = match fence.last_position {
-                Some(last) if record.replaced => Some(self.cut(last)?),
-                _ => record.replaced.then_some(0),
-            };
-            match departure(self.layout, self.catalog, leaf, record.id, cut)? {
+            // What slots have confirmed is known of this position alone.
+            let limited =
+                record.replaced && fence::has_slots(self.locked.client(), &self.request.fence)?;
+            let limit = fence.last_position.filter(|_| limited).unwrap_or(i64::MAX);
+            match departure(self.layout, self.catalog, leaf, record.id, record.replaced)? {
                 Departure::Concurrently(step) => {
                     self.detach_concurrently(leaf, step)?;
                     reach("archive::detached");
                     return self.gone(record, leaf, Some(&fence));
                 }
                 Departure::AtOnce(step) => {
-                    self.exchange(record, name, &step, name, i64::MAX)?;
+                    self.exchange(record, name, &step, name, limit)?;
                     return Ok(());
                 }
                 Departure::Exchange { before, exchange, table } => {
@@ -106,7 +107,7 @@ impl Archiver<'_> {
                         reach("archive::replaced");
                     }
                     made = true;
-                    if self.exchange(record, name, &exchange, &table, cut.unwrap_or(0))? {
+                    if self.exchange(record, name, &exchange, &table, limit)? {
                         return Ok(());
                     }
                 }
@@ -123,7 +124,9 @@ impl Archiver<'_> {
     /// Refuses to exchange a leaf of which nothing would leave: not one event is read by all.
     pub(super) fn refuse_unread(&mut self, leaf: &QualifiedName, fence: &Fence) -> Result<()> {
         let Some(last) = fence.last_position else { return Ok(()) };
-        let cut = self.cut(last)?;
+        let checkpoints = self.checkpoints();
+        let options = &self.request.fence;
+        let cut = cut(self.locked.client(), checkpoints.as_ref(), options, last)?;
         let sql = render("archive/has_head", &values! { leaf });
         let row = self
             .locked
@@ -133,19 +136,10 @@ impl Archiver<'_> {
         if row.get("there") { Ok(()) } else { fence.refusal().map_or(Ok(()), Err) }
     }
 
-    /// The last position that leaves: what is there now, and every projection has read.
-    fn cut(&mut self, last: i64) -> Result<i64> {
-        if self.catalog.checkpoints.is_none() {
-            return Ok(last);
-        }
+    /// The table of checkpoints, if the store has one.
+    fn checkpoints(&self) -> Option<QualifiedName> {
         let checkpoints = self.layout.checkpoints(self.locked.schema());
-        let ignored: Vec<_> = self.request.fence.ignore_projections.iter().collect();
-        let sql = render("archive/lowest_checkpoint", &values! { checkpoints });
-        let row =
-            self.locked.client().query_one(&sql, &[&ignored]).map_err(|error| {
-                Error::database("reading the checkpoints of projections", error)
-            })?;
-        Ok(row.get::<_, Option<i64>>("lowest").map_or(last, |lowest| lowest.min(last)))
+        self.catalog.checkpoints.is_some().then_some(checkpoints)
     }
 
     fn detach_concurrently(&mut self, leaf: &Located<'_>, step: Step) -> Result<()> {
@@ -160,19 +154,20 @@ impl Archiver<'_> {
         self.execute(step)
     }
 
-    /// The exchange in one transaction, with a last look under its locks; false where too much came
-    /// since the look before, and nothing was changed.
+    /// The exchange in one transaction, with a last look under its locks; false where too much would
+    /// have to stay, and nothing was changed. What leaves is decided here, as long as nobody writes:
+    /// the wait for the locks may have been long.
     fn exchange(
         &mut self,
         record: &Record,
         leaf: &QualifiedName,
         step: &Step,
         table: &QualifiedName,
-        cut: i64,
+        limit: i64,
     ) -> Result<bool> {
         let schema = self.locked.schema().to_owned();
-        let checkpoints = self.layout.checkpoints(&schema);
-        let checkpoints = self.catalog.checkpoints.is_some().then_some(&checkpoints);
+        let checkpoints = self.checkpoints();
+        let checkpoints = checkpoints.as_ref();
         let options = &self.request.fence;
         let replaced = record.replaced;
         let step = rendered(step.clone());
@@ -189,6 +184,10 @@ impl Archiver<'_> {
                         fence::look_at_checkpoints(transaction, leaf, checkpoints, options)?;
                     return fence.refusal().map_or(Ok(()), Err);
                 }
+                let cut = cut(transaction, checkpoints, options, limit)?;
+                transaction
+                    .execute(include_str!("../../../sql/archive/set_cut.sql"), &[&cut])
+                    .map_err(|error| Error::database("saying what leaves", error))?;
                 let sql = render("archive/has_tail", &values! { leaf });
                 let row = transaction
                     .query_one(&sql, &[&cut, &(TAIL_MAX + 1)])
@@ -216,7 +215,8 @@ impl Archiver<'_> {
         let Some(refusal) = fence.refusal() else {
             return self.record_departure(record, &table);
         };
-        let Some(step) = back(leaf.parent, &table, leaf) else { return Err(refusal) };
+        let checks = self.bounds_checks(leaf, &table)?;
+        let Some(step) = back(leaf.parent, &table, leaf, &checks) else { return Err(refusal) };
         self.execute(step)?;
         reach("archive::attached_back");
         let schema = self.locked.schema().to_owned();
@@ -224,6 +224,18 @@ impl Archiver<'_> {
         Err(refusal.detail(format!(
             "events came to {table} while it was being detached: it is attached again"
         )))
+    }
+
+    /// The CHECKs by which the detach keeps a table to its bounds.
+    fn bounds_checks(&mut self, leaf: &Located<'_>, table: &QualifiedName) -> Result<Vec<String>> {
+        let events = self.catalog.events.as_ref();
+        let check = events.and_then(|events| BoundsCheck::of(&events.root, &leaf.place));
+        let found = inspect::one_table(self.locked.client(), &table.schema, &table.name)?;
+        let (Some(check), Some(found)) = (check, found) else { return Ok(Vec::new()) };
+        let constraints = found.relation.details.constraints.into_iter();
+        let theirs =
+            constraints.filter(|one| one.kind == "c" && is_bounds(&one.definition, &check));
+        Ok(theirs.map(|one| one.name).collect())
     }
 
     fn gone_before(&mut self, record: &Record, table: &QualifiedName) -> Result<()> {
@@ -286,6 +298,22 @@ impl Archiver<'_> {
         let limits = self.request.limits;
         execute::execute(self.locked, steps, limits, self.interrupt, &mut *self.progress)
     }
+}
+
+/// The last position that leaves: what every projection has read, and no more than the limit.
+fn cut(
+    client: &mut impl GenericClient,
+    checkpoints: Option<&QualifiedName>,
+    options: &fence::Options,
+    limit: i64,
+) -> Result<i64> {
+    let Some(checkpoints) = checkpoints else { return Ok(limit) };
+    let ignored: Vec<_> = options.ignore_projections.iter().collect();
+    let sql = render("archive/lowest_checkpoint", &values! { checkpoints });
+    let row = client
+        .query_one(&sql, &[&ignored])
+        .map_err(|error| Error::database("reading the checkpoints of projections", error))?;
+    Ok(row.get::<_, Option<i64>>("lowest").map_or(limit, |lowest| lowest.min(limit)))
 }
 
 pub(super) fn rendered(step: Step) -> RenderedStep {

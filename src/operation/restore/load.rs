@@ -23,8 +23,11 @@ pub(super) fn failed(error: postgres::Error) -> Error {
 
 /// The comment of a table that was loaded for an archive and is not attached yet.
 fn mark(archive: &str) -> String {
-    format!("pupctl: restored from the archive {archive}")
+    format!("{MARK}{archive}")
 }
+
+/// How that comment begins.
+pub(super) const MARK: &str = "pupctl: restored from the archive ";
 
 impl Restorer<'_> {
     /// The table of the archive, where it was kept, or loaded by a run that was interrupted. It has
@@ -131,7 +134,7 @@ impl Restorer<'_> {
             Named::Loaded => self.prove_unchanged(archive, &table)?,
             Named::Taken => {
                 return Err(Error::refused(format!("there is a table {table} already"))
-                    .hint("name another schema, or drop that table"));
+                    .hint("drop it, or name another schema with --into"));
             }
         }
         if !self.is_keyed(&table)? {

@@ -233,7 +233,16 @@ impl Restorer<'_> {
             // They have read these events before they left: the fence saw to it.
             behind_projections: true,
         };
-        attach::plan(self.layout, catalog, &request)
+        let mut plan = attach::plan(self.layout, catalog, &request)?;
+        let comment = standalone.comment.as_deref();
+        if comment.is_some_and(|comment| comment.starts_with(load::MARK))
+            && let Some(last) = plan.steps.last_mut()
+        {
+            // Otherwise it would pass for half a restore when it is detached one day.
+            let table = table.clone();
+            last.actions.push(LifecycleAction::Comment { table, comment: None }.into());
+        }
+        Ok(plan)
     }
 
     /// The same in the place of an empty leaf, which the transaction drops that attaches.
@@ -374,7 +383,8 @@ fn live<'a>(catalog: &'a Catalog, place: &Place) -> Option<Located<'a>> {
 
 fn columns_of(catalog: &Catalog) -> Vec<String> {
     let columns = catalog.events.iter().flat_map(|events| &events.columns);
-    columns.map(|column| column.name.clone()).collect()
+    // What is computed from others is not written.
+    columns.filter(|column| !column.generated).map(|column| column.name.clone()).collect()
 }
 
 fn names(archive: &Archive) -> Vec<String> {
