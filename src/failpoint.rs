@@ -8,9 +8,20 @@
 /// kill pupctl at each of them.
 pub const NAMES: &[&str] = &[
     "archive::after_rename",
+    "archive::attached_back",
+    "archive::before_heads",
     "archive::before_rename",
     "archive::begun",
+    "archive::detached",
+    "archive::dropped",
+    "archive::exchanged",
+    "archive::listed",
     "archive::proven",
+    "archive::published",
+    "archive::recorded",
+    "archive::replaced",
+    "archive::retired",
+    "archive::took_heads",
     "archive::written",
     "drain::before_commit",
     "drain::copied",
@@ -18,10 +29,10 @@ pub const NAMES: &[&str] = &[
     "drain::proven",
     "drain::tail_copied",
     "embedded::after_initdb",
-    "embedded::before_rename",
     "embedded::after_rename",
     "embedded::after_start",
     "embedded::after_stop",
+    "embedded::before_rename",
     "execute::after_step",
     "execute::before_commit",
     "execute::before_step",
@@ -38,6 +49,19 @@ pub const NAMES: &[&str] = &[
     "migration::before_record",
     "operation::before_end",
     "operation::started",
+    "restore::attached",
+    "restore::before_heads",
+    "restore::before_join",
+    "restore::before_loaded",
+    "restore::dropped",
+    "restore::joined",
+    "restore::loaded",
+    "restore::recalled",
+    "restore::recorded",
+    "restore::rehearsed",
+    "restore::replaced",
+    "restore::recorded",
+    "restore::rehearsed",
 ];
 
 /// Starts the points that `FAILPOINTS` names. Call once, first thing in `main`.
@@ -51,6 +75,9 @@ pub fn setup() {
 pub(crate) fn reach(name: &str) {
     #[cfg(not(feature = "failpoints"))]
     let _ = name;
+    // Tests that kill pupctl at each of them read from this how often they are reached.
+    #[cfg(feature = "failpoints")]
+    tracing::debug!("reached {name}");
     #[cfg(feature = "failpoints")]
     fail::fail_point!(name, |_| {
         let _ =

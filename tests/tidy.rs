@@ -25,10 +25,13 @@ const EDGES: &[(&str, &[&str])] = &[
     ("migration", &["error", "failpoint", "layout", "plan", "render"]),
     ("db", &["error", "failpoint", "layout", "catalog", "plan", "render", "finding", "migration"]),
     ("server", &["error", "failpoint"]),
-    ("operation", &["error", "failpoint", "layout", "plan", "render", "finding", "db"]),
+    (
+        "operation",
+        &["error", "failpoint", "layout", "catalog", "plan", "render", "archive", "finding", "db"],
+    ),
     ("event", &["error", "failpoint", "layout", "catalog", "plan", "render", "db", "operation"]),
     ("store", &["error", "layout", "render", "event"]),
-    ("cli", &["error", "layout", "render", "db", "event"]),
+    ("cli", &["error", "layout", "render", "db", "operation", "event"]),
     (
         "command",
         &[
@@ -38,6 +41,7 @@ const EDGES: &[(&str, &[&str])] = &[
             "catalog",
             "plan",
             "render",
+            "archive",
             "finding",
             "migration",
             "db",

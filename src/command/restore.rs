@@ -79,6 +79,14 @@ struct Report {
     notes: Vec<String>,
 }
 
+/// What comes before the archives, or was left by an earlier run.
+struct Before {
+    /// The contexts that have to come back first.
+    retired: Vec<String>,
+    /// The rows of the journal of earlier runs of the same request.
+    stopped: Vec<i64>,
+}
+
 /// An archive, and what the store knows of it.
 struct Item {
     archive: Archive,
@@ -114,6 +122,7 @@ impl RestoreArgs {
         finding::detach::refuse_pending(catalog)?;
         let records = archives::all(locked.client(), &catalog.schema_name)?;
         let mut items = self.items(&records)?;
+        let stopped = self.stopped(locked, catalog)?;
         let retired = if self.destination() == (Destination::Store { replace: self.replace }) {
             self.with_heads(layout, &records, &mut items)?
         } else {
@@ -121,10 +130,12 @@ impl RestoreArgs {
         };
         if items.is_empty() {
             operation::settle(locked)?;
+            journal::forget(locked.client(), &catalog.schema_name, &stopped)?;
             return report(context, false, Vec::new(), Vec::new());
         }
         write::refuse_without_rights(catalog)?;
-        let restored = self.restore(context, locked, catalog, layout, &items, &retired)?;
+        let before = Before { retired, stopped };
+        let restored = self.restore(context, locked, catalog, layout, &items, &before)?;
         report(context, false, restored, Vec::new())
     }
 
@@ -135,12 +146,12 @@ impl RestoreArgs {
         catalog: &Catalog,
         layout: &Layout,
         items: &[Item],
-        retired: &[String],
+        before: &Before,
     ) -> Result<Vec<Restored>> {
         // What a retired context gets back first is empty, and makes room.
         let destination = match self.destination() {
             Destination::Store { replace } => {
-                Destination::Store { replace: replace || !retired.is_empty() }
+                Destination::Store { replace: replace || !before.retired.is_empty() }
             }
             other => other,
         };
@@ -165,7 +176,7 @@ impl RestoreArgs {
             &mut steps,
             |locked, operation| {
                 let mut done = Vec::new();
-                for name in retired {
+                for name in &before.retired {
                     let mut restorer = Restorer {
                         locked: &mut *locked,
                         layout,
@@ -194,6 +205,7 @@ impl RestoreArgs {
                         })?,
                     );
                 }
+                journal::forget(locked.client(), &catalog.schema_name, &before.stopped)?;
                 Ok(done)
             },
         )
@@ -230,6 +242,17 @@ impl RestoreArgs {
         let archive = Archive::open(&path)?;
         refuse_another(&archive, record)?;
         Ok(Item { archive, record: Some(record.clone()) })
+    }
+
+    /// The rows of the journal of earlier runs of the same request that did not come to their end.
+    fn stopped(&self, locked: &mut Locked, catalog: &Catalog) -> Result<Vec<i64>> {
+        if catalog.own_migrations.iter().all(|migration| migration.version < 2) {
+            return Ok(Vec::new());
+        }
+        let words = json!(self.words());
+        let rows = journal::unfinished(locked.client(), &catalog.schema_name, "restore")?;
+        let same = rows.into_iter().filter(|(_, state)| state["request"] == words);
+        Ok(same.map(|(id, _)| id).collect())
     }
 
     fn destination(&self) -> Destination {

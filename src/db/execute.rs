@@ -58,8 +58,8 @@ impl Progress for Silent {
     fn done(&mut self, _step: &RenderedStep) {}
 }
 
-/// What is looked at in a transaction once its locks are there, before the rest of it. An error ends
-/// the transaction, and the step.
+/// What is looked at in a transaction once its locks are there, before the rest of it. An error
+/// ends the transaction, and the step.
 pub type Check<'a> = &'a mut dyn FnMut(&mut Transaction<'_>) -> Result<()>;
 
 /// Runs a step that is one transaction, whose first statement takes its locks, with something to

@@ -37,7 +37,12 @@ pub fn archive(restorer: &mut Restorer<'_>, catalog: &Catalog, record: &Record) 
         return Ok(format!("{name} never left the store"));
     }
     restorer.undo(record, &name)?;
-    Ok(format!("{name} is in the store again"))
+    let file = match record.path() {
+        // It may be proven: nobody but its owner removes it.
+        path if path.exists() => format!("; its archive {} is not needed any more", path.display()),
+        _ => String::new(),
+    };
+    Ok(format!("{name} is in the store again{file}"))
 }
 
 /// Calls off the way back of an archive: the table that was loaded and not attached is dropped.

@@ -57,10 +57,11 @@ impl Operation {
         tables.and_then(|tables| serde_json::from_value(tables).ok()).unwrap_or_default()
     }
 
-    /// Whether it did not come to its end, and the same command goes on with it.
+    /// Whether it did not come to its end, and the same command goes on with it. One that was
+    /// killed says that it runs until the next run marks it.
     #[must_use]
     pub fn can_be_resumed(&self) -> bool {
-        matches!(self.outcome.as_str(), "failed" | "interrupted") && self.request().is_some()
+        self.outcome != "done" && self.request().is_some()
     }
 }
 

@@ -1,8 +1,8 @@
 //! Plans how rows leave a DEFAULT partition for partitions of their own.
 //!
 //! As long as DEFAULT has rows of a partition, the server refuses to attach it, and a row must
-//! never be without a place. So partitions are built below a *stage*, a table beside the tree that is
-//! divided like the parent, and rows are copied there; in the end all change places at once.
+//! never be without a place. So partitions are built below a *stage*, a table beside the tree that
+//! is divided like the parent, and rows are copied there; in the end all change places at once.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -28,17 +28,30 @@ impl TestDatabase {
 
     /// A database on the given server.
     pub fn on(server: &TestServer) -> Self {
-        static NEXT: AtomicU32 = AtomicU32::new(0);
-        let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("a clock").as_micros();
-        // The clock, because numbers of processes come again and a killed test drops nothing.
-        let name = format!("test_{}_{number}_{now}", std::process::id());
+        let name = fresh_name();
         // template0, so that nobody's session in template1 is in the way.
         let create = format!("CREATE DATABASE {name} TEMPLATE template0");
         server.client().batch_execute(&create).expect("a new database");
         let folder = tempfile::tempdir().expect("a folder");
         let url = server.url_of(&name);
         Self { name, url, server: server.url().to_owned(), folder }
+    }
+
+    /// A copy of a prepared database on the same server, with all that lies in its folder.
+    pub fn copy_of(prepared: &Self) -> Self {
+        let name = fresh_name();
+        let create = format!("CREATE DATABASE {name} TEMPLATE {}", prepared.name);
+        let mut client =
+            postgres::Client::connect(&prepared.server, postgres::NoTls).expect("a session");
+        client.batch_execute(&create).expect("a copy of the database");
+        let folder = tempfile::tempdir().expect("a folder");
+        let copied = Command::new("cp")
+            .arg("-a")
+            .args([prepared.folder().join("."), folder.path().to_owned()])
+            .status();
+        assert!(copied.expect("the program cp").success());
+        let url = super::server::with_database(&prepared.server, &name);
+        Self { name, url, server: prepared.server.clone(), folder }
     }
 
     /// The name of the database.
@@ -108,6 +121,14 @@ impl Drop for TestDatabase {
         let dropped = client.batch_execute(&drop);
         assert!(dropped.is_ok() || std::thread::panicking(), "{dropped:?}");
     }
+}
+
+fn fresh_name() -> String {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let number = NEXT.fetch_add(1, Ordering::Relaxed);
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("a clock").as_micros();
+    // The clock, because numbers of processes come again and a killed test drops nothing.
+    format!("test_{}_{number}_{now}", std::process::id())
 }
 
 /// The program psql, which fetched servers do not bring along.

@@ -101,7 +101,7 @@ fn start_shared() -> String {
 }
 
 /// Replaces the name of the database, which is all between the authority and the parameters.
-fn with_database(url: &str, database: &str) -> String {
+pub(super) fn with_database(url: &str, database: &str) -> String {
     let (address, parameters) = url.split_once('?').unwrap_or((url, ""));
     let start = address.find("://").expect("an address with a scheme") + 3;
     let authority = address[start..].find('/').map_or(address, |slash| &address[..start + slash]);

@@ -6,6 +6,7 @@ use chrono::Utc;
 use crate::catalog::Catalog;
 use crate::command::context::Context;
 use crate::error::{Error, Result};
+use crate::layout::place::Place;
 use crate::layout::retention::Retention;
 use crate::operation::archive::Item;
 use crate::operation::archives::{Phase, Record};
@@ -30,8 +31,13 @@ pub(super) fn items<'a>(
     refuse_wrong_clock(catalog)?;
     let now = catalog.server.now;
     let leaves = due(context, catalog)?;
-    let begun = records.iter().filter(|record| record.phase.is_unfinished());
-    let begun: Vec<_> = begun.cloned().collect();
+    // What somebody else began, of what is not due, is his to finish.
+    let mut begun = Vec::new();
+    for record in records.iter().filter(|record| record.phase.is_unfinished()) {
+        if is_due(context, catalog, &record.place)? {
+            begun.push(record.clone());
+        }
+    }
     let mut items = joined(&leaves, &begun, catalog, args.drop);
     if let Some(kept_for) = context.config.drop_after()? {
         items.extend(over(records, kept_for, now));
@@ -90,6 +96,14 @@ fn due<'a>(context: &Context, catalog: &'a Catalog) -> Result<Vec<Located<'a>>> 
             .hint("set retention = \"7 years\" in [archive] or in [[contexts]] of pupctl.toml"));
     }
     Ok(leaves)
+}
+
+/// Whether the retention of a month has run out.
+fn is_due(context: &Context, catalog: &Catalog, place: &Place) -> Result<bool> {
+    let retention = context.config.retention(place.context())?;
+    Ok(retention
+        .zip(place.month())
+        .is_some_and(|(retention, month)| retention.has_expired(month.end(), catalog.server.now)))
 }
 
 /// The kept tables whose time is over.

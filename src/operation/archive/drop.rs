@@ -87,8 +87,19 @@ impl Archiver<'_> {
         table: &QualifiedName,
         columns: &[Column],
     ) -> Result<Contents> {
+        self.contents_up_to(table, columns, None)
+    }
+
+    /// The same of the rows up to a position.
+    pub(super) fn contents_up_to(
+        &mut self,
+        table: &QualifiedName,
+        columns: &[Column],
+        up_to: Option<i64>,
+    ) -> Result<Contents> {
         let failed = |error| Error::database("computing the digest of the table", error);
-        let sql = Selection::all(table.clone(), columns.to_vec()).digest_sql();
+        let all = Selection::all(table.clone(), columns.to_vec());
+        let sql = Selection { up_to, ..all }.digest_sql();
         let mut transaction = self.locked.client().transaction().map_err(failed)?;
         transaction.batch_execute(SETTINGS).map_err(failed)?;
         let row = transaction.query_one(&sql, &[]).map_err(failed)?;

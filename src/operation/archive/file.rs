@@ -18,7 +18,7 @@ use crate::plan::target::Located;
 use crate::render::environment::{render, values};
 
 use super::heads::HEADS;
-use super::{Archiver, Outcome, free_name};
+use super::{Archiver, Outcome, free_name, unlisted_name};
 
 /// What goes into a file.
 struct Source {
@@ -62,7 +62,6 @@ impl Archiver<'_> {
         refuse_unsettled(&fence)?;
         let schema = self.locked.schema().to_owned();
         let records = archives::all(self.locked.client(), &schema)?;
-        let archive = free_name(&name.name, &records, &self.request.folder);
         let source = Source {
             role: Role::Events,
             table: name.clone(),
@@ -72,7 +71,14 @@ impl Archiver<'_> {
             up_to: Some(last),
         };
         let folder = self.request.folder.clone();
-        let contents = self.file(&folder, &archive, &source)?.manifest.contents();
+        let (archive, contents) = match self.unlisted(&records, &source)? {
+            Some(found) => found,
+            None => {
+                let archive = free_name(&name.name, &records, &folder);
+                let contents = self.file(&folder, &archive, &source)?.manifest.contents();
+                (archive, contents)
+            }
+        };
         let begun = Beginning {
             name: &archive,
             folder: &folder.to_string_lossy(),
@@ -88,6 +94,38 @@ impl Archiver<'_> {
         let id = archives::begin(self.locked.client(), &schema, &begun)?;
         self.record_file(id, Phase::Copied, &contents)?;
         self.read_again(id).map(|record| Outcome::Done(Box::new(record)))
+    }
+
+    /// The copy of a run that was killed between its name and its row, with what it holds: proven
+    /// again. Any other folder is left alone.
+    fn unlisted(
+        &mut self,
+        records: &[Record],
+        source: &Source,
+    ) -> Result<Option<(String, Contents)>> {
+        let folder = self.request.folder.clone();
+        let Some(name) = unlisted_name(&source.table.name, records, &folder) else {
+            return Ok(None);
+        };
+        let Ok(archive) = Archive::open(&folder.join(&name)) else { return Ok(None) };
+        let manifest = &archive.manifest;
+        let same = manifest.place == source.place
+            && manifest.format == self.request.format
+            && manifest.contents().last_position == source.up_to;
+        if !same {
+            return Ok(None);
+        }
+        self.progress.phase("Proving the copy that an interrupted run has written", None);
+        let expected = self.contents_up_to(&source.table, &manifest.columns, source.up_to)?;
+        let interrupt = self.interrupt;
+        let progress = &mut *self.progress;
+        let verified = archive.verify(&mut |rows| {
+            progress.passed(rows);
+            interrupt.check()
+        });
+        interrupt.check()?;
+        let same = |found: &Contents| found.differences(&expected).is_empty();
+        Ok(verified.ok().filter(same).map(|contents| (name, contents)))
     }
 
     /// The file of a run that was killed between its name and its row: proven again.
@@ -150,14 +188,16 @@ impl Archiver<'_> {
                 return Err(error);
             }
         };
-        progress.phase("Computing the digest of the table", None);
-        let row = transaction.query_one(&selection.digest_sql(), &[]).map_err(failed)?;
-        let expected = Contents::answered(&row)?;
         progress.phase("Reading the file back", Some(written));
-        draft.prove(&columns, &expected, &mut |rows| {
-            progress.passed(rows);
-            interrupt.check()
-        })?;
+        let sql = selection.digest_sql();
+        draft.prove_while(
+            &columns,
+            || {
+                let row = transaction.query_one(&sql, &[]).map_err(failed)?;
+                Contents::answered(&row)
+            },
+            &|_| interrupt.check(),
+        )?;
         transaction.rollback().map_err(failed)?;
         draft.publish(&Description {
             server: server.version,

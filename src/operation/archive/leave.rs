@@ -48,7 +48,10 @@ pub(in crate::operation) fn state(client: &mut Client, oid: u32) -> Result<Optio
 pub(super) fn pass(fence: &Fence, replaced: bool) -> Result<()> {
     let mut fence = fence.clone();
     if replaced {
-        let is_near = |laggard: &Laggard| matches!(laggard, Laggard::Projection { behind, .. } if *behind <= TAIL_MAX);
+        let is_near = |laggard: &Laggard| match laggard {
+            Laggard::Projection { behind, .. } => *behind <= TAIL_MAX,
+            _ => false,
+        };
         fence.laggards.retain(|laggard| !is_near(laggard));
     }
     fence.refusal().map_or(Ok(()), Err)
@@ -76,6 +79,7 @@ impl Archiver<'_> {
     }
 
     fn take_out(&mut self, record: &Record, leaf: &Located<'_>) -> Result<()> {
+        let mut made = false;
         for _ in 0..TRIES {
             self.interrupt.check()?;
             let name = &leaf.relation.name;
@@ -96,8 +100,12 @@ impl Archiver<'_> {
                     return Ok(());
                 }
                 Departure::Exchange { before, exchange, table } => {
-                    self.execute(before)?;
-                    reach("archive::replaced");
+                    // It stays empty until the exchange, however often that is tried.
+                    if !made {
+                        self.execute(before)?;
+                        reach("archive::replaced");
+                    }
+                    made = true;
                     if self.exchange(record, name, &exchange, &table, cut.unwrap_or(0))? {
                         return Ok(());
                     }
@@ -110,6 +118,19 @@ impl Archiver<'_> {
              to leave"
         ))
         .hint("run the command again when there is less to write"))
+    }
+
+    /// Refuses to exchange a leaf of which nothing would leave: not one event is read by all.
+    pub(super) fn refuse_unread(&mut self, leaf: &QualifiedName, fence: &Fence) -> Result<()> {
+        let Some(last) = fence.last_position else { return Ok(()) };
+        let cut = self.cut(last)?;
+        let sql = render("archive/has_head", &values! { leaf });
+        let row = self
+            .locked
+            .client()
+            .query_one(&sql, &[&cut])
+            .map_err(|error| Error::database("looking for events that all have read", error))?;
+        if row.get("there") { Ok(()) } else { fence.refusal().map_or(Ok(()), Err) }
     }
 
     /// The last position that leaves: what is there now, and every projection has read.

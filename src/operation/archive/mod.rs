@@ -172,6 +172,9 @@ impl Archiver<'_> {
             return Ok(None);
         }
         leave::pass(&fence, replaced)?;
+        if replaced {
+            self.refuse_unread(&leaf.relation.name, &fence)?;
+        }
         let schema = self.locked.schema().to_owned();
         let records = archives::all(self.locked.client(), &schema)?;
         let name = free_name(&leaf.relation.name.name, &records, &self.request.folder);
@@ -218,12 +221,22 @@ impl Archiver<'_> {
 
 /// A name for the archive of a leaf that no other archive has.
 fn free_name(leaf: &str, records: &[Record], folder: &std::path::Path) -> String {
-    let is_free = |name: &str| {
-        !records.iter().any(|record| record.name == name) && !folder.join(name).exists()
-    };
-    if is_free(leaf) {
-        return leaf.to_owned();
-    }
-    let numbered = (2..).map(|number| format!("{leaf}.{number}"));
-    numbered.into_iter().find(|name| is_free(name)).unwrap_or_default()
+    let is_free = |name: &String| !is_listed(records, name) && !folder.join(name).exists();
+    names(leaf).find(is_free).unwrap_or_default()
+}
+
+/// The first of its names that no archive of the list has, where there is a folder of that name.
+fn unlisted_name(leaf: &str, records: &[Record], folder: &std::path::Path) -> Option<String> {
+    let name = names(leaf).find(|name| !is_listed(records, name))?;
+    folder.join(&name).exists().then_some(name)
+}
+
+fn is_listed(records: &[Record], name: &str) -> bool {
+    records.iter().any(|record| record.name == name)
+}
+
+/// The leaf's own name, then numbered ones.
+fn names(leaf: &str) -> impl Iterator<Item = String> {
+    let numbered = (2..).map(move |number: u64| format!("{leaf}.{number}"));
+    std::iter::once(leaf.to_owned()).chain(numbered)
 }

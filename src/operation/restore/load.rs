@@ -1,6 +1,6 @@
 //! The rows go from the file into a table of their own.
 
-use postgres::Transaction;
+use postgres::{Row, Transaction};
 
 use crate::archive::Stream;
 use crate::archive::contents::Contents;
@@ -49,17 +49,48 @@ impl Restorer<'_> {
         let table =
             QualifiedName::new(row.get::<_, String>("schema"), row.get::<_, String>("name"));
         self.progress.phase("Comparing the kept table with its archive", None);
-        let mut transaction = self.locked.client().transaction().map_err(failed)?;
-        transaction.batch_execute(SETTINGS).map_err(failed)?;
-        let found = contents(&mut transaction, archive, &table)?;
-        transaction.rollback().map_err(failed)?;
+        self.prove_unchanged(archive, &table)?;
+        Ok(Some(table))
+    }
+
+    /// Whether a leaf has all rows of the archive already: brought by a run that was killed before
+    /// it could say so.
+    pub(super) fn is_there(&mut self, archive: &Archive, leaf: &QualifiedName) -> Result<bool> {
+        let expected = archive.manifest.contents();
+        let (Some(first), Some(last)) = (expected.first_position, expected.last_position) else {
+            return Ok(false);
+        };
+        let columns = archive.manifest.columns.clone();
+        let selection = Selection {
+            after: Some(first.saturating_sub(1)),
+            up_to: Some(last),
+            ..Selection::all(leaf.clone(), columns)
+        };
+        self.progress.phase("Looking for the rows in the store", None);
+        let found = self.digest(&selection)?;
+        Ok(found.differences(&expected).is_empty())
+    }
+
+    /// Refuses a table outside of the store that somebody has changed since it was proven.
+    fn prove_unchanged(&mut self, archive: &Archive, table: &QualifiedName) -> Result<()> {
+        let columns = archive.manifest.columns.clone();
+        let found = self.digest(&Selection::all(table.clone(), columns))?;
         let differences = found.differences(&archive.manifest.contents());
         if differences.is_empty() {
-            return Ok(Some(table));
+            return Ok(());
         }
         Err(Error::refused(format!("{table} does not hold what its archive holds"))
             .details(differences)
-            .hint("somebody changed the detached table; rename or drop it to restore the file"))
+            .hint("somebody changed that table; rename or drop it to restore the file"))
+    }
+
+    fn digest(&mut self, selection: &Selection) -> Result<Contents> {
+        let mut transaction = self.locked.client().transaction().map_err(failed)?;
+        transaction.batch_execute(SETTINGS).map_err(failed)?;
+        let row = transaction.query_one(&selection.digest_sql(), &[]).map_err(failed)?;
+        let contents = Contents::answered(&row)?;
+        transaction.rollback().map_err(failed)?;
+        Ok(contents)
     }
 
     /// Makes a table like the parent and fills it, in one transaction with the proof.
@@ -75,7 +106,9 @@ impl Restorer<'_> {
         let table = self.free_name(&QualifiedName::new(schema, leaf), archive)?;
         let (table, exists) = table;
         if exists {
-            // A run that was interrupted has loaded and proven it.
+            // Loaded and proven by a run that was interrupted, or left beside the store for a look.
+            self.progress.phase("Comparing the loaded table with its archive", None);
+            self.prove_unchanged(archive, &table)?;
             return Ok(table);
         }
         let make = render("archive/restored_table", &values! { table, parent => events });
@@ -87,18 +120,28 @@ impl Restorer<'_> {
     pub(super) fn rehearse(&mut self, archive: &Archive, schema: &str) -> Result<Restored> {
         let table = QualifiedName::new(schema, archive.manifest.table.as_str());
         let columns = &archive.manifest.columns;
-        let make = [
-            render("table/schema_once", &values! { schema }),
-            render("archive/table", &values! { table, columns }),
-        ];
-        if self.named(&table, &archive.name())? != Named::Free {
-            return Err(Error::refused(format!("there is a table {table} already"))
-                .hint("drop it, or name another schema with --into"));
+        match self.named(&table, &archive.name())? {
+            Named::Free => {
+                let make = [
+                    render("table/schema_once", &values! { schema }),
+                    render("archive/table", &values! { table, columns }),
+                ];
+                self.fill(archive, &table, &make)?;
+            }
+            Named::Loaded => self.prove_unchanged(archive, &table)?,
+            Named::Taken => {
+                return Err(Error::refused(format!("there is a table {table} already"))
+                    .hint("name another schema, or drop that table"));
+            }
         }
-        self.fill(archive, &table, &make)?;
-        self.progress.phase("Building its keys and its index", None);
-        for statement in build(archive.manifest.role, &table) {
-            self.locked.client().batch_execute(&statement).map_err(failed)?;
+        if !self.is_keyed(&table)? {
+            self.progress.phase("Building its keys and its index", None);
+            // All or none, so that the next run knows by one whether they are there.
+            let mut transaction = self.locked.client().transaction().map_err(failed)?;
+            for statement in build(archive.manifest.role, &table) {
+                transaction.batch_execute(&statement).map_err(failed)?;
+            }
+            transaction.commit().map_err(failed)?;
         }
         reach("restore::rehearsed");
         let notes = Vec::new();
@@ -179,13 +222,19 @@ impl Restorer<'_> {
         Ok(None)
     }
 
-    fn named(&mut self, name: &QualifiedName, archive: &str) -> Result<Named> {
-        let row = self
-            .locked
+    fn look_up(&mut self, name: &QualifiedName) -> Result<Option<Row>> {
+        self.locked
             .client()
             .query_opt(include_str!("../../../sql/archive/named.sql"), &[&name.schema, &name.name])
-            .map_err(|error| Error::database("looking for a free name", error))?;
-        let Some(row) = row else { return Ok(Named::Free) };
+            .map_err(|error| Error::database("looking for a free name", error))
+    }
+
+    fn is_keyed(&mut self, name: &QualifiedName) -> Result<bool> {
+        Ok(self.look_up(name)?.is_some_and(|row| row.get("keyed")))
+    }
+
+    fn named(&mut self, name: &QualifiedName, archive: &str) -> Result<Named> {
+        let Some(row) = self.look_up(name)? else { return Ok(Named::Free) };
         let ours = row.get::<_, bool>("owned")
             && !row.get::<_, bool>("attached")
             && row.get::<_, Option<String>>("comment") == Some(mark(archive));

@@ -70,7 +70,7 @@ pub struct Restored {
     pub table: String,
     /// How many rows.
     pub rows: u64,
-    /// `attached`, `joined` or `loaded`.
+    /// `attached`, `joined` or `loaded`; `there` where an earlier run had brought them.
     pub how: &'static str,
     /// What the user should know.
     pub notes: Vec<String>,
@@ -102,12 +102,21 @@ impl Restorer<'_> {
         }
         let catalog = self.catalog()?;
         refuse_columns(archive, &catalog)?;
-        let (table, loaded) = match record {
-            Some(record) => match self.kept(archive, record)? {
-                Some(table) => (table, false),
-                None => (self.load(archive, &catalog, Some(record))?, true),
-            },
-            None => (self.load(archive, &catalog, None)?, true),
+        let kept = match record {
+            Some(record) => self.kept(archive, record)?,
+            None => None,
+        };
+        if kept.is_none()
+            && let Some(leaf) = self.brought(archive, &catalog, record)?
+        {
+            if let Some(record) = record {
+                self.record(record, &leaf)?;
+            }
+            return Ok(restored(archive, &leaf, "there", Vec::new()));
+        }
+        let (table, loaded) = match kept {
+            Some(table) => (table, false),
+            None => (self.load(archive, &catalog, record)?, true),
         };
         let mut notes = new_columns(archive, &catalog);
         if self.request.destination == Destination::Beside {
@@ -118,6 +127,26 @@ impl Restorer<'_> {
             self.record(record, &table)?;
         }
         Ok(restored(archive, &table, how, notes))
+    }
+
+    /// The leaf that has all the rows, where a run that was killed has brought them back and could
+    /// not say so.
+    fn brought(
+        &mut self,
+        archive: &Archive,
+        catalog: &Catalog,
+        record: Option<&Record>,
+    ) -> Result<Option<QualifiedName>> {
+        let Some(leaf) = live(catalog, &archive.manifest.place) else { return Ok(None) };
+        let name = record.map_or(archive.manifest.table.as_str(), |record| record.leaf.as_str());
+        // As long as there is a table of theirs, they are on their way.
+        if self.request.destination == Destination::Beside
+            || self.loaded(name, &archive.name())?.is_some()
+        {
+            return Ok(None);
+        }
+        let leaf = leaf.relation.name.clone();
+        Ok(self.is_there(archive, &leaf)?.then_some(leaf))
     }
 
     /// Brings back a table that left the store and has no file yet.

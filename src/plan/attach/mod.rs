@@ -8,7 +8,7 @@ mod survey;
 
 pub use admit::Admission;
 pub use align::{Alignment, Change};
-pub use place::{guess_from_check, guess_from_name, parent, read};
+pub use place::{above, guess_from_check, guess_from_name, parent, read};
 pub use survey::{DefaultRows, Doubled, Sequence, Survey};
 
 use crate::catalog::Catalog;

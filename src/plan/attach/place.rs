@@ -106,11 +106,26 @@ fn not_partitioned(layout: &Layout) -> Error {
 /// The table of which a partition at this place would be one, if the place is on the layout's grid
 /// and free.
 pub fn parent<'a>(layout: &Layout, catalog: &'a Catalog, place: &Place) -> Result<&'a Relation> {
+    let parent = above(layout, catalog, place)?;
+    let last = place.bounds().last();
+    let taken = parent.partitions.iter().find(|partition| {
+        let overlaps = |bound: &Bound| last.is_some_and(|last| bound.overlaps(last));
+        last != Some(&Bound::Default) && partition.bound.as_ref().is_some_and(overlaps)
+    });
+    match taken {
+        None => Ok(parent),
+        Some(other) => Err(Error::refused(format!("{place} is taken: {} holds it", other.name))
+            .hint(format!("detach that one first: pupctl partitions detach {}", other.name))),
+    }
+}
+
+/// The same whether or not something is there already.
+pub fn above<'a>(layout: &Layout, catalog: &'a Catalog, place: &Place) -> Result<&'a Relation> {
     refuse_off_grid(layout, place)?;
     let events = catalog.events.as_ref().ok_or_else(|| {
         Error::refused("the table of events is missing").hint("make it: pupctl schema init")
     })?;
-    let Some((last, above)) = place.bounds().split_last() else {
+    let Some((_, above)) = place.bounds().split_last() else {
         return Err(not_partitioned(layout));
     };
     let mut parent = &events.root;
@@ -121,14 +136,7 @@ pub fn parent<'a>(layout: &Layout, catalog: &'a Catalog, place: &Place) -> Resul
                 .hint("make it first: pupctl partitions ensure")
         })?;
     }
-    let taken = parent.partitions.iter().find(|partition| {
-        *last != Bound::Default && partition.bound.as_ref().is_some_and(|b| b.overlaps(last))
-    });
-    match taken {
-        None => Ok(parent),
-        Some(other) => Err(Error::refused(format!("{place} is taken: {} holds it", other.name))
-            .hint(format!("detach that one first: pupctl partitions detach {}", other.name))),
-    }
+    Ok(parent)
 }
 
 /// Refuses places that the layout does not have.

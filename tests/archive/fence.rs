@@ -1,0 +1,187 @@
+//! Nothing leaves before everybody has read it.
+
+use crate::support::{Append, TestDatabase, TestServer};
+use crate::{archive, archives, checkpoint, count, events, everywhere, restore, store, store_in};
+
+/// Nothing was changed: no table left, no file was begun.
+#[track_caller]
+fn untouched(db: &TestDatabase, before: &(everywhere::Sum, String)) {
+    assert_eq!(&(everywhere::of_store(db), db.dump()), before);
+    assert_eq!(everywhere::names(&db.folder().join("archives")), Vec::<String>::new());
+    assert_eq!(archives(db), Vec::<String>::new());
+}
+
+fn now(db: &TestDatabase) -> (everywhere::Sum, String) {
+    (everywhere::of_store(db), db.dump())
+}
+
+#[test]
+fn a_projection_that_is_behind_is_named() {
+    let db = store("month", &[]);
+    events(&db, "A", -2, 3);
+    checkpoint(&db, "orders", 6);
+    checkpoint(&db, "it's dead", 4);
+    let (month, before) = (db.month(-2), now(&db));
+    let refused = archive(&db, &[&month, "--drop"]).failure(1);
+    for words in [
+        "not everybody has passed position 6",
+        "the projection it's dead is at position 4, 2 behind",
+        "DELETE FROM",
+        "--ignore-projection 'it'\\''s dead'",
+    ] {
+        assert!(refused.stderr.contains(words), "{words}: {refused}");
+    }
+    assert!(!refused.stderr.contains("orders"), "{refused}");
+    untouched(&db, &before);
+    let json = archive(&db, &[&month, "-o", "json"]).failure(1);
+    assert!(json.json()["error"]["message"].is_string(), "{json}");
+    archive(&db, &[&month, "--drop", "--ignore-projection", "it's dead"]).success();
+    assert_eq!(count(&db, "events"), 0);
+}
+
+#[test]
+fn what_a_projection_has_not_read_of_a_context_stays_in_the_store() {
+    let db = store("context", &["--immutable", "--event-ids"]);
+    events(&db, "A", 0, 4);
+    let before = everywhere::of_store(&db);
+    checkpoint(&db, "orders", 5);
+    archive(&db, &["A"]).success();
+    assert_eq!(db.texts("SELECT global_position::text FROM events ORDER BY 1"), ["6", "7", "8"]);
+    assert_eq!(everywhere::all(&db), before);
+    checkpoint(&db, "orders", 8);
+    archive(&db, &["A", "--drop"]).success();
+    archive(&db, &["A", "--drop"]).success();
+    assert_eq!(everywhere::of_files(&db), before);
+    let refused = db.client().batch_execute("DELETE FROM events_b").is_ok();
+    assert!(refused, "an empty table has nothing to refuse");
+}
+
+#[test]
+fn a_projection_that_is_at_the_beginning_leaves_nothing_to_archive_of_a_context() {
+    let db = store("context", &[]);
+    events(&db, "A", 0, 4);
+    checkpoint(&db, "orders", 0);
+    let before = everywhere::of_store(&db);
+    let run = archive(&db, &["A", "--drop"]);
+    assert_eq!(everywhere::all(&db), before);
+    assert_eq!(everywhere::of_store(&db), before, "{run}");
+}
+
+#[test]
+fn an_open_transaction_is_waited_for_and_named() {
+    for layout in ["month", "context"] {
+        let db = store(layout, &[]);
+        events(&db, "A", -2, 3);
+        let before = now(&db);
+        let month = db.month(-2);
+        let part = if layout == "month" { month.as_str() } else { "A" };
+        let mut writer = db.client();
+        let mut transaction = writer.transaction().expect("a transaction");
+        transaction
+            .batch_execute(&format!(
+                "INSERT INTO events (bounded_context, aggregate_type, aggregate_id,
+                    aggregate_version, event_id, event_type, payload, created_at)
+                 VALUES ('A', 'Order', 'late', 1, gen_random_uuid(), 'Placed', '',
+                    '{month}-05 00:00:00+00')"
+            ))
+            .expect("an event");
+        let refused = archive(&db, &[part, "--drop", "--patience", "300ms"]).failure(1);
+        assert!(refused.stderr.contains("may still appear"), "{refused}");
+        untouched(&db, &before);
+        transaction.commit().expect("the event");
+        archive(&db, &[part, "--drop"]).success();
+        assert_eq!(everywhere::of_files(&db).rows, 7);
+    }
+}
+
+/// Aggregates of a past month go on in this one.
+fn split(db: &TestDatabase) -> String {
+    let mut client = db.client();
+    for (id, events, month) in [("1", 2, -2), ("2", 1, -2), ("1", 1, 0)] {
+        let created_at = format!("{}-02T00:00:00Z", db.month(month));
+        let append = Append { context: "A", id, head: None, events, created_at: &created_at };
+        append.run(&mut client).expect("an append");
+    }
+    db.month(-2)
+}
+
+#[test]
+fn streams_that_go_on_are_counted_and_refused() {
+    let db = store("month", &[]);
+    let month = split(&db);
+    let before = now(&db);
+    let refused = archive(&db, &[&month]).failure(1);
+    for words in
+        ["1 aggregate goes on", "A/Order/1 ends there at version 2", "--allow-split-streams"]
+    {
+        assert!(refused.stderr.contains(words), "{words}: {refused}");
+    }
+    untouched(&db, &before);
+    archive(&db, &[&month, "--allow-split-streams"]).success();
+    let db = store("month", &[]);
+    let month = split(&db);
+    let config = "[archive]\nallow_split_streams = true\n";
+    std::fs::write(db.folder().join("pupctl.toml"), config).expect("a file");
+    archive(&db, &[&month]).success();
+}
+
+#[test]
+fn a_replication_slot_has_to_have_read_it() {
+    let server = TestServer::private(&[("wal_level", "logical"), ("max_replication_slots", "4")]);
+    let db = TestDatabase::on(&server);
+    store_in(&db, "month", &[]);
+    events(&db, "A", -2, 3);
+    db.execute(
+        "CREATE PUBLICATION everything FOR TABLE events WITH (publish_via_partition_root);
+         SELECT pg_create_logical_replication_slot('with_pgoutput', 'pgoutput')",
+    );
+    db.execute("SELECT pg_create_logical_replication_slot('it_is_dead', 'test_decoding')");
+    let month = db.month(-2);
+    events(&db, "B", -2, 3);
+    let before = now(&db);
+    let refused = archive(&db, &[&month, "--drop", "--patience", "300ms"]).failure(1);
+    for words in ["slot with_pgoutput (inactive)", "slot it_is_dead", "pg_drop_replication_slot"] {
+        assert!(refused.stderr.contains(words), "{words}: {refused}");
+    }
+    untouched(&db, &before);
+    let changes: i64 = db.one(
+        "SELECT count(*) FROM pg_logical_slot_get_binary_changes('with_pgoutput', NULL, NULL,
+            'proto_version', '1', 'publication_names', 'everything')",
+    );
+    assert!(changes > 6);
+    archive(&db, &[&month, "--drop", "--ignore-slot", "it_is_dead"]).success();
+    assert_eq!(everywhere::of_files(&db).rows, 12);
+    // What the slot reads of the departure is nothing that happened to an event.
+    let kinds = "SELECT DISTINCT chr(get_byte(data, 0))
+        FROM pg_logical_slot_get_binary_changes('with_pgoutput', NULL, NULL,
+            'proto_version', '1', 'publication_names', 'everything')
+        WHERE chr(get_byte(data, 0)) IN ('I', 'U', 'D', 'T')";
+    assert_eq!(db.texts(kinds), Vec::<String>::new());
+}
+
+#[test]
+fn subscribers_do_not_notice_what_stays_of_a_context() {
+    let server = TestServer::private(&[("wal_level", "logical"), ("max_replication_slots", "4")]);
+    let db = TestDatabase::on(&server);
+    store_in(&db, "context", &[]);
+    db.execute(
+        "CREATE PUBLICATION everything FOR TABLE events
+            WITH (publish = 'insert', publish_via_partition_root);
+         SELECT pg_create_logical_replication_slot('subscriber', 'pgoutput')",
+    );
+    let inserts = || -> i64 {
+        db.one(
+            "SELECT count(*) FILTER (WHERE chr(get_byte(data, 0)) = 'I')
+             FROM pg_logical_slot_get_binary_changes('subscriber', NULL, NULL,
+                'proto_version', '1', 'publication_names', 'everything')",
+        )
+    };
+    events(&db, "A", 0, 3);
+    assert_eq!(inserts(), 6);
+    // The last two stay, in a table of their own that becomes the leaf.
+    checkpoint(&db, "orders", 4);
+    archive(&db, &["A", "--drop"]).success();
+    assert_eq!((count(&db, "events"), inserts()), (2, 0));
+    restore(&db, &["A"]).success();
+    assert_eq!(count(&db, "events"), 6);
+}

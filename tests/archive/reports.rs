@@ -1,0 +1,165 @@
+//! What is listed, shown and told; what `--dry-run` writes: nothing.
+
+use serde_json::{Value, json};
+
+use crate::support::{TestDatabase, fingerprint};
+use crate::{archive, checkpoint, count, events, everywhere, leaf, restore, store};
+
+fn json(db: &TestDatabase, arguments: &[&str]) -> Value {
+    db.pupctl(arguments.iter().chain(&["-o", "json"])).success().json()
+}
+
+#[test]
+fn archives_and_operations_are_listed_and_shown() {
+    let db = store("month", &[]);
+    assert_eq!(json(&db, &["archive", "list"])["archives"], json!([]));
+    events(&db, "A", -2, 2);
+    events(&db, "B", -1, 2);
+    let (old, newer) = (leaf(&db, "events", -2), leaf(&db, "events", -1));
+    archive(&db, &[&db.month(-2), "--drop"]).success();
+    archive(&db, &[&db.month(-1), "--format", "copy"]).success();
+    let list = json(&db, &["archive", "list"]);
+    assert_eq!(list["version"], 1);
+    assert_eq!(list["command"], "archive list");
+    let first = &list["archives"][0];
+    let expected = [
+        ("name", json!(old)),
+        ("phase", json!("dropped")),
+        ("rows", json!(4)),
+        ("first_position", json!(1)),
+        ("last_position", json!(4)),
+        ("format", json!("parquet")),
+        ("present", json!(true)),
+    ];
+    for (key, value) in expected {
+        assert_eq!(first[key], value, "{key}: {first}");
+    }
+    assert_eq!(json(&db, &["archive", "list", &db.month(-1)])["archives"][0]["name"], newer);
+    let table = db.pupctl(["archive", "list"]).success();
+    assert!(table.stdout.contains("published") && table.stdout.contains(&old), "{table}");
+
+    let shown = json(&db, &["archive", "show", &newer]).to_string();
+    for part in ["\"copy\"", "sha256", "global_position", "rows.copy.zst"] {
+        assert!(shown.contains(part), "{part}: {shown}");
+    }
+    let folder = format!("archives/{old}");
+    assert!(
+        db.pupctl(["archive", "show", &folder]).success().stdout.contains("Parquet")
+            || db.pupctl(["archive", "show", &folder]).success().stdout.contains("parquet")
+    );
+    db.pupctl(["archive", "show", "nothing"]).failure(2);
+
+    let verified = json(&db, &["archive", "verify"]);
+    assert_eq!(verified["archives"][1]["events"], 4, "{verified}");
+    assert_eq!(json(&db, &["archive", "verify", &folder])["archives"][0]["problem"], Value::Null);
+
+    let operations = json(&db, &["operations", "list"]);
+    let latest = &operations["operations"][0];
+    assert_eq!((&latest["command"], &latest["outcome"]), (&json!("archive"), &json!("done")));
+    let id = latest["id"].to_string();
+    let shown = json(&db, &["operations", "show", &id]);
+    assert_eq!(shown["archives"][0]["name"], newer, "{shown}");
+    assert_eq!(shown["operation"]["state"]["subject"], newer, "{shown}");
+    let text = db.pupctl(["operations", "show", &id]).success();
+    assert!(text.stdout.contains("archive") && text.stdout.contains("--format=copy"), "{text}");
+    db.pupctl(["operations", "show", "4711"]).failure(2);
+    db.pupctl(["operations", "resume", "4711"]).failure(2);
+    db.pupctl(["operations", "abort", "4711", "--yes"]).failure(2);
+    assert!(db.pupctl(["operations", "resume", &id]).success().stderr.contains("Nothing to do"));
+    db.pupctl(["operations", "abort", &id, "--yes"]).failure(1);
+    db.pupctl(["operations", "abort", &old, "--yes"]).failure(1);
+    assert_eq!(json(&db, &["operations", "list", "--unfinished"])["operations"], json!([]));
+
+    let back = restore(&db, &[&db.month(-2), "-o", "json"]).success().json();
+    assert_eq!(back["restored"][0]["how"], "attached", "{back}");
+    assert_eq!(json(&db, &["archive", "list"])["archives"][0]["phase"], "restored");
+}
+
+#[test]
+fn a_failure_is_in_the_journal_and_can_be_gone_on_with() {
+    let db = store("month", &[]);
+    events(&db, "A", -2, 2);
+    checkpoint(&db, "slow", 1);
+    archive(&db, &[&db.month(-2), "--drop"]).failure(1);
+    let list = json(&db, &["operations", "list", "--unfinished"]);
+    let failed = &list["operations"][0];
+    assert_eq!(failed["outcome"], "failed", "{list}");
+    assert!(failed["detail"].as_str().is_some_and(|detail| detail.contains("position")), "{list}");
+    checkpoint(&db, "slow", 4);
+    db.pupctl(["operations", "resume", &failed["id"].to_string(), "--yes"]).success();
+    assert_eq!(count(&db, "events"), 0);
+    assert_eq!(json(&db, &["operations", "list", "--unfinished"])["operations"], json!([]));
+}
+
+#[test]
+fn a_dry_run_writes_nothing_and_shows_the_statements() {
+    for (layout, part, words) in [
+        ("month", "month", "CONCURRENTLY"),
+        ("context", "A", "RENAME TO"),
+        ("context,month", "A", "CONCURRENTLY"),
+    ] {
+        let db = store(layout, &[]);
+        events(&db, "A", -2, 2);
+        let month = db.month(-2);
+        let part = if part == "month" { month.as_str() } else { part };
+        let before = fingerprint(&mut db.client());
+        let run = archive(&db, &[part, "--drop", "--dry-run"]).success();
+        assert!(run.stdout.contains(words), "{run}");
+        assert!(run.stderr.contains("nothing was changed"), "{run}");
+        let run = archive(&db, &[part, "--dry-run", "-o", "json"]).success().json();
+        assert!(run["steps"][0]["statements"].is_array(), "{run}");
+        assert_eq!(run["dry_run"], true);
+        assert_eq!(fingerprint(&mut db.client()), before);
+        assert_eq!(everywhere::names(db.folder()), Vec::<String>::new());
+        archive(&db, &[part, "--drop"]).success();
+        let before = fingerprint(&mut db.client());
+        let files = everywhere::names(db.folder());
+        let run = restore(&db, &[part, "--dry-run"]).success();
+        assert!(run.stderr.contains("would be checked"), "{run}");
+        restore(&db, &[part, "--dry-run", "--into", "elsewhere", "-o", "json"]).success();
+        db.pupctl(["archive", "verify"]).success();
+        db.pupctl(["operations", "list"]).success();
+        assert_eq!(fingerprint(&mut db.client()), before);
+        assert_eq!(everywhere::names(db.folder()), files);
+    }
+}
+
+#[test]
+fn twice_there_is_nothing_to_do() {
+    for (layout, part) in [("month", "month"), ("context", "A"), ("context,hash", "A")] {
+        let db = store(layout, &[]);
+        events(&db, "A", -2, 4);
+        let month = db.month(-2);
+        let part = if part == "month" { month.as_str() } else { part };
+        let all = everywhere::all(&db);
+        for more in [&[][..], &["--drop"]] {
+            archive(&db, &[&[part], more].concat()).success();
+            let again = archive(&db, &[&[part], more].concat()).success();
+            assert!(again.stderr.contains("Nothing to do"), "{layout}: {again}");
+        }
+        assert_eq!(everywhere::all(&db), all);
+        restore(&db, &[part]).success();
+        let again = restore(&db, &[part]).success();
+        assert!(again.stderr.contains("Nothing to do"), "{layout}: {again}");
+        assert_eq!(everywhere::of_store(&db), all);
+    }
+}
+
+#[test]
+fn of_a_context_with_months_the_past_ones_leave() {
+    let db = store("context,month", &[]);
+    for ahead in [-2, 0] {
+        events(&db, "A", ahead, 2);
+    }
+    archive(&db, &["a", "--drop"]).success();
+    assert_eq!(count(&db, "events"), 4);
+    let nothing = archive(&db, &["a", "--drop"]).success();
+    assert!(nothing.stderr.contains("Nothing to do"), "{nothing}");
+    // The current one too: an empty one takes its place.
+    archive(&db, &["a", "--all", "--drop"]).success();
+    assert_eq!(count(&db, "events"), 0);
+    assert_eq!(everywhere::outside(&db), Vec::<String>::new());
+    events(&db, "A", -1, 1);
+    restore(&db, &["a"]).success();
+    assert_eq!(count(&db, "events"), 10);
+}
