@@ -60,8 +60,6 @@ pub const NAMES: &[&str] = &[
     "restore::recorded",
     "restore::rehearsed",
     "restore::replaced",
-    "restore::recorded",
-    "restore::rehearsed",
 ];
 
 /// Starts the points that `FAILPOINTS` names. Call once, first thing in `main`.

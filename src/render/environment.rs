@@ -49,6 +49,7 @@ const TEMPLATES: &[(&str, &str)] = templates![
     "archive/digest",
     "archive/drop_kept",
     "archive/exists",
+    "archive/forget_closed",
     "archive/forget_ids",
     "archive/from",
     "archive/gone",
