@@ -62,6 +62,10 @@ pub struct RestoreArgs {
     #[arg(long)]
     no_attach: bool,
 
+    /// Attach events of another store's archive although projections have passed their positions
+    #[arg(long)]
+    behind_projections: bool,
+
     /// How many rows join a leaf in one transaction
     #[arg(long, value_name = "ROWS", default_value_t = BATCH,
         value_parser = clap::value_parser!(i64).range(1..=1_000_000))]
@@ -158,6 +162,9 @@ impl RestoreArgs {
         };
         let request = Request {
             destination,
+            // They have read what left this store: the fence saw to it.
+            behind_projections: self.behind_projections
+                || items.iter().all(|item| item.record.is_some()),
             batch: self.batch,
             limits: context.config.lock_limits(context.global.lock_budget)?,
         };
@@ -271,6 +278,7 @@ impl RestoreArgs {
         words.extend(self.replace.then(|| "--replace".to_owned()));
         words.extend(self.into.iter().map(|schema| format!("--into={schema}")));
         words.extend(self.no_attach.then(|| "--no-attach".to_owned()));
+        words.extend(self.behind_projections.then(|| "--behind-projections".to_owned()));
         words.push(format!("--batch={}", self.batch));
         words
     }

@@ -47,6 +47,9 @@ pub struct Options {
     /// The place in the log that slots have to confirm, `0/16B3748`; else its end at the time when
     /// everything in the leaf is settled. For a second look at a leaf to which nothing was added.
     pub lsn: Option<String>,
+    /// A table that says where the streams end that leave, with this leaf and others: one that goes
+    /// on in another of them is not cut.
+    pub leaving: Option<QualifiedName>,
 }
 
 impl Default for Options {
@@ -57,6 +60,7 @@ impl Default for Options {
             allow_split_streams: false,
             patience: PATIENCE,
             lsn: None,
+            leaving: None,
         }
     }
 }
@@ -112,7 +116,7 @@ fn look_around(
     fence.laggards = laggards;
     fence.split_streams = Some(SplitStreams {
         allowed: options.allow_split_streams,
-        ..split_streams(client, place)?
+        ..split_streams(client, place, options)?
     });
     Ok(fence)
 }
@@ -135,21 +139,34 @@ pub fn look_at_checkpoints(
     let (Some(last), Some(checkpoints)) = (fence.last_position, checkpoints) else {
         return Ok(fence);
     };
+    (fence.laggards, fence.ignored) = behind(client, checkpoints, last, options)?;
+    Ok(fence)
+}
+
+/// The projections that have not passed a position; and those of them that are to be ignored, in
+/// words.
+pub fn behind(
+    client: &mut impl GenericClient,
+    checkpoints: &QualifiedName,
+    last: i64,
+    options: &Options,
+) -> Result<(Vec<Laggard>, Vec<String>)> {
     let rows = client
         .query(&render("fence/laggards", &values! { checkpoints }), &[&last])
         .map_err(|error| Error::database("reading the checkpoints of projections", error))?;
+    let (mut laggards, mut ignored) = (Vec::new(), Vec::new());
     for row in &rows {
         let name: String = row.get("name");
-        let ignored = options.ignore_projections.contains(&name);
+        let is_ignored = options.ignore_projections.contains(&name);
         let (position, moved) = (row.get("position"), row.get("moved"));
         let laggard = Laggard::projection(checkpoints, name, position, last, moved);
-        if ignored {
-            fence.ignored.push(laggard.words());
+        if is_ignored {
+            ignored.push(laggard.words());
         } else {
-            fence.laggards.push(laggard);
+            laggards.push(laggard);
         }
     }
-    Ok(fence)
+    Ok((laggards, ignored))
 }
 
 /// A place in the log behind every commit that was visible before the call: what a replication
@@ -230,10 +247,11 @@ fn slot(row: &Row) -> (String, Laggard) {
     (name, laggard)
 }
 
-fn split_streams(client: &mut Client, place: Place<'_>) -> Result<SplitStreams> {
+fn split_streams(client: &mut Client, place: Place<'_>, options: &Options) -> Result<SplitStreams> {
     let Place { leaf, heads, .. } = place;
+    let leaving = &options.leaving;
     let rows = client
-        .query(&render("fence/split_streams", &values! { leaf, heads }), &[])
+        .query(&render("fence/split_streams", &values! { leaf, heads, leaving }), &[])
         .map_err(|error| Error::database("counting the streams that go on elsewhere", error))?;
     let example = |row: &Row| SplitStream {
         bounded_context: row.get("bounded_context"),

@@ -18,7 +18,7 @@ use super::restore::Restorer;
 /// Calls off an archive; what was done, in words.
 pub fn archive(restorer: &mut Restorer<'_>, catalog: &Catalog, record: &Record) -> Result<String> {
     let schema = restorer.locked.schema().to_owned();
-    let found = state(restorer.locked.client(), record.table_oid)?;
+    let found = state(restorer.locked.client(), &schema, record)?;
     // Removes what was written of its file.
     drop(Draft::begin(&record.folder, &record.name));
     drop_next(restorer, catalog, record)?;

@@ -228,6 +228,21 @@ pub fn advance(
     Ok(())
 }
 
+/// Changes where the file of an archive is going to be, and its format.
+pub fn relocate(
+    client: &mut impl GenericClient,
+    schema: &str,
+    id: i64,
+    folder: &str,
+    format: &str,
+) -> Result<()> {
+    let table = archives_table(schema);
+    client
+        .execute(&render("archive/relocate", &values! { table }), &[&id, &folder, &format])
+        .map_err(failed)?;
+    Ok(())
+}
+
 /// Forgets that a table was closed, because it is no more.
 pub fn forget_closed(client: &mut impl GenericClient, schema: &str, oid: u32) -> Result<()> {
     let table = closed_table(schema);

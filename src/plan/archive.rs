@@ -1,11 +1,14 @@
 //! Plans how a leaf leaves its table for an archive.
 //!
+//! In one transaction under ACCESS EXCLUSIVE on the parent and the leaf, in which everybody is
+//! looked at once more: a concurrent detach would hide the rows for a while, in which a projection
+//! could pass an event that slipped in without having read it.
+//!
 //! A month that is over leaves nothing behind: nobody writes to it. The leaf of a context or of a
 //! hash share is written to all the time, so an empty one takes its place in the transaction in
 //! which it leaves; no insert ever finds neither.
 
 use crate::catalog::Catalog;
-use crate::catalog::relation::Relation;
 use crate::error::{Error, Result};
 use crate::layout::Layout;
 use crate::layout::month::Month;
@@ -19,11 +22,13 @@ use super::target::Located;
 /// How a leaf leaves.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Departure {
-    /// While readers and writers of the parent go on; between its two phases inserts to the leaf
-    /// fail.
-    Concurrently(Step),
     /// In one transaction, in which the first statement takes the locks.
-    AtOnce(Step),
+    AtOnce {
+        /// The departure.
+        step: Step,
+        /// What the table is called afterwards.
+        table: QualifiedName,
+    },
     /// The same, with another leaf in its place.
     Exchange {
         /// Makes what takes its place, beside the table.
@@ -51,21 +56,23 @@ pub fn departure(
     replace: bool,
 ) -> Result<Departure> {
     let Located { relation, parent, .. } = leaf;
+    let rename = |table: &QualifiedName, to: &QualifiedName| -> Action {
+        LifecycleAction::Rename { table: table.clone(), to: to.name.clone() }.into()
+    };
+    let archived = beside(&relation.name, "archived", archive);
     if !replace {
-        if parent.default_partition().is_none() {
-            return Ok(Departure::Concurrently(lifecycle::detach_concurrently(
-                parent,
-                &relation.name,
-            )));
-        }
-        let step = lifecycle::detach_at_once(parent, &relation.name, Vec::new());
-        return Ok(Departure::AtOnce(step));
+        // What comes back in its place some day needs the name; a month that is over does not.
+        let renamed = needs_replacement(leaf, catalog.server.month());
+        let also = renamed.then(|| rename(&relation.name, &archived));
+        let table = if renamed { archived } else { relation.name.clone() };
+        let also = also.into_iter().collect();
+        let step = lifecycle::detach_at_once(parent, &relation.name, also);
+        return Ok(Departure::AtOnce { step, table });
     }
     let Some(bound) = &relation.bound else {
         return Err(Error::refused(format!("{} is not a partition", relation.name)));
     };
     let next = next(&relation.name, archive);
-    let table = beside(&relation.name, "archived", archive);
     let made = ensure::leaf(catalog, layout.triggers(), parent, &next, bound);
     let mut actions = Vec::new();
     if catalog.other_names.contains(&next.name) {
@@ -78,9 +85,6 @@ pub fn departure(
         "it is attached in the transaction in which the full one leaves, so that inserts go on",
         actions,
     );
-    let rename = |table: &QualifiedName, to: &QualifiedName| -> Action {
-        LifecycleAction::Rename { table: table.clone(), to: to.name.clone() }.into()
-    };
     let leaf = relation.name.clone();
     let columns = catalog.events.iter().flat_map(|events| &events.columns);
     // What is computed from others is not written.
@@ -88,12 +92,12 @@ pub fn departure(
     let columns = columns.map(|column| column.name.clone()).collect();
     let also = vec![
         LifecycleAction::KeepTail { leaf, next: next.clone(), columns }.into(),
-        rename(&relation.name, &table),
+        rename(&relation.name, &archived),
         rename(&next, &relation.name),
         ensure::attachment(parent, relation.name.clone(), bound),
     ];
     let exchange = lifecycle::detach_at_once(parent, &relation.name, also);
-    Ok(Departure::Exchange { before, exchange, table })
+    Ok(Departure::Exchange { before, exchange, table: archived })
 }
 
 /// The table that is to take the place of a leaf in the exchange for this archive, as long as it
@@ -108,29 +112,6 @@ fn beside(leaf: &QualifiedName, what: &str, archive: i64) -> QualifiedName {
     leaf.sibling(name::joined(&leaf.name, &format!("{what}_{archive}")))
 }
 
-/// Plans to attach a table back to where it was: something slipped in before it had left. The
-/// CHECKs are those that the detach has left.
-#[must_use]
-pub fn back(
-    parent: &Relation,
-    table: &QualifiedName,
-    leaf: &Located<'_>,
-    checks: &[String],
-) -> Option<Step> {
-    let bound = leaf.relation.bound.as_ref()?;
-    let mut actions = vec![Action::LockParent(parent.name.clone())];
-    actions.push(ensure::attachment(parent, table.clone(), bound));
-    actions.extend(checks.iter().map(|name| {
-        let (table, name) = (table.clone(), name.clone());
-        LifecycleAction::DropConstraint { table, name, live: false }.into()
-    }));
-    Some(Step::new(
-        format!("Attach {} again", table.name),
-        "an event came between the look at the projections and the detach, which not all have read",
-        actions,
-    ))
-}
-
 /// The steps by which a leaf would leave, for who wants to read them first: with the numbers that
 /// are known only then.
 pub fn shown(
@@ -141,7 +122,7 @@ pub fn shown(
 ) -> Result<Vec<Step>> {
     let replace = !retire && needs_replacement(leaf, catalog.server.month());
     let steps = match departure(layout, catalog, leaf, 0, replace)? {
-        Departure::Concurrently(step) | Departure::AtOnce(step) => vec![step],
+        Departure::AtOnce { step, .. } => vec![step],
         Departure::Exchange { before, exchange, .. } => vec![before, exchange],
     };
     Ok(steps)

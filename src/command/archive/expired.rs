@@ -20,6 +20,12 @@ use super::items::{Wanted, joined};
 /// How many tables one run drops unless told otherwise.
 const DROPS_MAX: usize = 12;
 
+/// How many tables this run may drop; none is as many as are meant.
+pub(super) fn drops_max(args: &WhatArgs, context: &Context) -> Option<usize> {
+    let max = args.max.or(context.config.archive.max).unwrap_or(DROPS_MAX);
+    args.expired.then_some(max)
+}
+
 /// How far the clocks of the server and of this machine may be apart.
 const CLOCKS_APART_MAX: chrono::TimeDelta = chrono::TimeDelta::hours(1);
 
@@ -41,22 +47,10 @@ pub(super) fn items<'a>(
         }
     }
     let mut items = joined(&leaves, &begun, catalog, args.drop);
-    if let Some(kept_for) = context.config.drop_after()? {
+    if args.drop {
+        items.extend(kept(context, records, now)?);
+    } else if let Some(kept_for) = context.config.drop_after()? {
         items.extend(over(records, kept_for, now));
-    }
-    let max = args.max.or(context.config.archive.max).unwrap_or(DROPS_MAX);
-    let mut dropped = 0;
-    let mut kept_back = 0;
-    items.retain(|item| {
-        dropped += usize::from(item.drop);
-        let fits = !item.drop || dropped <= max;
-        kept_back += usize::from(!fits);
-        fits
-    });
-    if kept_back > 0 {
-        context
-            .output
-            .warn(format!("{kept_back} more are due: one run drops at most {max} tables (--max)"));
     }
     Ok(items.into())
 }
@@ -106,6 +100,27 @@ fn is_due(context: &Context, catalog: &Catalog, place: &Place) -> Result<bool> {
     Ok(retention
         .zip(place.month())
         .is_some_and(|(retention, month)| retention.has_expired(month.end(), catalog.server.now)))
+}
+
+/// The kept tables of months whose retention has run out: an earlier run may have been interrupted
+/// before it dropped them.
+fn kept<'a>(
+    context: &Context,
+    records: &[Record],
+    now: chrono::DateTime<Utc>,
+) -> Result<Vec<Item<'a>>> {
+    let mut items = Vec::new();
+    for record in records.iter().filter(|record| record.phase == Phase::Published) {
+        let (Some(month), Some(retention)) =
+            (record.place.month(), context.config.retention(record.place.context())?)
+        else {
+            continue;
+        };
+        if retention.has_expired(month.end(), now) {
+            items.push(Item { leaf: None, record: Some(record.clone()), drop: true });
+        }
+    }
+    Ok(items)
 }
 
 /// The kept tables whose time is over.

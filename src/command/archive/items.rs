@@ -82,23 +82,20 @@ fn of_leaves<'a>(
     let unfinished = |record: &&&Record| record.phase.is_unfinished();
     let kept = |record: &&&Record| record.phase == Phase::Published;
     let begun: Vec<_> = meant.iter().filter(unfinished).map(|r| (*r).clone()).collect();
-    if args.drop && begun.is_empty() && meant.iter().any(|record| kept(&record)) {
-        // They were archived before, and only wait for this.
-        let kept = meant.iter().filter(kept);
-        let item =
-            |record: &&Record| Item { leaf: None, record: Some((*record).clone()), drop: true };
-        return Ok(kept.map(item).collect::<Vec<_>>().into());
-    }
+    // Those that were archived before, and only wait for this.
+    let kept = meant.iter().filter(|record| args.drop && kept(record));
+    let item = |record: &&Record| Item { leaf: None, record: Some((*record).clone()), drop: true };
+    let kept: Vec<_> = kept.map(item).collect();
     let leaves = match resolve(catalog, word).and_then(|target| leaving(args, &target, catalog)) {
         Ok(leaves) => leaves,
-        Err(_) if !begun.is_empty() => Vec::new(),
+        Err(_) if !begun.is_empty() || !kept.is_empty() => Vec::new(),
         Err(error) => {
             let done = meant.last().map(|record| gone(record));
             return done
                 .map_or(Err(error), |done| Ok(Wanted { done: Some(done), ..Wanted::default() }));
         }
     };
-    Ok(joined(&leaves, &begun, catalog, args.drop).into())
+    Ok([kept, joined(&leaves, &begun, catalog, args.drop)].concat().into())
 }
 
 /// What is to be archived of a store whose months have run out; those that were begun first.
@@ -124,27 +121,23 @@ pub(super) fn joined<'a>(
     items
 }
 
-/// The items of a run that was interrupted: what is not done yet of the same tables.
-pub(super) fn resumed<'a>(
+/// Leaves out the leaves that took the places of those that an interrupted run of the same request
+/// has archived already: it would have been done with them.
+pub(super) fn without_done<'a>(
+    items: Vec<Item<'a>>,
     oids: &[u32],
-    drop: bool,
-    catalog: &'a Catalog,
     records: &[Record],
 ) -> Vec<Item<'a>> {
-    let all = partitions(catalog);
-    let item = |&oid: &u32| {
-        let leaf = all.iter().find(|leaf| leaf.relation.oid == oid).cloned();
-        let record = records.iter().rfind(|record| record.table_oid == oid).cloned();
-        let done = match record.as_ref().map(|record| record.phase) {
-            // What was called off is begun again.
-            None | Some(Phase::Aborted) => leaf.is_none(),
-            Some(Phase::Published) => !drop,
-            Some(phase) => !phase.is_unfinished(),
-        };
-        let record = record.filter(|record| record.phase != Phase::Aborted);
-        (!done).then_some(Item { leaf, record, drop })
+    let is_done = |record: &&Record| {
+        oids.contains(&record.table_oid)
+            && matches!(record.phase, Phase::Published | Phase::Dropped | Phase::Copied)
     };
-    oids.iter().filter_map(item).collect()
+    let done: Vec<_> = records.iter().filter(is_done).collect();
+    let is_new = |item: &Item<'_>| match (&item.leaf, &item.record) {
+        (Some(leaf), None) => !done.iter().any(|record| record.place == leaf.place),
+        _ => true,
+    };
+    items.into_iter().filter(is_new).collect()
 }
 
 /// The leaves of a target that leave: of a whole context only the months that are over.

@@ -131,19 +131,16 @@ fn locked_run(
     refuse_foreign_pending(catalog, &records)?;
     let words = args.words(request.format, &request.folder.to_string_lossy());
     let stopped = stopped(locked, catalog, &words)?;
-    let found = match &stopped {
-        Some((_, oids)) => Wanted {
-            items: items::resumed(oids, args.drop, catalog, &records),
-            ..find(args, context, layout, catalog, &records)?
-        },
-        None => find(args, context, layout, catalog, &records)?,
-    };
+    let mut found = find(args, context, layout, catalog, &records)?;
+    if let Some((_, oids)) = &stopped {
+        found.items = items::without_done(found.items, oids, &records);
+    }
     if found.items.is_empty() && found.retire.is_none() {
         if !catalog.own_migrations.is_empty() {
             operation::settle(locked)?;
         }
         forget(locked, &schema, stopped)?;
-        return report(context, args, Vec::new(), Vec::new(), Vec::new(), found.done);
+        return report(context, args, Done::default(), found.done);
     }
     write::refuse_without_rights(catalog)?;
     ask(context, &found)?;
@@ -151,7 +148,8 @@ fn locked_run(
         Script::of(&Plan { steps: plan::init::own_tables(layout, catalog)?, ..Plan::default() });
     let mut bar = ArchiveBar::new(&context.output);
     let mut steps = ArchiveBar::new(&context.output);
-    let (done, empty, held) = operation::run_with(
+    let max = expired::drops_max(args, context);
+    let done = operation::run_with(
         locked,
         context.name,
         &script,
@@ -161,16 +159,27 @@ fn locked_run(
         |locked, operation| {
             let archiver =
                 Archiver::new(locked, layout, catalog, request, &context.interrupt, &mut bar);
-            let done = work(args, archiver, &found, operation, &words)?;
+            let done = work(args, archiver, &found, operation, &words, max)?;
             forget(locked, &schema, stopped)?;
             Ok(done)
         },
     )?;
     drop(bar);
-    report(context, args, done, empty, held, None)
+    report(context, args, done, None)
 }
 
-type Done = (Vec<Record>, Vec<String>, Vec<Held>);
+/// What became of the items.
+#[derive(Default)]
+struct Done {
+    archives: Vec<Record>,
+    /// How many rows were written and proven by this run.
+    written: i64,
+    /// In how many archives.
+    files: usize,
+    empty: Vec<String>,
+    held: Vec<Held>,
+    notes: Vec<String>,
+}
 
 fn work(
     args: &WhatArgs,
@@ -178,6 +187,7 @@ fn work(
     found: &Wanted<'_>,
     operation: i64,
     words: &[String],
+    max: Option<usize>,
 ) -> Result<Done> {
     let items = &found.items;
     let oid = |item: &Item<'_>| {
@@ -186,17 +196,27 @@ fn work(
     };
     let oids: Vec<_> = items.iter().filter_map(oid).collect();
     let schema = archiver.catalog.schema_name.clone();
-    let (mut done, mut empty, mut held) = (Vec::new(), Vec::new(), Vec::new());
+    let mut done = Done::default();
+    let mut drops = 0;
+    archiver.survey(items)?;
     for item in items {
         let subject = subject(item);
+        if item.drop && max.is_some_and(|max| drops >= max) {
+            let reason = format!("one run drops at most {drops} tables (--max)");
+            done.held.push(Held { leaf: subject, reason, details: Vec::new() });
+            continue;
+        }
         let state = json!({ "request": words, "subject": subject, "tables": oids });
         journal::note(archiver.locked.client(), &schema, operation, &state)?;
         match archiver.run(item) {
-            Ok(Outcome::Done(record)) => done.push(*record),
-            Ok(Outcome::Empty(leaf)) => empty.push(leaf.to_string()),
+            Ok(Outcome::Done(record)) => {
+                drops += usize::from(record.phase == Phase::Dropped);
+                done.add(&archiver, *record);
+            }
+            Ok(Outcome::Empty(leaf)) => done.empty.push(leaf.to_string()),
             // What one month waits for is no reason for the others to stay.
             Err(error) if args.expired && error.kind() == crate::error::Kind::Refused => {
-                held.push(Held {
+                done.held.push(Held {
                     leaf: subject,
                     reason: error.message().to_owned(),
                     details: error.detail_lines().to_vec(),
@@ -210,10 +230,23 @@ fn work(
         journal::note(archiver.locked.client(), &schema, operation, &state)?;
         archiver.retire(name)?;
         if args.with_heads {
-            done.extend(archiver.heads(name, args.drop)?);
+            if let Some(record) = archiver.heads(name, args.drop)? {
+                done.add(&archiver, record);
+            }
         }
     }
-    Ok((done, empty, held))
+    done.notes = std::mem::take(&mut archiver.notes);
+    Ok(done)
+}
+
+impl Done {
+    fn add(&mut self, archiver: &Archiver<'_>, record: Record) {
+        if archiver.has_written(record.id) {
+            self.written += record.rows.unwrap_or(0);
+            self.files += 1;
+        }
+        self.archives.push(record);
+    }
 }
 
 fn subject(item: &Item<'_>) -> String {
@@ -324,13 +357,13 @@ fn dry_run(
 fn report(
     context: &Context,
     args: &WhatArgs,
-    archives: Vec<Record>,
-    empty: Vec<String>,
-    held: Vec<Held>,
+    done: Done,
     nothing: Option<String>,
 ) -> anyhow::Result<Exit> {
     let output = &context.output;
-    let notes = nothing.iter().cloned().collect();
+    let Done { archives, written, files, empty, held, mut notes } = done;
+    let told = notes.clone();
+    notes.extend(nothing.clone());
     let report = Report {
         dry_run: false,
         archives,
@@ -341,6 +374,9 @@ fn report(
         notes,
     };
     output.result(context.name, &report, &table(&report.archives))?;
+    for note in &told {
+        output.say(format!("note: {note}"));
+    }
     for leaf in &report.empty {
         output.say(format!("note: {leaf} has no events to archive"));
     }
@@ -350,27 +386,24 @@ fn report(
             output.say(format!("  {line}"));
         }
     }
-    match (report.archives.len(), nothing) {
-        (0, Some(why)) => output.say(format!("Nothing to do: {why}")),
-        (0, None) => output.say("Nothing to do: there is nothing to archive"),
-        (number, _) => {
-            let rows: i64 = report.archives.iter().filter_map(|record| record.rows).sum();
-            let dropped = report.archives.iter().filter(|r| r.phase == Phase::Dropped).count();
-            let dropped = match dropped {
-                0 => String::new(),
-                dropped => format!(", {} dropped", count(dropped, "table")),
-            };
-            output.say(format!(
-                "{} {} of {rows} rows written and proven{dropped}",
-                output::green("Done:"),
-                count(number, "archive")
-            ));
-        }
-    }
+    output.say(close(&report, written, files, nothing));
     if report.held.is_empty() {
         return Ok(Exit::Done);
     }
     Ok(if args.exit_code { Exit::Found } else { Exit::Done })
+}
+
+fn close(report: &Report, written: i64, files: usize, nothing: Option<String>) -> String {
+    let dropped = report.archives.iter().filter(|r| r.phase == Phase::Dropped).count();
+    let archives = (files > 0)
+        .then(|| format!("{} of {written} rows written and proven", count(files, "archive")));
+    let dropped = (dropped > 0).then(|| format!("{} dropped", count(dropped, "table")));
+    let done: Vec<_> = archives.into_iter().chain(dropped).collect();
+    if !done.is_empty() {
+        return format!("{} {}", output::green("Done:"), done.join(", "));
+    }
+    let why = nothing.unwrap_or_else(|| "there is nothing to archive".to_owned());
+    format!("Nothing to do: {why}")
 }
 
 /// The archives as a table.

@@ -62,8 +62,12 @@ pub(super) fn run(args: &AbortArgs, context: &Context) -> anyhow::Result<Exit> {
     let question = format!("Call off {}?", names.join(", "));
     confirm(&context.output, context.global.yes, &question)?;
     let limits = context.config.lock_limits(context.global.lock_budget)?;
-    let request =
-        Request { destination: Destination::Store { replace: false }, batch: 10_000, limits };
+    let request = Request {
+        destination: Destination::Store { replace: false },
+        behind_projections: true,
+        batch: 10_000,
+        limits,
+    };
     let mut bar = ArchiveBar::new(&context.output);
     let mut steps = ArchiveBar::new(&context.output);
     let undone = operation::run_with(

@@ -17,6 +17,9 @@ pub struct ResumeArgs {
     id: i64,
 }
 
+/// The commands that leave something to go on with.
+const RESUMED: [&str; 2] = ["archive", "restore"];
+
 pub(super) fn run(args: &ResumeArgs, context: &Context) -> anyhow::Result<Exit> {
     let mut store = context.open_for_writing()?;
     let operation = super::find(&mut store, args.id)?;
@@ -33,6 +36,17 @@ pub(super) fn run(args: &ResumeArgs, context: &Context) -> anyhow::Result<Exit> 
         .hint(format!("run the command again: pupctl {}", operation.command))
         .into());
     };
+    // The journal is a table: who may write to it does not decide what is run here.
+    if request.first() != Some(&operation.command) || !RESUMED.contains(&&*operation.command) {
+        return Err(Error::refused(format!(
+            "the journal says that operation {} ({}) was: {}",
+            args.id,
+            operation.command,
+            request.join(" ")
+        ))
+        .hint("that cannot be gone on with: run the command that you mean by hand")
+        .into());
+    }
     context.output.say(format!("Going on with: pupctl {}", request.join(" ")));
     let words = std::iter::once("pupctl").chain(request.iter().map(String::as_str));
     let mut cli = Cli::try_parse_from(words).map_err(|error| {

@@ -1,5 +1,7 @@
 //! The table goes, once it is proven that the file holds what it holds.
 
+use postgres::Transaction;
+
 use crate::archive::column::Column;
 use crate::archive::contents::Contents;
 use crate::archive::folder::Archive;
@@ -13,7 +15,7 @@ use crate::plan::Step;
 use crate::plan::lifecycle::LifecycleAction;
 
 use super::Archiver;
-use super::leave::rendered;
+use super::leave::{rendered, state};
 
 impl Archiver<'_> {
     /// From `published` to `dropped`.
@@ -30,18 +32,8 @@ impl Archiver<'_> {
             })?;
         }
         let manifest = archive.manifest;
-        self.progress.phase("Comparing the table with its archive", None);
-        let found = self.contents(&table, &manifest.columns)?;
-        let differences = found.differences(&manifest.contents());
-        if !differences.is_empty() {
-            return Err(Error::refused(format!(
-                "{table} does not hold what the archive {} holds: nothing was dropped",
-                record.name
-            ))
-            .details(differences)
-            .hint("somebody changed the detached table; see what, before you decide"));
-        }
         self.drop_foreign_keys(record, &table)?;
+        self.progress.phase("Comparing the table with its archive", None);
         let lock = LifecycleAction::LockTable(table.clone());
         let drop = LifecycleAction::DropTable(table.clone());
         let mut step = Step::new(
@@ -52,6 +44,7 @@ impl Archiver<'_> {
         step.destroys = true;
         let schema = self.locked.schema().to_owned();
         let oid = record.table_oid;
+        let selection = Selection::all(table.clone(), manifest.columns.clone());
         execute::execute_checked(
             self.locked,
             &rendered(step),
@@ -59,19 +52,13 @@ impl Archiver<'_> {
             self.interrupt,
             &mut *self.progress,
             &mut |transaction| {
-                let same = transaction
-                    .query_opt(include_str!("../../../sql/archive/state.sql"), &[&oid])
-                    .map_err(|error| Error::database("looking at the table again", error))?
-                    .is_some_and(|row| {
-                        row.get::<_, String>("name") == table.name
-                            && row.get::<_, String>("schema") == table.schema
-                            && !row.get::<_, bool>("attached")
-                    });
-                if same {
-                    Ok(())
-                } else {
-                    Err(Error::refused(format!("{table} is another table now")))
+                // Nobody can change it any more: what is compared here is what is dropped.
+                let found = state(transaction, &schema, record)?;
+                if found.is_none_or(|found| found.attached) {
+                    return Err(Error::refused(format!("{table} is another table now")));
                 }
+                let found = contents(transaction, &selection)?;
+                refuse_other(&table, record, &found, &manifest.contents())
             },
             &mut |transaction| {
                 archives::forget_closed(transaction, &schema, oid)?;
@@ -82,29 +69,17 @@ impl Archiver<'_> {
         Ok(())
     }
 
-    /// What a table holds in these columns, as the server sees it.
+    /// What a table holds in these columns up to a position, as the server sees it.
     pub(super) fn contents(
-        &mut self,
-        table: &QualifiedName,
-        columns: &[Column],
-    ) -> Result<Contents> {
-        self.contents_up_to(table, columns, None)
-    }
-
-    /// The same of the rows up to a position.
-    pub(super) fn contents_up_to(
         &mut self,
         table: &QualifiedName,
         columns: &[Column],
         up_to: Option<i64>,
     ) -> Result<Contents> {
         let failed = |error| Error::database("computing the digest of the table", error);
-        let all = Selection::all(table.clone(), columns.to_vec());
-        let sql = Selection { up_to, ..all }.digest_sql();
         let mut transaction = self.locked.client().transaction().map_err(failed)?;
-        transaction.batch_execute(SETTINGS).map_err(failed)?;
-        let row = transaction.query_one(&sql, &[]).map_err(failed)?;
-        let contents = Contents::answered(&row)?;
+        let selection = Selection { up_to, ..Selection::all(table.clone(), columns.to_vec()) };
+        let contents = contents(&mut transaction, &selection)?;
         transaction.rollback().map_err(failed)?;
         Ok(contents)
     }
@@ -127,4 +102,29 @@ impl Archiver<'_> {
         }
         Ok(())
     }
+}
+
+fn contents(transaction: &mut Transaction<'_>, selection: &Selection) -> Result<Contents> {
+    let failed = |error| Error::database("computing the digest of the table", error);
+    transaction.batch_execute(SETTINGS).map_err(failed)?;
+    let row = transaction.query_one(&selection.digest_sql(), &[]).map_err(failed)?;
+    Contents::answered(&row)
+}
+
+fn refuse_other(
+    table: &QualifiedName,
+    record: &Record,
+    found: &Contents,
+    expected: &Contents,
+) -> Result<()> {
+    let differences = found.differences(expected);
+    if differences.is_empty() {
+        return Ok(());
+    }
+    Err(Error::refused(format!(
+        "{table} does not hold what the archive {} holds: nothing was dropped",
+        record.name
+    ))
+    .details(differences)
+    .hint("somebody changed the detached table; see what, before you decide"))
 }

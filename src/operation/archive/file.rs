@@ -8,9 +8,9 @@ use crate::archive::contents::Contents;
 use crate::archive::folder::{Archive, Draft};
 use crate::archive::manifest::{Description, Role};
 use crate::archive::select::{SETTINGS, Selection};
+use crate::db::settled;
 use crate::error::{Error, Result};
 use crate::failpoint::reach;
-use crate::finding::fence::Fence;
 use crate::layout::name::QualifiedName;
 use crate::layout::place::Place;
 use crate::operation::archives::{self, Beginning, Phase, Record};
@@ -46,20 +46,40 @@ impl Archiver<'_> {
         let source = Source { role, table, called, oid: record.table_oid, place, up_to: None };
         let contents = match self.published_before(record, &source)? {
             Some(contents) => contents,
-            None => self.file(&record.folder, &record.name, &source)?.manifest.contents(),
+            None => {
+                self.relocate(record)?;
+                let folder = self.request.folder.clone();
+                self.file(&folder, &record.name, &source)?.manifest.contents()
+            }
         };
         self.proven.insert(record.id);
         self.record_file(record.id, Phase::Published, &contents)
     }
 
+    /// A run that goes on may have another folder, or write another format: the first may have been
+    /// the reason why it did not come to its end.
+    fn relocate(&mut self, record: &Record) -> Result<()> {
+        let format = self.request.format.to_string();
+        if record.folder == self.request.folder && record.format == format {
+            return Ok(());
+        }
+        let schema = self.locked.schema().to_owned();
+        let folder = self.request.folder.to_string_lossy();
+        archives::relocate(self.locked.client(), &schema, record.id, &folder, &format)
+    }
+
     /// A copy of a leaf that stays where it is.
     pub(super) fn copy(&mut self, leaf: &Located<'_>) -> Result<Outcome> {
         let name = &leaf.relation.name;
-        let fence = self.look(name)?;
-        let Some(last) = fence.last_position else { return Ok(Outcome::Empty(name.clone())) };
+        let events = self.layout.table(self.locked.schema(), crate::layout::Role::Events);
+        let patience = self.request.patience;
         // Nothing leaves the store: that some have not read it yet does not matter. What is still
         // being written below the last position does.
-        refuse_unsettled(&fence)?;
+        let settled =
+            settled::wait(self.locked.client(), &events, patience, self.interrupt, &mut |_| {})?;
+        let fence = self.look(name)?;
+        let Some(last) = fence.last_position else { return Ok(Outcome::Empty(name.clone())) };
+        let last = last.min(settled);
         let schema = self.locked.schema().to_owned();
         let records = archives::all(self.locked.client(), &schema)?;
         let source = Source {
@@ -116,7 +136,7 @@ impl Archiver<'_> {
             return Ok(None);
         }
         self.progress.phase("Proving the copy that an interrupted run has written", None);
-        let expected = self.contents_up_to(&source.table, &manifest.columns, source.up_to)?;
+        let expected = self.contents(&source.table, &manifest.columns, source.up_to)?;
         let interrupt = self.interrupt;
         let progress = &mut *self.progress;
         let verified = archive.verify(&mut |rows| {
@@ -142,7 +162,7 @@ impl Archiver<'_> {
             progress.passed(rows);
             interrupt.check()
         })?;
-        let expected = self.contents(&source.table, &archive.manifest.columns)?;
+        let expected = self.contents(&source.table, &archive.manifest.columns, None)?;
         let differences = found.differences(&expected);
         if differences.is_empty() {
             return Ok(Some(found));
@@ -162,7 +182,6 @@ impl Archiver<'_> {
         let format = self.request.format;
         let layout = self.layout.to_json();
         let server = self.catalog.server.clone();
-        let ddl = self.ddl(source)?;
         let progress = &mut *self.progress;
         let mut transaction = snapshot(self.locked.client())?;
         let columns = columns(&mut transaction, source.oid)?;
@@ -199,6 +218,7 @@ impl Archiver<'_> {
             &|_| interrupt.check(),
         )?;
         transaction.rollback().map_err(failed)?;
+        let ddl = ddl(source, &columns);
         draft.publish(&Description {
             server: server.version,
             archived_at: server.now,
@@ -210,17 +230,6 @@ impl Archiver<'_> {
             ddl,
             layout,
         })
-    }
-
-    /// The statements that make the table again: columns, keys and the index on time.
-    fn ddl(&mut self, source: &Source) -> Result<Vec<String>> {
-        let table = &source.called;
-        let columns = columns(self.locked.client(), source.oid)?;
-        Ok([vec![render("archive/table", &values! { table, columns })], build(source.role, table)]
-            .concat()
-            .into_iter()
-            .map(|statement| statement.trim_end().to_owned())
-            .collect())
     }
 
     fn record_file(&mut self, id: i64, phase: Phase, contents: &Contents) -> Result<()> {
@@ -236,6 +245,15 @@ impl Archiver<'_> {
         reach("archive::published");
         Ok(())
     }
+}
+
+/// The statements that make the table again. The types have their schemas, as the columns were
+/// read with an empty search path.
+fn ddl(source: &Source, columns: &[Column]) -> Vec<String> {
+    let table = &source.called;
+    let make = render("archive/table", &values! { table, columns });
+    let statements = [vec![make], build(source.role, table)].concat();
+    statements.into_iter().map(|statement| statement.trim_end().to_owned()).collect()
 }
 
 /// What makes a bare table one of a store: its keys, and for events the index on time.
@@ -283,13 +301,4 @@ fn estimate(transaction: &mut Transaction<'_>, oid: u32) -> Result<Option<u64>> 
         .query_one(include_str!("../../../sql/archive/estimate.sql"), &[&oid])
         .map_err(failed)?;
     Ok(row.get::<_, Option<i64>>("rows").and_then(|rows| u64::try_from(rows).ok()))
-}
-
-fn refuse_unsettled(fence: &Fence) -> Result<()> {
-    use crate::finding::fence::Laggard;
-    let is_unsettled = |laggard: &Laggard| matches!(laggard, Laggard::Unsettled { .. });
-    let mut fence = fence.clone();
-    fence.laggards.retain(is_unsettled);
-    fence.split_streams = None;
-    fence.refusal().map_or(Ok(()), Err)
 }

@@ -67,7 +67,8 @@ impl Archiver<'_> {
         let heads = self.layout.table(&schema, crate::layout::Role::Heads);
         let wanted = format!("{}_{}", heads.name, crate::layout::name::fold_context(context));
         let name = free_name(&wanted, records, &self.request.folder);
-        let table = heads.sibling(crate::layout::name::joined(&wanted, "archived"));
+        let unique = name.replace('.', "_");
+        let table = heads.sibling(crate::layout::name::joined(&unique, "archived"));
         let mut transaction = self.locked.client().transaction().map_err(failed)?;
         let make = render("archive/take_heads", &values! { table, heads, context });
         transaction.batch_execute(&make).map_err(failed)?;

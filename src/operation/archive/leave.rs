@@ -1,18 +1,18 @@
 //! The table leaves the store: fence, detach, fence again.
 
-use postgres::{Client, GenericClient};
+use std::time::{Duration, Instant};
 
-use crate::db::{detach, execute, fence, inspect};
+use postgres::{GenericClient, Row};
+
+use crate::db::{execute, fence};
 use crate::error::{Error, Result};
 use crate::failpoint::reach;
 use crate::finding::fence::{Fence, Laggard};
 use crate::layout::name::QualifiedName;
 use crate::operation::archives::{self, Phase, Record};
-use crate::plan::archive::{Departure, back, departure};
-use crate::plan::lifecycle::{self, BoundsCheck};
+use crate::plan::archive::{Departure, departure};
 use crate::plan::target::Located;
 use crate::plan::{Plan, Step};
-use crate::render::bounds_check::is_bounds;
 use crate::render::environment::{render, values};
 use crate::render::{RenderedStep, Script};
 
@@ -21,6 +21,9 @@ use super::Archiver;
 /// What may stay in the store of a leaf that is exchanged: moved under the lock for which writers
 /// wait, so not many.
 const TAIL_MAX: i64 = 2000;
+
+/// How often projections are looked at while they are waited for.
+const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
 /// How often the exchange is tried before the rows that come meanwhile are too many.
 const TRIES: u32 = 5;
@@ -32,50 +35,66 @@ pub(in crate::operation) struct State {
     pub(in crate::operation) pending: bool,
 }
 
-/// Looks for a table by its number.
-pub(in crate::operation) fn state(client: &mut Client, oid: u32) -> Result<Option<State>> {
+/// Looks for the table of a record. By its number, as names come and go; but a copy of the database
+/// has other numbers, so the name has to be that of the record too.
+pub(in crate::operation) fn state(
+    client: &mut impl GenericClient,
+    schema: &str,
+    record: &Record,
+) -> Result<Option<State>> {
     let row = client
-        .query_opt(include_str!("../../../sql/archive/state.sql"), &[&oid])
+        .query_opt(include_str!("../../../sql/archive/state.sql"), &[&record.table_oid])
         .map_err(|error| Error::database("looking for the table", error))?;
-    Ok(row.map(|row| State {
+    let is_it = |row: &Row| {
+        row.get::<_, &str>("schema") == schema && row.get::<_, &str>("name") == record.table_name
+    };
+    Ok(row.filter(is_it).map(|row| State {
         name: QualifiedName::new(row.get::<_, String>("schema"), row.get::<_, String>("name")),
         attached: row.get("attached"),
         pending: row.get("pending"),
     }))
 }
 
-/// Refuses what the fence does not let pass. Of a leaf that is exchanged the last events may
-/// be unread: they stay.
-pub(super) fn pass(fence: &Fence, replaced: bool) -> Result<()> {
-    let mut fence = fence.clone();
-    if replaced {
-        let is_near = |laggard: &Laggard| match laggard {
-            Laggard::Projection { behind, .. } => *behind <= TAIL_MAX,
-            _ => false,
-        };
-        fence.laggards.retain(|laggard| !is_near(laggard));
-    }
-    fence.refusal().map_or(Ok(()), Err)
-}
-
 impl Archiver<'_> {
-    /// From `detaching` to `detached`, from wherever an earlier run has left it.
+    /// Refuses what the fence does not let pass. Projections are waited for: those that read all the
+    /// time are a moment behind a leaf that is written to all the time. Of such a leaf what comes
+    /// after the look may stay.
+    pub(super) fn pass(&mut self, mut fence: Fence) -> Result<Fence> {
+        let (Some(last), Some(checkpoints)) = (fence.last_position, self.checkpoints()) else {
+            return fence.refusal().map_or(Ok(fence), Err);
+        };
+        let is_projection = |laggard: &Laggard| matches!(laggard, Laggard::Projection { .. });
+        let start = Instant::now();
+        while fence.laggards.iter().any(is_projection)
+            && fence.laggards.iter().all(is_projection)
+            && start.elapsed() < self.request.patience
+        {
+            self.interrupt.check()?;
+            std::thread::sleep(POLL_INTERVAL);
+            let client = self.locked.client();
+            fence.laggards = fence::behind(client, &checkpoints, last, &self.request.fence)?.0;
+        }
+        fence.refusal().map_or(Ok(fence), Err)
+    }
+
+    /// From `detaching` to `detached`. The transaction in which the table leaves records it, so a
+    /// table that is not where the record says was moved by somebody else.
     pub(super) fn leave(&mut self, record: &Record, leaf: Option<&Located<'_>>) -> Result<()> {
         let state = self.state(record)?;
-        if state.pending {
-            let Some(leaf) = leaf else { return Err(not_in_catalog(&state.name)) };
-            let step = lifecycle::finalize_detach(&leaf.parent.name, &state.name);
-            self.execute(step)?;
-            return self.gone(record, leaf, None);
-        }
-        if state.attached {
-            let Some(leaf) = leaf else { return Err(not_in_catalog(&state.name)) };
-            return self.take_out(record, leaf);
-        }
+        let name = &state.name;
         match leaf {
-            Some(leaf) => self.gone(record, leaf, None),
-            // Its detach was finished by hand, or by a run that could not say so any more.
-            None => self.gone_before(record, &state.name),
+            Some(leaf) if state.attached && !state.pending => self.take_out(record, leaf),
+            _ if state.pending => Err(Error::refused(format!("somebody else detaches {name}"))
+                .hint(format!("finish that first: pupctl partitions detach {}", name.name))),
+            _ => Err(Error::refused(format!(
+                "{name} is not where the archive {} was to take it from",
+                record.name
+            ))
+            .hint(format!(
+                "attach it again: pupctl partitions attach {}; or call the archive off: pupctl \
+                 operations abort {}",
+                name.name, record.name
+            ))),
         }
     }
 
@@ -85,32 +104,26 @@ impl Archiver<'_> {
             self.interrupt.check()?;
             let name = &leaf.relation.name;
             let fence = self.look(name)?;
-            pass(&fence, record.replaced)?;
+            let fence = self.pass(fence)?;
             // What slots have confirmed is known of this position alone.
-            let limited =
-                record.replaced && fence::has_slots(self.locked.client(), &self.request.fence)?;
+            let limited = fence::has_slots(self.locked.client(), &self.request.fence)?;
             let limit = fence.last_position.filter(|_| limited).unwrap_or(i64::MAX);
-            match departure(self.layout, self.catalog, leaf, record.id, record.replaced)? {
-                Departure::Concurrently(step) => {
-                    self.detach_concurrently(leaf, step)?;
-                    reach("archive::detached");
-                    return self.gone(record, leaf, Some(&fence));
-                }
-                Departure::AtOnce(step) => {
-                    self.exchange(record, name, &step, name, limit)?;
-                    return Ok(());
-                }
-                Departure::Exchange { before, exchange, table } => {
-                    // It stays empty until the exchange, however often that is tried.
-                    if !made {
-                        self.execute(before)?;
-                        reach("archive::replaced");
+            reach("archive::looked");
+            let (step, table) =
+                match departure(self.layout, self.catalog, leaf, record.id, record.replaced)? {
+                    Departure::AtOnce { step, table } => (step, table),
+                    Departure::Exchange { before, exchange, table } => {
+                        // It stays empty until the exchange, however often that is tried.
+                        if !made {
+                            self.execute(before)?;
+                            reach("archive::replaced");
+                        }
+                        made = true;
+                        (exchange, table)
                     }
-                    made = true;
-                    if self.exchange(record, name, &exchange, &table, limit)? {
-                        return Ok(());
-                    }
-                }
+                };
+            if self.depart(record, name, &step, &table, limit)? {
+                return Ok(());
             }
         }
         let name = &leaf.relation.name;
@@ -121,43 +134,16 @@ impl Archiver<'_> {
         .hint("run the command again when there is less to write"))
     }
 
-    /// Refuses to exchange a leaf of which nothing would leave: not one event is read by all.
-    pub(super) fn refuse_unread(&mut self, leaf: &QualifiedName, fence: &Fence) -> Result<()> {
-        let Some(last) = fence.last_position else { return Ok(()) };
-        let checkpoints = self.checkpoints();
-        let options = &self.request.fence;
-        let cut = cut(self.locked.client(), checkpoints.as_ref(), options, last)?;
-        let sql = render("archive/has_head", &values! { leaf });
-        let row = self
-            .locked
-            .client()
-            .query_one(&sql, &[&cut])
-            .map_err(|error| Error::database("looking for events that all have read", error))?;
-        if row.get("there") { Ok(()) } else { fence.refusal().map_or(Ok(()), Err) }
-    }
-
     /// The table of checkpoints, if the store has one.
     fn checkpoints(&self) -> Option<QualifiedName> {
         let checkpoints = self.layout.checkpoints(self.locked.schema());
         self.catalog.checkpoints.is_some().then_some(checkpoints)
     }
 
-    fn detach_concurrently(&mut self, leaf: &Located<'_>, step: Step) -> Result<()> {
-        let progress = std::cell::RefCell::new(&mut *self.progress);
-        detach::await_holders(
-            self.locked.client(),
-            leaf.parent,
-            self.request.patience,
-            self.interrupt,
-            &|words| progress.borrow_mut().tell(words),
-        )?;
-        self.execute(step)
-    }
-
-    /// The exchange in one transaction, with a last look under its locks; false where too much would
+    /// The departure in one transaction, with a last look under its locks; false where too much would
     /// have to stay, and nothing was changed. What leaves is decided here, as long as nobody writes:
     /// the wait for the locks may have been long.
-    fn exchange(
+    fn depart(
         &mut self,
         record: &Record,
         leaf: &QualifiedName,
@@ -172,6 +158,7 @@ impl Archiver<'_> {
         let replaced = record.replaced;
         let step = rendered(step.clone());
         let mut crowded = false;
+        let mut stays = 0;
         let exchanged = execute::execute_checked(
             self.locked,
             &step,
@@ -182,7 +169,9 @@ impl Archiver<'_> {
                 if !replaced {
                     let fence =
                         fence::look_at_checkpoints(transaction, leaf, checkpoints, options)?;
-                    return fence.refusal().map_or(Ok(()), Err);
+                    crowded = fence.last_position.is_some_and(|last| last > limit);
+                    let crowd = crowded.then(|| Error::refused("an event came since"));
+                    return crowd.or_else(|| fence.refusal()).map_or(Ok(()), Err);
                 }
                 let cut = cut(transaction, checkpoints, options, limit)?;
                 transaction
@@ -192,7 +181,8 @@ impl Archiver<'_> {
                 let row = transaction
                     .query_one(&sql, &[&cut, &(TAIL_MAX + 1)])
                     .map_err(|error| Error::database("counting what came since", error))?;
-                crowded = row.get::<_, i64>("rows") > TAIL_MAX;
+                stays = row.get::<_, i64>("rows");
+                crowded = stays > TAIL_MAX;
                 if crowded { Err(Error::refused("too much came since")) } else { Ok(()) }
             },
             &mut |transaction| {
@@ -204,73 +194,19 @@ impl Archiver<'_> {
             return Ok(false);
         }
         exchanged?;
-        reach("archive::exchanged");
+        if replaced && stays > 0 {
+            self.notes.push(format!(
+                "{stays} events of {leaf} came meanwhile: they stay in the store, in the leaf that \
+                 took its place"
+            ));
+        }
+        reach("archive::departed");
         Ok(true)
     }
 
-    /// Looks again at a table that has left, and attaches it back when something slipped in.
-    fn gone(&mut self, record: &Record, leaf: &Located<'_>, before: Option<&Fence>) -> Result<()> {
-        let table = self.state(record)?.name;
-        let fence = self.look_again(&table, before)?;
-        let Some(refusal) = fence.refusal() else {
-            return self.record_departure(record, &table);
-        };
-        let checks = self.bounds_checks(leaf, &table)?;
-        let Some(step) = back(leaf.parent, &table, leaf, &checks) else { return Err(refusal) };
-        self.execute(step)?;
-        reach("archive::attached_back");
-        let schema = self.locked.schema().to_owned();
-        archives::advance(self.locked.client(), &schema, record.id, Phase::Aborted, None)?;
-        Err(refusal.detail(format!(
-            "events came to {table} while it was being detached: it is attached again"
-        )))
-    }
-
-    /// The CHECKs by which the detach keeps a table to its bounds.
-    fn bounds_checks(&mut self, leaf: &Located<'_>, table: &QualifiedName) -> Result<Vec<String>> {
-        let events = self.catalog.events.as_ref();
-        let check = events.and_then(|events| BoundsCheck::of(&events.root, &leaf.place));
-        let found = inspect::one_table(self.locked.client(), &table.schema, &table.name)?;
-        let (Some(check), Some(found)) = (check, found) else { return Ok(Vec::new()) };
-        let constraints = found.relation.details.constraints.into_iter();
-        let theirs =
-            constraints.filter(|one| one.kind == "c" && is_bounds(&one.definition, &check));
-        Ok(theirs.map(|one| one.name).collect())
-    }
-
-    fn gone_before(&mut self, record: &Record, table: &QualifiedName) -> Result<()> {
-        let fence = self.look_again(table, None)?;
-        match fence.refusal() {
-            None => self.record_departure(record, table),
-            Some(refusal) => Err(refusal.detail(format!(
-                "{table} has left the store already; pupctl operations abort brings it back"
-            ))),
-        }
-    }
-
-    fn record_departure(&mut self, record: &Record, table: &QualifiedName) -> Result<()> {
-        let schema = self.locked.schema().to_owned();
-        let name = Some(table.name.as_str());
-        archives::advance(self.locked.client(), &schema, record.id, Phase::Detached, name)?;
-        reach("archive::recorded");
-        Ok(())
-    }
-
-    /// Where nothing was added since the first look, the checkpoints are enough.
-    fn look_again(&mut self, table: &QualifiedName, before: Option<&Fence>) -> Result<Fence> {
-        let schema = self.locked.schema().to_owned();
-        let checkpoints = self.layout.checkpoints(&schema);
-        let checkpoints = self.catalog.checkpoints.is_some().then_some(&checkpoints);
-        let options = &self.request.fence;
-        let now = fence::look_at_checkpoints(self.locked.client(), table, checkpoints, options)?;
-        match before {
-            Some(before) if before.last_position == now.last_position => Ok(now),
-            _ => self.look(table),
-        }
-    }
-
     fn state(&mut self, record: &Record) -> Result<State> {
-        state(self.locked.client(), record.table_oid)?.ok_or_else(|| {
+        let schema = self.locked.schema().to_owned();
+        state(self.locked.client(), &schema, record)?.ok_or_else(|| {
             Error::refused(format!(
                 "the table {} of the archive {} is gone, and no file was proven",
                 record.table_name, record.name
@@ -320,9 +256,4 @@ pub(super) fn rendered(step: Step) -> RenderedStep {
     let script = Script::of(&Plan { steps: vec![step], ..Plan::default() });
     // One step was put in.
     script.steps.into_iter().next().unwrap_or_else(|| unreachable!("a step is a step"))
-}
-
-fn not_in_catalog(table: &QualifiedName) -> Error {
-    Error::refused(format!("{table} is not a partition of the store's events"))
-        .hint("see where it is: pupctl partitions list")
 }

@@ -34,6 +34,8 @@ use crate::layout::Layout;
 use crate::layout::name::QualifiedName;
 use crate::plan::target::Located;
 
+use crate::render::environment::{render, values};
+
 use super::archives::{self, Beginning, Phase, Record};
 
 /// How leaves are to be archived.
@@ -100,8 +102,12 @@ pub struct Archiver<'a> {
     pub interrupt: &'a Interrupt,
     /// Told how it goes on.
     pub progress: &'a mut dyn Progress,
+    /// What the user should know.
+    pub notes: Vec<String>,
     /// The archives whose files this run has proven itself.
     proven: BTreeSet<i64>,
+    /// Where every stream ends that leaves, if that is known of all leaves of the run.
+    leaving: Option<QualifiedName>,
 }
 
 impl<'a> Archiver<'a> {
@@ -114,12 +120,52 @@ impl<'a> Archiver<'a> {
         interrupt: &'a Interrupt,
         progress: &'a mut dyn Progress,
     ) -> Self {
-        let proven = BTreeSet::new();
-        Self { locked, layout, catalog, request, interrupt, progress, proven }
+        Self {
+            locked,
+            layout,
+            catalog,
+            request,
+            interrupt,
+            progress,
+            notes: Vec::new(),
+            proven: BTreeSet::new(),
+            leaving: None,
+        }
     }
 }
 
 impl Archiver<'_> {
+    /// Finds out where the streams end that leave with several leaves: one that goes on in another
+    /// of them is not cut.
+    pub fn survey(&mut self, items: &[Item<'_>]) -> Result<()> {
+        let leaves: Vec<_> = items.iter().filter_map(|item| item.leaf.as_ref()).collect();
+        if leaves.len() < 2 || self.request.fence.allow_split_streams || self.request.copy_only {
+            return Ok(());
+        }
+        let failed = |error| Error::database("finding out where streams end", error);
+        let leaving = QualifiedName::new("pg_temp", "pupctl_leaving");
+        let make = render("archive/leaving", &values! { leaving => leaving.name });
+        self.locked.client().batch_execute(&make).map_err(failed)?;
+        self.progress.phase("Looking where streams end", Some(leaves.len() as u64));
+        for (number, leaf) in leaves.iter().enumerate() {
+            self.interrupt.check()?;
+            let leaf = &leaf.relation.name;
+            let sql = render("archive/leaving_leaf", &values! { leaving, leaf });
+            self.locked.client().batch_execute(&sql).map_err(failed)?;
+            self.progress.passed(number as u64);
+        }
+        let index = render("archive/leaving_index", &values! { leaving });
+        self.locked.client().batch_execute(&index).map_err(failed)?;
+        self.leaving = Some(leaving);
+        Ok(())
+    }
+
+    /// Whether this run has written and proven the file of an archive.
+    #[must_use]
+    pub fn has_written(&self, id: i64) -> bool {
+        self.proven.contains(&id)
+    }
+
     /// Brings an item as far as the request says.
     pub fn run(&mut self, item: &Item<'_>) -> Result<Outcome> {
         let record = match &item.record {
@@ -146,7 +192,7 @@ impl Archiver<'_> {
             self.interrupt.check()?;
             match record.phase {
                 Phase::Detaching => self.leave(&record, leaf)?,
-                Phase::Detached => self.write(&record)?,
+                Phase::Detached => self.write(&record).map_err(|error| outside(error, &record))?,
                 Phase::Published if item.drop => self.drop_table(&record)?,
                 _ => return Ok(record),
             }
@@ -172,10 +218,7 @@ impl Archiver<'_> {
         if empty && !self.request.retire {
             return Ok(None);
         }
-        leave::pass(&fence, replaced)?;
-        if replaced {
-            self.refuse_unread(&leaf.relation.name, &fence)?;
-        }
+        self.pass(fence)?;
         let schema = self.locked.schema().to_owned();
         let records = archives::all(self.locked.client(), &schema)?;
         let name = free_name(&leaf.relation.name.name, &records, &self.request.folder);
@@ -207,19 +250,25 @@ impl Archiver<'_> {
         let checkpoints = self.layout.checkpoints(&schema);
         let checkpoints = self.catalog.checkpoints.is_some().then_some(&checkpoints);
         let place = fence::Place { leaf, events: &events, heads: &heads, checkpoints };
+        let options =
+            fence::Options { leaving: self.leaving.clone(), ..self.request.fence.clone() };
         let progress = &mut *self.progress;
-        fence::look(
-            self.locked.client(),
-            place,
-            &self.request.fence,
-            self.interrupt,
-            &mut |holders| {
-                for holder in holders {
-                    progress.tell(&format!("Waiting for {holder}"));
-                }
-            },
-        )
+        fence::look(self.locked.client(), place, &options, self.interrupt, &mut |holders| {
+            for holder in holders {
+                progress.tell(&format!("Waiting for {holder}"));
+            }
+        })
     }
+}
+
+/// What to know when a file cannot be written: the events have left by then.
+fn outside(error: Error, record: &Record) -> Error {
+    let name = &record.name;
+    error.detail(format!(
+        "the events of {} are out of the store, in {}, until their file is written: run the command \
+         again, also with another --to; or call it off: pupctl operations abort {name}",
+        record.place, record.table_name
+    ))
 }
 
 /// A name for the archive of a leaf that no other archive has.
@@ -238,8 +287,11 @@ fn is_listed(records: &[Record], name: &str) -> bool {
     records.iter().any(|record| record.name == name)
 }
 
-/// The leaf's own name, then numbered ones.
+/// The leaf's own name, then numbered ones; as a folder may be called.
 fn names(leaf: &str) -> impl Iterator<Item = String> {
+    let plain = |c: char| if c.is_ascii_alphanumeric() || "_-".contains(c) { c } else { '_' };
+    let leaf: String = leaf.chars().map(plain).collect();
+    let first = leaf.clone();
     let numbered = (2..).map(move |number: u64| format!("{leaf}.{number}"));
-    std::iter::once(leaf.to_owned()).chain(numbered)
+    std::iter::once(first).chain(numbered)
 }

@@ -7,6 +7,7 @@ use crate::error::{Error, Result};
 use crate::failpoint::reach;
 use crate::layout::Role;
 use crate::layout::name::QualifiedName;
+use crate::operation::archive::leave::state;
 use crate::operation::archives::{self, Phase, Record};
 use crate::plan;
 use crate::render::environment::{render, values};
@@ -74,9 +75,9 @@ impl Restorer<'_> {
         let merge = render("archive/merge_heads", &values! { stage, heads, names });
         transaction.batch_execute(&merge).map_err(failed)?;
         if let Some(record) = record {
-            if record.phase == Phase::Published {
-                let table = QualifiedName::new(schema.as_str(), record.table_name.as_str());
-                let gone = render("archive/drop_kept", &values! { table });
+            let kept = state(&mut transaction, &schema, record)?.filter(|kept| !kept.attached);
+            if let (Phase::Published, Some(kept)) = (record.phase, kept) {
+                let gone = render("partition/drop", &values! { table => kept.name });
                 transaction.batch_execute(&gone).map_err(failed)?;
             }
             archives::advance(&mut transaction, &schema, record.id, Phase::Restored, None)?;

@@ -55,6 +55,9 @@ pub enum Destination {
 pub struct Request {
     /// Where the rows go.
     pub destination: Destination,
+    /// Whether events may come back that projections have passed without reading them: those of an
+    /// archive that this store has not made.
+    pub behind_projections: bool,
     /// How many rows join a leaf in one transaction.
     pub batch: i64,
     /// How long to try for locks.
@@ -230,8 +233,7 @@ impl Restorer<'_> {
             table: &standalone,
             place,
             survey: &survey,
-            // They have read these events before they left: the fence saw to it.
-            behind_projections: true,
+            behind_projections: self.request.behind_projections,
         };
         let mut plan = attach::plan(self.layout, catalog, &request)?;
         let comment = standalone.comment.as_deref();
