@@ -229,10 +229,10 @@ fn work(
         let state = json!({ "request": words, "subject": name, "tables": oids });
         journal::note(archiver.locked.client(), &schema, operation, &state)?;
         archiver.retire(name)?;
-        if args.with_heads {
-            if let Some(record) = archiver.heads(name, args.drop)? {
-                done.add(&archiver, record);
-            }
+        if args.with_heads
+            && let Some(record) = archiver.heads(name, args.drop)?
+        {
+            done.add(&archiver, record);
         }
     }
     done.notes = std::mem::take(&mut archiver.notes);
