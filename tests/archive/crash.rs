@@ -175,19 +175,17 @@ fn a_context_retires_with_its_heads_and_comes_back() {
     events(&db, "A", 0, 2);
     let more = [
         "archive::before_heads",
+        "archive::detached",
         "archive::dropped",
-        "archive::exchanged",
         "archive::listed",
         "archive::published",
+        "archive::recorded",
         "archive::retired",
         "archive::took_heads",
     ];
     let retire = ["archive", "A", "--retire", "--with-heads", "--drop"];
     let scenario = Scenario::new(db, &retire);
-    let points = points(&more);
-    for point in &more {
-        assert!(scenario.reached().contains(point), "{point}: {points:?}");
-    }
+    assert_eq!(scenario.reached(), points(&more));
     scenario.kill_once(&again(&retire));
     let db = scenario.copy();
     db.pupctl(scenario.line()).success();

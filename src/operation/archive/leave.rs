@@ -154,9 +154,9 @@ impl Archiver<'_> {
         self.execute(step)
     }
 
-    /// The exchange in one transaction, with a last look under its locks; false where too much would
-    /// have to stay, and nothing was changed. What leaves is decided here, as long as nobody writes:
-    /// the wait for the locks may have been long.
+    /// The exchange in one transaction, with a last look under its locks; false where too much
+    /// would have to stay, and nothing was changed. What leaves is decided here, as long as nobody
+    /// writes: the wait for the locks may have been long.
     fn exchange(
         &mut self,
         record: &Record,

@@ -22,7 +22,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::archive::Format;
-use crate::archive::folder::Draft;
+use crate::archive::folder::refuse_unwritable;
 use crate::catalog::Catalog;
 use crate::db::execute::{LockLimits, Progress as Steps};
 use crate::db::fence;
@@ -180,7 +180,7 @@ impl Archiver<'_> {
         let records = archives::all(self.locked.client(), &schema)?;
         let name = free_name(&leaf.relation.name.name, &records, &self.request.folder);
         // A folder in which nothing can be written is found before the table has left.
-        drop(Draft::begin(&self.request.folder, &name)?);
+        refuse_unwritable(&self.request.folder)?;
         let folder = self.request.folder.to_string_lossy().into_owned();
         let begun = Beginning {
             name: &name,

@@ -1,10 +1,13 @@
 //! Rows come back into a leaf that others write to.
 
+use crate::db::execute;
 use crate::error::{Error, Result};
 use crate::failpoint::reach;
 use crate::layout::name::QualifiedName;
+use crate::operation::archives::{self, Phase, Record};
 use crate::plan::lifecycle::LifecycleAction;
 use crate::plan::{Plan, Step};
+use crate::render::Script;
 use crate::render::environment::{render, values};
 use crate::render::protection::event_ids_table;
 
@@ -23,12 +26,14 @@ fn failed(error: postgres::Error) -> Error {
 }
 
 impl Restorer<'_> {
-    /// Moves the rows of a table into a leaf, proves that all are there, and drops the table.
+    /// Moves the rows of a table into a leaf, proves that all are there, and drops the table; in
+    /// the same transaction the record says so.
     pub(super) fn join(
         &mut self,
         table: &QualifiedName,
         leaf: &QualifiedName,
         columns: &[String],
+        settles: Option<(&Record, Phase)>,
     ) -> Result<()> {
         let sql = render("archive/joined_up_to", &values! { table, leaf });
         let row = self.locked.client().query_one(&sql, &[]).map_err(failed)?;
@@ -54,7 +59,24 @@ impl Restorer<'_> {
             vec![gone.into()],
         );
         step.destroys = true;
-        self.execute(&Plan { steps: vec![step], ..Plan::default() })?;
+        let schema = self.locked.schema().to_owned();
+        for step in &Script::of(&Plan { steps: vec![step], ..Plan::default() }).steps {
+            execute::execute_checked(
+                self.locked,
+                step,
+                self.request.limits,
+                self.interrupt,
+                &mut *self.progress,
+                &mut |_| Ok(()),
+                &mut |transaction| match settles {
+                    Some((record, phase)) => {
+                        let name = Some(leaf.name.as_str());
+                        archives::advance(transaction, &schema, record.id, phase, name)
+                    }
+                    None => Ok(()),
+                },
+            )?;
+        }
         reach("restore::dropped");
         Ok(())
     }
