@@ -7,6 +7,9 @@ use std::fmt;
 /// Shorthand for results of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
+/// The CHECK of a closed month. Its name is what a client without pupctl gets to read.
+pub const CLOSED_CHECK: &str = "closed_use_pupctl_partitions_reopen";
+
 /// What sort of failure it is. The binary maps each kind to an exit code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
@@ -93,6 +96,9 @@ impl Error {
             "57P01" | "57P02" | "57P03" => Kind::Connection,
             _ => Kind::Database,
         };
+        if code == "23514" && reported.constraint() == Some(CLOSED_CHECK) {
+            return Self::closed(doing, reported.table().unwrap_or("its partition"));
+        }
         let message = format!("failed while {doing}: {} (SQLSTATE {code})", reported.message());
         let mut error = Self::new(kind, message);
         error.0.details.extend(reported.detail().map(str::to_owned));
@@ -104,6 +110,18 @@ impl Error {
         }
         error.0.sqlstate = Some(code.to_owned());
         error
+    }
+
+    /// An event that comes late, for a month that was closed.
+    fn closed(doing: &str, partition: &str) -> Self {
+        let message =
+            format!("failed while {doing}: {partition} is closed, it takes no more events");
+        Self::new(Kind::Refused, message)
+            .hint(format!(
+                "give the event a time of an open month, or open this one: pupctl partitions \
+                 reopen {partition}"
+            ))
+            .with_sqlstate("23514")
     }
 
     /// Says in front of the message what was going on.

@@ -8,8 +8,8 @@ use anyhow::{Result, ensure};
 use postgres::Client;
 use pupctl::archive::column::Column;
 use pupctl::archive::contents::Contents;
-use pupctl::archive::select::{SETTINGS, Selection};
-use pupctl::archive::{Format, Settings, prove, write};
+use pupctl::archive::select::{Loading, SETTINGS, Selection};
+use pupctl::archive::{Format, Reader, Settings, Stream, prove, write};
 use pupctl::layout::name::QualifiedName;
 use tempfile::TempDir;
 
@@ -47,24 +47,36 @@ enum Way {
     Piped,
     Write(Format),
     Prove(Format),
+    /// The program zstd through `COPY … FROM STDIN (FORMAT binary)` of psql.
+    PipedBack,
+    Load(Format),
     /// The digest of the server.
     Digest,
     /// `pg_dump -Fc`.
     Dump,
 }
 
-const WAYS: [(&str, Way); 7] = [
+/// So many times everything is measured.
+const ROUNDS: usize = 5;
+
+/// What loading is compared with.
+const LOADING: &str = "zstd -dc, psql COPY binary";
+
+const WAYS: [(&str, Way); 10] = [
     ("psql COPY binary, zstd -3", Way::Piped),
     ("write copy", Way::Write(Format::Copy)),
     ("write parquet", Way::Write(Format::Parquet)),
     ("prove copy", Way::Prove(Format::Copy)),
     ("prove parquet", Way::Prove(Format::Parquet)),
     ("digest of the server", Way::Digest),
+    (LOADING, Way::PipedBack),
+    ("load copy", Way::Load(Format::Copy)),
+    ("load parquet", Way::Load(Format::Parquet)),
     ("pg_dump -Fc", Way::Dump),
 ];
 
 pub(crate) fn run(machine: &Machine, quick: bool) -> Result<()> {
-    let count: u64 = if quick { 100_000 } else { 500_000 };
+    let count: u32 = if quick { 100_000 } else { 500_000 };
     let database = machine.database("archive")?;
     let fill = FILL.replace("$COUNT", &count.to_string());
     for statement in fill.split(";\n") {
@@ -72,8 +84,15 @@ pub(crate) fn run(machine: &Machine, quick: bool) -> Result<()> {
     }
     let bench = Bench::new(database)?;
     let mut times = WAYS.map(|_| Vec::new());
-    for round in 0..=3 {
+    for round in 0..=ROUNDS {
         for ((_, way), times) in WAYS.iter().zip(&mut times) {
+            // It takes ten times as long as all others, and is there for its size.
+            if matches!(way, Way::Dump) && round > 1 {
+                continue;
+            }
+            if matches!(way, Way::PipedBack | Way::Load(_)) {
+                bench.database.client()?.batch_execute("TRUNCATE loaded; CHECKPOINT")?;
+            }
             let start = Instant::now();
             bench.go(*way)?;
             // The first round fills the cache.
@@ -97,6 +116,7 @@ struct Bench {
 impl Bench {
     fn new(database: Database) -> Result<Self> {
         let mut client = database.client()?;
+        client.batch_execute("CREATE TABLE loaded (LIKE detached)")?;
         let selection = selection(&mut client, "detached")?;
         let contents = contents(&mut client, &selection)?;
         let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR"))?;
@@ -106,7 +126,8 @@ impl Bench {
     fn path(&self, way: Way) -> PathBuf {
         self.folder.path().join(match way {
             Way::Piped => "piped.zst",
-            Way::Write(format) | Way::Prove(format) => format.file_name(),
+            Way::Write(format) | Way::Prove(format) | Way::Load(format) => format.file_name(),
+            Way::PipedBack => Format::Copy.file_name(),
             Way::Dump | Way::Digest => "dump",
         })
     }
@@ -123,6 +144,13 @@ impl Bench {
                 ensure!(found == self.contents, "{:?}", found.differences(&self.contents));
                 Ok(())
             }
+            Way::PipedBack => {
+                // psql doubles no quotes: there are none in the paths of a target folder.
+                let program = format!("zstd -dcq {}", path.display());
+                let copy = format!("\\copy loaded from program '{program}' (format binary)");
+                self.database.psql(&[copy])
+            }
+            Way::Load(format) => self.load(format, &path),
             Way::Digest => {
                 let found = contents(&mut self.database.client()?, &self.selection)?;
                 ensure!(found == self.contents, "the table has changed");
@@ -132,10 +160,27 @@ impl Bench {
         }
     }
 
-    fn report(&self, machine: &Machine, count: u64, medians: &[Duration]) -> Result<()> {
-        let limit = medians[0];
-        let rows = WAYS.iter().zip(medians).map(|((name, _), time)| {
-            let rate = count as f64 / time.as_secs_f64();
+    fn load(&self, format: Format, path: &Path) -> Result<()> {
+        let columns = &self.selection.columns;
+        let table = QualifiedName::new("public", "loaded");
+        let mut stream = Stream::new(Reader::open(path, format, columns)?, columns);
+        let mut client = self.database.client()?;
+        let mut writer = client.copy_in(&Loading::of(&table, columns)?.copy)?;
+        stream.piece(&mut writer, u64::MAX)?;
+        writer.finish()?;
+        ensure!(stream.sent() == self.contents, "other rows were sent");
+        Ok(())
+    }
+
+    fn report(&self, machine: &Machine, count: u32, medians: &[Duration]) -> Result<()> {
+        let of = |wanted: &str| {
+            WAYS.iter().zip(medians).find(|((name, _), _)| *name == wanted).map(|(_, time)| *time)
+        };
+        let (write, load) = (medians[0], of(LOADING).unwrap_or_default());
+        let rows = WAYS.iter().zip(medians).map(|((name, way), time)| {
+            let is_load = matches!(way, Way::PipedBack | Way::Load(_));
+            let limit = if is_load { load } else { write };
+            let rate = f64::from(count) / time.as_secs_f64();
             vec![(*name).to_owned(), ratio(limit, *time), format!("{rate:.0}"), seconds(*time)]
         });
         let rows: Vec<_> = rows.collect();
@@ -145,7 +190,8 @@ impl Bench {
             &["way", "limit / way", "rows/s", "time"],
             &rows,
         );
-        let size = |way| -> Result<f64> { Ok(fs::metadata(self.path(way))?.len() as f64) };
+        let size =
+            |way| -> Result<f64> { Ok(u32::try_from(fs::metadata(self.path(way))?.len())?.into()) };
         let dump = size(Way::Dump)?;
         let mut rows = Vec::new();
         for way in [Way::Dump, Way::Piped, Way::Write(Format::Copy), Way::Write(Format::Parquet)] {
@@ -159,14 +205,15 @@ impl Bench {
     }
 
     /// Payloads of all sizes, whose sum is what the month above has, several times.
-    fn memory(&self, count: u64) -> Result<()> {
+    fn memory(&self, count: u32) -> Result<()> {
         let mut client = self.database.client()?;
         let mut rows = Vec::new();
         for (bytes, rate) in [(30, 1), (3_000, 4), (300_000, 400), (3_000_000, 4_000)] {
             let events = count / rate;
             client.batch_execute(&format!(
                 "DROP TABLE IF EXISTS sized; CREATE TABLE sized AS
-                 SELECT n AS global_position, 'Billing' AS bounded_context, md5(n::text) AS trace_id,
+                 SELECT n AS global_position, 'Billing' AS bounded_context,
+                    md5(n::text) AS trace_id,
                     decode(repeat(md5(n::text) || md5('x' || n), {bytes} / 32), 'hex') AS payload,
                     '{{\"a\": 1}}'::jsonb AS metadata, now() AS created_at
                  FROM generate_series(1::bigint, {events}) AS n"

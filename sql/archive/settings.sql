@@ -7,7 +7,8 @@ FROM (VALUES
     ('transaction_timeout', '0'),
     ('row_security', 'off'),
     -- The bytes of a database without an encoding are whatever applications have sent.
-    ('client_encoding', CASE getdatabaseencoding() WHEN 'SQL_ASCII' THEN 'SQL_ASCII' ELSE 'UTF8' END),
+    ('client_encoding',
+        CASE getdatabaseencoding() WHEN 'SQL_ASCII' THEN 'SQL_ASCII' ELSE 'UTF8' END),
     ('search_path', ''),
     ('quote_all_identifiers', 'off'),
     ('TimeZone', 'UTC'),

@@ -9,7 +9,9 @@ use super::checksum::{Sealed, Sink};
 use super::source::{BATCH_BYTES, Source};
 use super::wire::{Batch, HEADER, TRAILER};
 
-/// Faster than zstd's usual 3, and events become hardly larger.
+/// Faster than zstd's usual 3, and events become smaller: COPY repeats itself at short distances.
+/// For the same reason neither a larger window nor long-distance matching buys anything (0.3 % of
+/// the size for 1.3 times the time), nor do threads of zstd beside the one that it has.
 pub(super) const LEVEL: i32 = 1;
 
 /// Writes the stream.
@@ -42,7 +44,7 @@ pub(super) struct Decoder {
 
 impl Decoder {
     pub(super) fn new(file: File, columns: usize) -> io::Result<Self> {
-        let decoder = read::Decoder::new(file)?.single_frame();
+        let decoder = read::Decoder::new(file)?;
         let reader = BufReader::with_capacity(BATCH_BYTES / 4, decoder);
         Ok(Self { source: Source::new(reader, columns) })
     }

@@ -116,10 +116,38 @@ impl Draft {
         expected: &Contents,
         watch: &mut dyn FnMut(u64) -> Result<()>,
     ) -> Result<()> {
-        let partial = self.partial();
-        let Some((settings, _, proven)) = &mut self.written else { return Err(unproven()) };
-        let path = partial.join(settings.format.file_name());
-        let found = read::prove(&path, settings.format, columns, watch)?;
+        let (path, format) = self.rows_file()?;
+        let found = read::prove(&path, format, columns, watch)?;
+        self.compare(found, expected, &path)
+    }
+
+    /// The same with the question to the server asked meanwhile, by `ask`: each keeps a processor
+    /// busy. `watch` is told how many rows were read, on another thread.
+    pub fn prove_while(
+        &mut self,
+        columns: &[Column],
+        ask: impl FnOnce() -> Result<Contents>,
+        watch: &(dyn Fn(u64) -> Result<()> + Sync),
+    ) -> Result<()> {
+        let (path, format) = self.rows_file()?;
+        let (found, expected) = std::thread::scope(|scope| {
+            let read = scope.spawn(|| read::prove(&path, format, columns, &mut |rows| watch(rows)));
+            let expected = ask();
+            let panicked = |_| Err(Error::refused("the thread that read the file back panicked"));
+            (read.join().unwrap_or_else(panicked), expected)
+        });
+        // What the server says comes first: a signal cancels both.
+        let expected = expected?;
+        self.compare(found?, &expected, &path)
+    }
+
+    /// The file with the rows that were written.
+    fn rows_file(&self) -> Result<(PathBuf, Format)> {
+        let (settings, ..) = self.written.as_ref().ok_or_else(unproven)?;
+        Ok((self.partial().join(settings.format.file_name()), settings.format))
+    }
+
+    fn compare(&mut self, found: Contents, expected: &Contents, path: &Path) -> Result<()> {
         let differences = found.differences(expected);
         if !differences.is_empty() {
             let what = format!("{} does not hold the rows of the table", path.display());
@@ -127,7 +155,9 @@ impl Draft {
                 .details(differences)
                 .hint("the table has changed meanwhile, or the disk fails: archive it again"));
         }
-        *proven = Some(found);
+        if let Some((_, _, proven)) = &mut self.written {
+            *proven = Some(found);
+        }
         reach("archive::proven");
         Ok(())
     }

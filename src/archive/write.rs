@@ -19,6 +19,9 @@ use super::{copy, parquet};
 /// So many batches may wait for the compression.
 const QUEUE: usize = 4;
 
+/// The highest level of zstd.
+const LEVEL_MAX: i32 = 22;
+
 /// How to write a file.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Settings {
@@ -32,10 +35,11 @@ impl Settings {
     /// The level of zstd that is used.
     #[must_use]
     pub fn level(self) -> i32 {
-        self.level.unwrap_or(match self.format {
+        let usual = match self.format {
             Format::Parquet => parquet::LEVEL,
             Format::Copy => copy::LEVEL,
-        })
+        };
+        self.level.unwrap_or(usual).clamp(1, LEVEL_MAX)
     }
 
     /// How a manifest names the compression.
@@ -60,7 +64,8 @@ pub struct Written {
 
 /// Writes the stream of a `COPY … TO STDOUT (FORMAT binary)` into a file, all of which is on the
 /// disk at the end. `path` is what messages call it. `watch` is told how many rows and bytes came
-/// so far, and stops the work by an error.
+/// so far, and stops the work by an error. After an error the server may still be sending: cancel
+/// the statement, or the end of its transaction waits for rows that nobody reads.
 pub fn write(
     rows: impl BufRead,
     file: File,

@@ -2,6 +2,7 @@
 
 pub mod attach;
 pub mod blockers;
+pub mod closed;
 pub mod connect;
 pub mod detach;
 pub mod execute;

@@ -2,6 +2,7 @@
 //! `partitions check` and whatever else asks.
 
 pub mod attachable;
+pub mod closed;
 pub mod columns;
 pub mod constraints;
 pub mod default_rows;

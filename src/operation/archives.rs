@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Error, Result};
 use crate::layout::place::Place;
 use crate::render::environment::{render, values};
-use crate::render::script::archives_table;
+use crate::render::script::{archives_table, closed_table};
 
 /// How far an archive is. Each phase is recorded when it is done, so that the next run goes on
 /// from there.
@@ -224,6 +224,15 @@ pub fn advance(
     let table = archives_table(schema);
     client
         .execute(&render("archive/advance", &values! { table }), &[&id, &phase.word(), &table_name])
+        .map_err(failed)?;
+    Ok(())
+}
+
+/// Forgets that a table was closed, because it is no more.
+pub fn forget_closed(client: &mut impl GenericClient, schema: &str, oid: u32) -> Result<()> {
+    let table = closed_table(schema);
+    client
+        .execute(&render("archive/forget_closed", &values! { table }), &[&oid])
         .map_err(failed)?;
     Ok(())
 }

@@ -7,6 +7,7 @@ pub mod archive;
 pub mod attach;
 pub mod baseline;
 pub mod budget;
+pub mod close;
 pub mod contexts;
 pub mod detach;
 pub mod drain;

@@ -10,7 +10,6 @@ use super::environment::{quoted, render, values};
 use super::quote;
 use super::script::{Lock, LockMode, Statement};
 
-#[expect(clippy::too_many_lines, reason = "one arm for each action")]
 pub(super) fn statement(action: &LifecycleAction) -> Statement {
     let (sql, why, locks) = match action {
         LifecycleAction::LockForDetach { parent, partition } => (
@@ -56,6 +55,7 @@ pub(super) fn statement(action: &LifecycleAction) -> Statement {
             "The name is the other one's from here on",
             Vec::new(),
         ),
+        LifecycleAction::AttachFilled { .. } => attach_filled(action),
         LifecycleAction::LockTable(table) => (
             render("partition/lock_table", &values! { table }),
             "Nobody changes it from here on",
@@ -74,28 +74,6 @@ pub(super) fn statement(action: &LifecycleAction) -> Statement {
             "An earlier run made it, and was interrupted",
             vec![exclusive(table)],
         ),
-        LifecycleAction::AttachFilled {
-            parent,
-            table,
-            bound,
-            default,
-            foreign_keys,
-            referenced,
-        } => {
-            let mut locks = vec![share_update(parent), exclusive(table)];
-            locks.extend(default.iter().chain(referenced).map(exclusive));
-            let others = foreign_keys.iter().filter(|other| !referenced.contains(other));
-            locks.extend(others.map(share_row));
-            let bounds = quoted(quote::bound(bound));
-            (
-                render(
-                    "partition/attach",
-                    &values! { parent, partition => table, bound => bounds },
-                ),
-                "Its rows are events from here on",
-                locks,
-            )
-        }
         LifecycleAction::Comment { table, comment: Some(comment) } => (
             render("table/comment", &values! { table, comment }),
             "By this comment it is known again, and its place",
@@ -129,6 +107,21 @@ fn has_partitions(table: &QualifiedName) -> String {
 
 fn has_rows(table: &QualifiedName) -> String {
     format!("{table} has rows, and an empty table was to be dropped")
+}
+
+fn attach_filled(action: &LifecycleAction) -> (String, &'static str, Vec<Lock>) {
+    let LifecycleAction::AttachFilled { parent, table, bound, default, foreign_keys, referenced } =
+        action
+    else {
+        unreachable!("it is about a table that is attached");
+    };
+    let mut locks = vec![share_update(parent), exclusive(table)];
+    locks.extend(default.iter().chain(referenced).map(exclusive));
+    let others = foreign_keys.iter().filter(|other| !referenced.contains(other));
+    locks.extend(others.map(share_row));
+    let bounds = quoted(quote::bound(bound));
+    let values = values! { parent, partition => table, bound => bounds };
+    (render("partition/attach", &values), "Its rows are events from here on", locks)
 }
 
 fn exclusive(table: &QualifiedName) -> Lock {

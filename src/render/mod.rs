@@ -3,6 +3,7 @@
 
 pub mod attach;
 pub mod bounds_check;
+pub mod close;
 pub mod drain;
 pub mod environment;
 pub mod formats;

@@ -12,6 +12,15 @@ use pupctl::archive::folder::Archive;
 use crate::support::TestDatabase;
 use crate::table::Table;
 
+/// The points in the writing of a file, in their order.
+const POINTS: [&str; 5] = [
+    "archive::begun",
+    "archive::written",
+    "archive::proven",
+    "archive::before_rename",
+    "archive::after_rename",
+];
+
 /// Where the child finds what it is to do.
 const WORK: &str = "ARCHIVE_FILES_KILLED";
 
@@ -26,8 +35,7 @@ fn a_killed_archive_is_whole_or_absent() {
     }
     let db = TestDatabase::new();
     let table = Table::events(&db, 100);
-    let points = pupctl::failpoint::NAMES.iter().filter(|name| name.starts_with("archive::"));
-    for point in points {
+    for point in POINTS {
         let parent = tempfile::tempdir().expect("a folder");
         let status = Command::new(std::env::current_exe().expect("this program"))
             .args(["--exact", "killed::a_killed_archive_is_whole_or_absent"])
@@ -38,7 +46,7 @@ fn a_killed_archive_is_whole_or_absent() {
             .status;
         assert_eq!(status.signal(), Some(9), "{point}: {status}");
         let destination = parent.path().join("a");
-        let is_whole = *point == "archive::after_rename";
+        let is_whole = point == "archive::after_rename";
         assert_eq!(destination.exists(), is_whole, "{point}");
         if !is_whole {
             table.archive(parent.path(), "a", Format::Copy).expect("an archive");

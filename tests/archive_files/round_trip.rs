@@ -133,6 +133,20 @@ fn parquet_refuses_what_it_cannot_hold() {
     );
 }
 
+/// PostgreSQL 18 has columns that refuse NULL and hold it from before. A file that says otherwise
+/// would lie.
+#[test]
+fn parquet_refuses_a_null_where_none_may_be() {
+    let db = TestDatabase::new();
+    db.execute("CREATE TABLE notes AS SELECT NULL::text AS note");
+    let mut table = Table::of(db.url(), "public", "notes");
+    table.selection.columns[0].not_null = true;
+    let archives = tempfile::tempdir().expect("a folder");
+    let error = table.archive(archives.path(), "notes", Format::Parquet).expect_err("a NULL");
+    assert_eq!(error.message(), "note of row 1 is NULL, which the column refuses");
+    table.archive(archives.path(), "notes", Format::Copy).expect("an archive");
+}
+
 /// A database whose text is whatever bytes applications sent.
 #[test]
 fn text_that_is_not_utf_8_fits_into_copy_only() {

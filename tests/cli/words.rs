@@ -121,6 +121,8 @@ fn help() {
       list     List the partitions as a tree, with bounds, rows and sizes
       check    Look for missing months, gaps, lost keys and other problems
       explain  Show which partitions a read touches, and which locks it takes
+      attach   Make a table a partition of events, with the rows that it has
+      detach   Take partitions out of events, as tables of their own
       help     Print this message or the help of the given subcommand(s)
 
     Options:

@@ -126,7 +126,7 @@ fn a_default_partition_is_looked_into() {
     let create = db.pupctl(["events", "import", next, "--create-partitions"]).failure(1);
     assert_snapshot!(create.stderr, @r#"
     error: failed while running the step "Make events_2024_02": updated partition constraint for default partition "events_rest" would be violated by some row (SQLSTATE 23514)
-    hint: a DEFAULT partition has rows that belong there: move them to another table first
+    hint: a DEFAULT partition has rows that belong there: move them, pupctl partitions drain
     "#);
     assert_eq!(count(&db), 2);
     db.pupctl(["events", "import", next]).success();

@@ -145,5 +145,8 @@ fn rows_in_a_default_partition_are_found() {
     assert!(refused.stderr.contains("events_default"), "{refused}");
     assert_eq!(db.tree("public.events"), before);
     assert_eq!(db.one::<i64>("SELECT count(*) FROM events_default"), 1);
-    assert!(found(&db)[0].2.is_none(), "no command mends it yet");
+    assert_eq!(found(&db)[0].2.as_deref(), Some("pupctl partitions drain"));
+    db.pupctl(["partitions", "drain"]).success();
+    assert_eq!(findings(&db), Vec::<String>::new());
+    ensure(&db, &["--months", "2"]).success();
 }

@@ -20,7 +20,7 @@ use crate::archive::write::Failure;
 use crate::error::Error;
 
 use super::schema;
-use super::value::Values;
+use super::value::{Unfit, Values};
 
 /// A group ends at so many rows, as those of DuckDB do.
 const GROUP_ROWS: usize = 122_880;
@@ -104,7 +104,7 @@ impl Encoder {
                     chunk.bytes += field.len();
                     chunk.values.push(column.carrier, field, all)
                 }
-                None if column.not_null => Err(super::value::Unfit::Form),
+                None if column.not_null => Err(Unfit::Null),
                 None => Ok(()),
             };
             if let Err(unfit) = pushed {

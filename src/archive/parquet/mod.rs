@@ -12,8 +12,8 @@ mod value;
 pub(super) use decode::Decoder;
 pub(super) use encode::Encoder;
 
-/// zstd's usual level.
-pub(super) const LEVEL: i32 = 3;
+/// Faster than zstd's usual 3, and pages of events become smaller (50.4 MB for 52.1 MB).
+pub(super) const LEVEL: i32 = 1;
 
 /// The number of this way to put PostgreSQL's values into Parquet, in the metadata of a file.
 const FORM: &str = "1";

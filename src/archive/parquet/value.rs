@@ -150,6 +150,8 @@ pub(super) enum Unfit {
     Time,
     /// It is not UTF-8.
     Text,
+    /// It is NULL, in a column that refuses NULL. PostgreSQL 18 can have that: NOT NULL NOT VALID.
+    Null,
 }
 
 impl Unfit {
@@ -159,6 +161,7 @@ impl Unfit {
         let told = |what: &str| Error::refused(format!("{column} of {place} {what}"));
         match self {
             Self::Form => told("does not have the form of its type"),
+            Self::Null => told("is NULL, which the column refuses").hint(copy),
             Self::Time => told("is later than Parquet can tell").hint(copy),
             Self::Text => told("is not UTF-8, as all text in Parquet is").hint(copy),
         }

@@ -7,6 +7,7 @@ use crate::cli::exit::Exit;
 use crate::cli::output::count;
 use crate::command::context::{Context, layout_of};
 use crate::command::findings;
+use crate::db::closed;
 use crate::db::inspect::Depth;
 use crate::finding::{self, Finding};
 
@@ -32,7 +33,10 @@ pub(super) fn run(args: &CheckArgs, context: &Context) -> anyhow::Result<Exit> {
     let depth = Depth { default_rows: true, ..Depth::default() };
     let catalog = context.inspect(&mut store.client, &store.schema, depth)?;
     let layout = layout_of(&catalog)?;
-    let check = Check { findings: finding::check(layout, &catalog)? };
+    let mut check = Check { findings: finding::check(layout, &catalog)? };
+    let closed = closed::list(&mut store.client, &store.schema)?;
+    let unsealed = closed.into_iter().filter(|closed| !closed.sealed).map(|closed| closed.name);
+    check.findings.extend(finding::closed::check(&unsealed.collect::<Vec<_>>()));
     let found = !check.findings.is_empty();
     context.output.result(context.name, &check, &findings::text(&check.findings, false))?;
     if found {

@@ -1,5 +1,7 @@
 //! `pupctl partitions list`
 
+use std::collections::HashSet;
+
 use clap::Args;
 use serde::Serialize;
 
@@ -8,6 +10,7 @@ use crate::catalog::relation::Relation;
 use crate::cli::exit::Exit;
 use crate::cli::output::{bytes, table};
 use crate::command::context::{Context, layout_of, warn_of_differences};
+use crate::db::closed;
 use crate::db::inspect::Depth;
 use crate::error::{Error, Result};
 use crate::layout::bounds::Bound;
@@ -35,6 +38,8 @@ struct List {
 
 #[derive(Serialize)]
 struct PartitionRow {
+    #[serde(skip)]
+    oid: u32,
     table: Role,
     name: String,
     parent: String,
@@ -43,6 +48,7 @@ struct PartitionRow {
     partition_key: Option<String>,
     leaf: bool,
     detach_pending: bool,
+    closed: bool,
     rows: Option<u64>,
     table_bytes: u64,
     index_bytes: u64,
@@ -64,7 +70,12 @@ pub(super) fn run(args: &ListArgs, context: &Context) -> anyhow::Result<Exit> {
     let catalog = context.inspect(&mut store.client, &store.schema, depth)?;
     warn_of_differences(context, layout_of(&catalog)?, &catalog);
     args.refuse_unknown_context(layout_of(&catalog)?)?;
-    let list = list(args, &catalog);
+    let closed: HashSet<u32> =
+        closed::list(&mut store.client, &store.schema)?.iter().map(|closed| closed.oid).collect();
+    let mut list = list(args, &catalog);
+    for row in &mut list.partitions {
+        row.closed = closed.contains(&row.oid);
+    }
     context.output.result(context.name, &list, &text(&list))?;
     Ok(Exit::Done)
 }
@@ -133,6 +144,7 @@ fn row(role: Role, partition: &Relation, parent: &Relation, depth: usize) -> Par
     let sizes = || partition.leaves().filter_map(|leaf| leaf.size);
     let counted = partition.leaves().any(|leaf| leaf.rows.is_some());
     PartitionRow {
+        oid: partition.oid,
         table: role,
         name: partition.name.to_string(),
         parent: parent.name.to_string(),
@@ -141,6 +153,7 @@ fn row(role: Role, partition: &Relation, parent: &Relation, depth: usize) -> Par
         partition_key: partition.partition_key.clone(),
         leaf: partition.is_leaf(),
         detach_pending: partition.detach_pending,
+        closed: false,
         rows: counted.then(|| partition.leaves().filter_map(|leaf| leaf.rows).sum()),
         table_bytes: sizes().map(|size| size.table).sum(),
         index_bytes: sizes().map(|size| size.indexes).sum(),
@@ -155,6 +168,9 @@ fn text(list: &List) -> String {
             let mut holds = row.bound.as_ref().map_or("everything".to_owned(), ToString::to_string);
             if row.detach_pending {
                 holds.push_str(" (detach pending)");
+            }
+            if row.closed {
+                holds.push_str(" (closed)");
             }
             vec![
                 format!("{}{}", "  ".repeat(row.depth), row.name),

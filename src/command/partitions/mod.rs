@@ -2,11 +2,13 @@
 
 pub mod attach;
 pub mod check;
+pub mod close;
 pub mod detach;
 pub mod drain;
 pub mod ensure;
 pub mod explain;
 pub mod list;
+pub mod reopen;
 
 use clap::Subcommand;
 
@@ -25,6 +27,8 @@ pub enum PartitionsCommand {
     Attach(attach::AttachArgs),
     Detach(detach::DetachArgs),
     Drain(drain::DrainArgs),
+    Close(close::CloseArgs),
+    Reopen(reopen::ReopenArgs),
 }
 
 impl PartitionsCommand {
@@ -38,6 +42,8 @@ impl PartitionsCommand {
             Self::Attach(_) => "partitions attach",
             Self::Detach(_) => "partitions detach",
             Self::Drain(_) => "partitions drain",
+            Self::Close(_) => "partitions close",
+            Self::Reopen(_) => "partitions reopen",
         }
     }
 }
@@ -51,5 +57,7 @@ pub(super) fn run(command: &PartitionsCommand, context: &Context) -> anyhow::Res
         PartitionsCommand::Attach(args) => attach::run(args, context),
         PartitionsCommand::Detach(args) => detach::run(args, context),
         PartitionsCommand::Drain(args) => drain::run(args, context),
+        PartitionsCommand::Close(args) => close::run(args, context),
+        PartitionsCommand::Reopen(args) => reopen::run(args, context),
     }
 }

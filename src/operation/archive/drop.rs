@@ -74,6 +74,7 @@ impl Archiver<'_> {
                 }
             },
             &mut |transaction| {
+                archives::forget_closed(transaction, &schema, oid)?;
                 archives::advance(transaction, &schema, record.id, Phase::Dropped, None)
             },
         )?;

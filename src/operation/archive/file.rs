@@ -188,14 +188,16 @@ impl Archiver<'_> {
                 return Err(error);
             }
         };
-        progress.phase("Computing the digest of the table", None);
-        let row = transaction.query_one(&selection.digest_sql(), &[]).map_err(failed)?;
-        let expected = Contents::answered(&row)?;
         progress.phase("Reading the file back", Some(written));
-        draft.prove(&columns, &expected, &mut |rows| {
-            progress.passed(rows);
-            interrupt.check()
-        })?;
+        let sql = selection.digest_sql();
+        draft.prove_while(
+            &columns,
+            || {
+                let row = transaction.query_one(&sql, &[]).map_err(failed)?;
+                Contents::answered(&row)
+            },
+            &|_| interrupt.check(),
+        )?;
         transaction.rollback().map_err(failed)?;
         draft.publish(&Description {
             server: server.version,
