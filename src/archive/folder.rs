@@ -255,6 +255,16 @@ fn refuse_existing(destination: &Path) -> Result<()> {
     }
 }
 
+/// Refuses a folder in which no archive can be written; makes it, if there is none.
+pub fn refuse_unwritable(path: &Path) -> Result<()> {
+    make_folder(path)?;
+    // A file without a name: nothing is left of it, whatever happens.
+    tempfile::tempfile_in(path).map(drop).map_err(|error| {
+        Error::system(format!("cannot write into {}", path.display()), error)
+            .hint("give the role that runs pupctl the right, or name another folder with --to")
+    })
+}
+
 fn make_folder(path: &Path) -> Result<()> {
     if path.is_dir() {
         return Ok(());

@@ -73,7 +73,8 @@ pub(crate) fn of_files(db: &TestDatabase) -> Sum {
         return Sum::default();
     }
     let mut client = db.client();
-    let sql = "SELECT rows, digest FROM pupctl_archives WHERE phase = 'dropped'";
+    let sql = "SELECT rows, digest FROM pupctl_archives
+        WHERE phase = 'dropped' AND role = 'events'";
     let rows = client.query(sql, &[]).expect("the archives");
     rows.iter()
         .map(|row| Sum {

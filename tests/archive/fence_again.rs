@@ -28,7 +28,7 @@ fn late(db: &TestDatabase, id: &str) -> i64 {
 }
 
 #[test]
-fn a_month_to_which_an_event_came_is_attached_back() {
+fn a_month_to_which_an_event_came_stays() {
     let db = store("month", &["--immutable", "--event-ids"]);
     events(&db, "A", -2, 3);
     checkpoint(&db, "orders", 6);
@@ -40,7 +40,6 @@ fn a_month_to_which_an_event_came_is_attached_back() {
     std::thread::sleep(Duration::from_millis(200));
     assert_eq!(late(&db, "late"), 7);
     let refused = run.wait().failure(1);
-    assert!(refused.stderr.contains("it is attached again"), "{refused}");
     assert!(refused.stderr.contains("the projection orders is at position 6"), "{refused}");
     assert_eq!(count(&db, "events"), 7);
     assert_eq!(archives(&db), [format!("{leaf}: aborted")]);
@@ -122,36 +121,4 @@ fn too_many_at_once_are_tried_again() {
     assert_eq!(everywhere::of_files(&db).rows, 2007);
     assert_eq!(everywhere::outside(&db), Vec::<String>::new());
     verified(&db);
-}
-
-#[test]
-fn an_event_between_finish_and_kill_is_found_by_the_next_run() {
-    let db = store("month", &[]);
-    events(&db, "A", -2, 3);
-    checkpoint(&db, "orders", 6);
-    let month = db.month(-2);
-    let line = ["archive", &month, "--drop", "--yes"];
-    let points = "execute::before_step=sleep(1500);archive::detached=return";
-    let run = db.command(line).failpoints(points).spawn();
-    let record = format!("{}: detaching", crate::leaf(&db, "events", -2));
-    eventually("the archive is begun", || {
-        let there = "SELECT to_regclass('public.pupctl_archives') IS NOT NULL";
-        db.one::<bool>(there) && archives(&db).contains(&record)
-    });
-    std::thread::sleep(Duration::from_millis(200));
-    late(&db, "late");
-    let _ = run.wait().killed();
-    assert_eq!(count(&db, "events"), 0);
-    // The table has left; what slipped in is told, and how to have it back.
-    let refused = archive(&db, &[&month, "--drop"]).failure(1);
-    assert!(refused.stderr.contains("position 6"), "{refused}");
-    if count(&db, "events") == 0 {
-        assert!(refused.stderr.contains("operations abort"), "{refused}");
-        let leaf = crate::leaf(&db, "events", -2);
-        db.pupctl(["operations", "abort", &leaf, "--yes"]).success();
-    }
-    assert_eq!(count(&db, "events"), 7);
-    verified(&db);
-    checkpoint(&db, "orders", 7);
-    archive(&db, &[&month, "--drop"]).success();
 }

@@ -55,7 +55,7 @@ fn refuses_what_is_archived(db: &TestDatabase, layout: &str) {
     let doubled =
         Append { context: "A", id: &id, head: Some(1), events: 1, created_at: &created_at };
     let error = doubled.run(&mut db.client()).expect_err("a version that is archived");
-    assert_eq!(error.code().map(|code| code.code()), Some("23505"), "{error:?}");
+    assert_eq!(error.code().map(postgres::error::SqlState::code), Some("23505"), "{error:?}");
 }
 
 /// The next version is stored, one that is there is refused, and nothing is changed.
@@ -70,7 +70,11 @@ fn goes_on(db: &TestDatabase) {
             for there in [0, 1] {
                 let error =
                     append(Some(there)).run(&mut client).expect_err("a version that is there");
-                assert_eq!(error.code().map(|code| code.code()), Some("23505"), "{error:?}");
+                assert_eq!(
+                    error.code().map(postgres::error::SqlState::code),
+                    Some("23505"),
+                    "{error:?}"
+                );
             }
             append(None).run(&mut client).expect("the next version");
         }
@@ -169,7 +173,7 @@ fn a_table_that_is_not_attached_is_attached_later_if_nobody_changed_it() {
     archive(&db, &[&month, "--drop"]).success();
     restore(&db, &[&month, "--no-attach"]).success();
     let table = leaf(&db, "public.events", -2);
-    assert_eq!(everywhere::outside(&db), [table.clone()]);
+    assert_eq!(everywhere::outside(&db), std::slice::from_ref(&table));
     assert_eq!(everywhere::of_table(&db, &table), before.0);
     // Looked at, and changed: that is not what was archived.
     db.execute(&format!("UPDATE {table} SET payload = 'other' WHERE global_position = 1"));

@@ -32,8 +32,8 @@ const ROWS: [&str; 4] = [
         valid_until => '-infinity'; "it's ""quoted""" => E'tab\t\n\\N'; real => 1e-40;
         double => 0.1; day => '0044-03-15 BC'; range => 'empty'; address => '10.0.0.0/8';
         moods => '{}'; json => 'null'; yes => false; small => -32768"#,
-    r#"payload => '\x00'; created_at => '<month>-28 23:59:59.999999+00'; metadata => NULL;
-        trace_id => ''; small => NULL"#,
+    r"payload => '\x00'; created_at => '<month>-28 23:59:59.999999+00'; metadata => NULL;
+        trace_id => ''; small => NULL",
     r#"payload => '{"json": "in bytes"}'; created_at => '<month>-07 00:00:00.000001+00';
         amount => 1e-100; double => -0.0; takes => '00:00:00'; valid_until => '0001-01-01 BC';
         correlation_id => 'Ω'; causation_id => E'\u0001'"#,

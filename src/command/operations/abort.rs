@@ -54,6 +54,7 @@ pub(super) fn run(args: &AbortArgs, context: &Context) -> anyhow::Result<Exit> {
     let layout = layout_of(&catalog)?.clone();
     let begun = args.begun(&mut locked)?;
     if begun.records.is_empty() {
+        operation::settle(&mut locked)?;
         forget(&mut locked, &begun)?;
         locked.release()?;
         return report(context, Vec::new());

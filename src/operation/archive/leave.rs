@@ -5,14 +5,15 @@ use std::time::{Duration, Instant};
 use postgres::{GenericClient, Row};
 
 use crate::db::{execute, fence};
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::failpoint::reach;
 use crate::finding::fence::{Fence, Laggard};
 use crate::layout::name::QualifiedName;
 use crate::operation::archives::{self, Phase, Record};
 use crate::plan::archive::{Departure, departure};
+use crate::plan::lifecycle::LifecycleAction;
 use crate::plan::target::Located;
-use crate::plan::{Plan, Step};
+use crate::plan::{self, Plan, Step};
 use crate::render::environment::{render, values};
 use crate::render::{RenderedStep, Script};
 
@@ -134,15 +135,49 @@ impl Archiver<'_> {
         .hint("run the command again when there is less to write"))
     }
 
+    /// Leaves nothing behind of an archive whose table did not leave. What fails here is left to
+    /// the next run.
+    pub(super) fn call_off(&mut self, record: &Record, error: Error) -> Error {
+        if !matches!(error.kind(), Kind::Refused | Kind::LockTimeout | Kind::Database) {
+            return error;
+        }
+        if let Err(other) = self.try_call_off(record) {
+            tracing::warn!("the archive {} is not called off: {other}", record.name);
+        }
+        error
+    }
+
+    fn try_call_off(&mut self, record: &Record) -> Result<()> {
+        let state = self.state(record)?;
+        if !state.attached || state.pending {
+            return Ok(());
+        }
+        let next = plan::archive::next(&state.name, record.id);
+        let there = self
+            .locked
+            .client()
+            .query_opt(include_str!("../../../sql/archive/oid.sql"), &[&next.schema, &next.name])
+            .map_err(|error| Error::database("looking for the table", error))?;
+        if record.replaced && there.is_some() {
+            self.execute(Step::new(
+                format!("Drop {}", next.name),
+                "it was to take the place of a leaf that stays",
+                vec![LifecycleAction::DropEmpty(next).into()],
+            ))?;
+        }
+        let schema = self.locked.schema().to_owned();
+        archives::advance(self.locked.client(), &schema, record.id, Phase::Aborted, None)
+    }
+
     /// The table of checkpoints, if the store has one.
     fn checkpoints(&self) -> Option<QualifiedName> {
         let checkpoints = self.layout.checkpoints(self.locked.schema());
         self.catalog.checkpoints.is_some().then_some(checkpoints)
     }
 
-    /// The departure in one transaction, with a last look under its locks; false where too much would
-    /// have to stay, and nothing was changed. What leaves is decided here, as long as nobody writes:
-    /// the wait for the locks may have been long.
+    /// The departure in one transaction, with a last look under its locks; false where too much
+    /// would have to stay, and nothing was changed. What leaves is decided here, as long as nobody
+    /// writes: the wait for the locks may have been long.
     fn depart(
         &mut self,
         record: &Record,

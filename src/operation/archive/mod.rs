@@ -22,7 +22,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::archive::Format;
-use crate::archive::folder::Draft;
+use crate::archive::folder::refuse_unwritable;
 use crate::catalog::Catalog;
 use crate::db::execute::{LockLimits, Progress as Steps};
 use crate::db::fence;
@@ -191,7 +191,9 @@ impl Archiver<'_> {
         loop {
             self.interrupt.check()?;
             match record.phase {
-                Phase::Detaching => self.leave(&record, leaf)?,
+                Phase::Detaching => {
+                    self.leave(&record, leaf).map_err(|error| self.call_off(&record, error))?;
+                }
                 Phase::Detached => self.write(&record).map_err(|error| outside(error, &record))?,
                 Phase::Published if item.drop => self.drop_table(&record)?,
                 _ => return Ok(record),
@@ -223,7 +225,7 @@ impl Archiver<'_> {
         let records = archives::all(self.locked.client(), &schema)?;
         let name = free_name(&leaf.relation.name.name, &records, &self.request.folder);
         // A folder in which nothing can be written is found before the table has left.
-        drop(Draft::begin(&self.request.folder, &name)?);
+        refuse_unwritable(&self.request.folder)?;
         let folder = self.request.folder.to_string_lossy().into_owned();
         let begun = Beginning {
             name: &name,

@@ -7,6 +7,7 @@ use crate::error::{Error, Result};
 use crate::failpoint::reach;
 use crate::layout::Role;
 use crate::layout::name::QualifiedName;
+use crate::operation::archives::{self, Phase, Record};
 use crate::plan::lifecycle::LifecycleAction;
 use crate::plan::{Plan, Step};
 use crate::render::Script;
@@ -28,12 +29,14 @@ fn failed(error: postgres::Error) -> Error {
 }
 
 impl Restorer<'_> {
-    /// Moves the rows of a table into a leaf, proves that all are there, and drops the table.
+    /// Moves the rows of a table into a leaf, proves that all are there, and drops the table; in
+    /// the same transaction the record says so.
     pub(super) fn join(
         &mut self,
         table: &QualifiedName,
         leaf: &QualifiedName,
         columns: &[String],
+        settles: Option<(&Record, Phase)>,
     ) -> Result<()> {
         let sql = render("archive/joined_up_to", &values! { table, leaf });
         let row = self.locked.client().query_one(&sql, &[]).map_err(failed)?;
@@ -64,7 +67,8 @@ impl Restorer<'_> {
         );
         step.destroys = true;
         let script = Script::of(&Plan { steps: vec![step], ..Plan::default() });
-        let heads = self.layout.table(self.locked.schema(), Role::Heads);
+        let schema = self.locked.schema().to_owned();
+        let heads = self.layout.table(&schema, Role::Heads);
         for step in &script.steps {
             execute::execute_checked(
                 self.locked,
@@ -77,7 +81,13 @@ impl Restorer<'_> {
                     prove_joined(transaction, table, leaf, columns)?;
                     raise_heads(transaction, table, &heads)
                 },
-                &mut |_| Ok(()),
+                &mut |transaction| match settles {
+                    Some((record, phase)) => {
+                        let name = Some(leaf.name.as_str());
+                        archives::advance(transaction, &schema, record.id, phase, name)
+                    }
+                    None => Ok(()),
+                },
             )?;
         }
         reach("restore::dropped");

@@ -160,7 +160,8 @@ impl Restorer<'_> {
         let table = match live(&catalog, place) {
             Some(leaf) => {
                 let leaf = leaf.relation.name.clone();
-                self.join(table, &leaf, &columns_of(&catalog))?;
+                let settles = Some((record, Phase::Aborted));
+                self.join(table, &leaf, &columns_of(&catalog), settles)?;
                 leaf
             }
             None => {
@@ -196,7 +197,7 @@ impl Restorer<'_> {
             // Positions are looked up in it, batch by batch.
             self.index_positions(table)?;
         }
-        self.join(table, &name, &names(archive))?;
+        self.join(table, &name, &names(archive), None)?;
         Ok((name, "joined"))
     }
 
