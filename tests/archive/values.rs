@@ -81,19 +81,6 @@ fn texts(db: &TestDatabase) -> Vec<String> {
 }
 
 #[test]
-fn a_psql_alone_restores_the_format_copy() {
-    let db = store("month", &[]);
-    db.execute(COLUMNS);
-    odd_rows(&db);
-    let rows = texts(&db);
-    archive(&db, &[&db.month(-2), "--drop", "--format", "copy"]).success();
-    let folder = db.folder().join("archives").join(leaf(&db, "events", -2));
-    let script = std::fs::read_to_string(folder.join("restore.sql")).expect("the script");
-    assert!(script.contains("rows.copy.zst"), "{script}");
-    assert_eq!(rows.len(), 4);
-}
-
-#[test]
 fn a_column_that_was_added_gets_its_default() {
     for (layout, rows) in [("month", 6), ("context", 6)] {
         let db = store(layout, &[]);

@@ -4,7 +4,7 @@ use crate::catalog::Catalog;
 use crate::error::{Error, Result};
 use crate::layout::name::fold_context;
 use crate::layout::{Context, Layout};
-use crate::operation::archive::Item;
+use crate::operation::archive::{HEADS, Item};
 use crate::operation::archives::{Phase, Record};
 use crate::plan::target::{Located, Meant, Target, partitions, resolve};
 
@@ -46,7 +46,13 @@ pub(super) fn of_word<'a>(
         let is_retired = layout.context(name).is_some_and(|known| known.retired);
         let has_branch = partitions(catalog).iter().any(|one| one.place.context() == Some(name));
         let heads = catalog.archived_heads.iter().any(|place| place.context() == Some(name));
-        is_retired && !has_branch && (heads || !args.with_heads)
+        // Heads that were taken out, and are in no proven file yet.
+        let begun = records.iter().any(|record| {
+            record.role == HEADS
+                && record.place.context() == Some(name)
+                && (record.phase.is_unfinished() || args.drop && record.phase == Phase::Published)
+        });
+        is_retired && !has_branch && ((heads && !begun) || !args.with_heads)
     };
     Ok(Wanted { retire: context.filter(|name| !is_done(name)), ..found })
 }
