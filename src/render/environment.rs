@@ -73,6 +73,7 @@ const TEMPLATES: &[(&str, &str)] = templates![
     "archive/stage_heads",
     "archive/table",
     "archive/take_heads",
+    "archive/unfinished",
     "archive/unstage",
     "attach/collect_ids",
     "attach/constraint",

@@ -76,6 +76,29 @@ fn archives_and_operations_are_listed_and_shown() {
 }
 
 #[test]
+fn a_run_that_was_killed_is_told_by_list_and_check() {
+    let db = store("month", &[]);
+    events(&db, "A", -2, 2);
+    let month = db.month(-2);
+    archive(&db, &[&month]).success();
+    // As kill -9 leaves it.
+    db.execute(
+        "UPDATE pupctl_operations SET outcome = 'running', ended_at = NULL,
+            state = '{\"request\": [\"archive\"]}'
+         WHERE command = 'archive'",
+    );
+    db.execute("UPDATE pupctl_archives SET phase = 'detached'");
+    let list = json(&db, &["operations", "list", "--unfinished"]);
+    assert_eq!(list["operations"][0]["outcome"], "interrupted", "{list}");
+    let check = json(&db, &["partitions", "check"]);
+    let found = check["findings"].as_array().expect("findings");
+    let found = found.iter().find(|one| one["check"] == "unfinished_archive").expect("it");
+    assert_eq!(found["severity"], "error");
+    let remedy = found["remedy"].as_str().expect("a remedy");
+    assert!(remedy.starts_with(&format!("pupctl archive {month}, or")), "{remedy}");
+}
+
+#[test]
 fn a_failure_is_in_the_journal_and_can_be_gone_on_with() {
     let db = store("month", &[]);
     events(&db, "A", -2, 2);
