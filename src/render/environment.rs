@@ -69,6 +69,7 @@ const TEMPLATES: &[(&str, &str)] = templates![
     "archive/restore_copy",
     "archive/restore_end",
     "archive/restored_table",
+    "archive/returned",
     "archive/stage",
     "archive/stage_heads",
     "archive/table",

@@ -99,6 +99,18 @@ fn a_run_that_was_killed_is_told_by_list_and_check() {
 }
 
 #[test]
+fn a_kept_table_that_is_attached_by_hand_is_listed_as_restored() {
+    let db = store("month", &[]);
+    events(&db, "A", -2, 2);
+    let month = db.month(-2);
+    archive(&db, &[&month]).success();
+    let table: String = db.one("SELECT table_name FROM pupctl_archives");
+    db.pupctl(["partitions", "attach", &table, "--as", &month, "--behind-projections"]).success();
+    assert_eq!(json(&db, &["archive", "list"])["archives"][0]["phase"], "restored");
+    assert_eq!(count(&db, "events"), 4);
+}
+
+#[test]
 fn a_failure_is_in_the_journal_and_can_be_gone_on_with() {
     let db = store("month", &[]);
     events(&db, "A", -2, 2);
