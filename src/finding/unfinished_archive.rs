@@ -2,6 +2,7 @@
 
 use crate::catalog::Catalog;
 use crate::catalog::detached::UnfinishedArchive;
+use crate::render::quote::shell_word;
 
 use super::Finding;
 
@@ -26,17 +27,8 @@ fn finding(archive: &UnfinishedArchive) -> Finding {
     let go_on = if *heads {
         "operations list --unfinished".to_owned()
     } else {
-        format!("archive {}", quoted(&place.to_string()))
+        format!("archive {}", shell_word(&place.to_string()))
     };
     Finding::error("unfinished_archive", name, message)
-        .remedy(format!("pupctl {go_on}, or pupctl operations abort {}", quoted(name)))
-}
-
-/// As a shell takes it for one word.
-fn quoted(word: &str) -> String {
-    let is_plain = |character: char| character.is_alphanumeric() || "._/-".contains(character);
-    if word.chars().all(is_plain) {
-        return word.to_owned();
-    }
-    format!("'{}'", word.replace('\'', "'\\''"))
+        .remedy(format!("pupctl {go_on}, or pupctl operations abort {}", shell_word(name)))
 }

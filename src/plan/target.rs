@@ -8,7 +8,7 @@ use crate::layout::name::fold_context;
 use crate::layout::place::Place;
 
 /// How many candidates a message names.
-const LISTED_MAX: usize = 20;
+const LISTED_MAX: usize = 10;
 
 /// A partition of events in its tree.
 #[derive(Debug, Clone, PartialEq, Eq)]
