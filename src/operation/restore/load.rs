@@ -174,8 +174,8 @@ impl Restorer<'_> {
         Ok((columns, notes))
     }
 
-    /// Makes the table with the statements `make`, and loads it. Commits nothing that is not proven,
-    /// or lies outside of the bounds where it is to be attached.
+    /// Makes the table with the statements `make`, and loads it. Commits nothing that is not
+    /// proven, or lies outside of the bounds where it is to be attached.
     fn fill(
         &mut self,
         archive: &Archive,
