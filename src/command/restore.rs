@@ -32,9 +32,6 @@ use super::write;
 /// How many rows join a leaf in one transaction unless told otherwise.
 const BATCH: i64 = 10_000;
 
-/// How many lines a list of candidates, or of what would be done, has.
-const LISTED_MAX: usize = 10;
-
 /// Bring the events of an archive back into the store
 ///
 /// WHAT is the name of an archive, its folder, a bounded context or a month. The files are checked,
@@ -337,7 +334,7 @@ impl RestoreArgs {
         }
         let known = records.iter().map(|record| format!("{} ({})", record.name, record.place));
         Err(Error::invalid(format!("there is no archive, context or month {}", self.what))
-            .details(at_most(known.collect()))
+            .details(output::at_most(known.collect()))
             .hint("see what there is: pupctl archive list"))
     }
 
@@ -359,18 +356,8 @@ impl RestoreArgs {
                 archive.manifest.place
             )
         });
-        report(context, true, Vec::new(), at_most(notes.collect()))
+        report(context, true, Vec::new(), output::at_most(notes.collect()))
     }
-}
-
-/// The first lines, and how many more there are.
-fn at_most(mut lines: Vec<String>) -> Vec<String> {
-    let more = lines.len().saturating_sub(LISTED_MAX);
-    if more > 0 {
-        lines.truncate(LISTED_MAX);
-        lines.push(format!("and {more} more"));
-    }
-    lines
 }
 
 fn in_folder(path: &Path, records: &[Record]) -> Result<Item> {

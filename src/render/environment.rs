@@ -120,6 +120,7 @@ const TEMPLATES: &[(&str, &str)] = templates![
     "event/import/stage_extra",
     "fence/drop_slot",
     "fence/forget_projection",
+    "fence/known_projections",
     "fence/laggards",
     "fence/last_position",
     "fence/split_streams",
