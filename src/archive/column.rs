@@ -31,6 +31,14 @@ impl Column {
     }
 }
 
+impl Column {
+    /// Whether its type is not PostgreSQL's own: it comes with its schema.
+    #[must_use]
+    pub fn is_of_foreign_type(&self) -> bool {
+        self.carrier == Carrier::AsText && self.data_type.contains('.')
+    }
+}
+
 /// The type of a value on its way: that of the column, where every reader knows it, else text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

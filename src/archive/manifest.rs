@@ -13,6 +13,7 @@ use crate::layout::place::Place;
 use crate::render::quote;
 
 use super::Format;
+use super::checksum;
 use super::column::Column;
 use super::contents::Contents;
 use super::digest::{ALGORITHM, Digest};
@@ -125,6 +126,9 @@ pub struct Manifest {
     pub ddl: Vec<String>,
     /// The layout of the store.
     pub layout: serde_json::Value,
+    /// The SHA-256 of what it says of the rows; none where pupctl was older.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub checksum: Option<String>,
 }
 
 impl Manifest {
@@ -141,7 +145,7 @@ impl Manifest {
         let digest = Selection::all(table.clone(), columns.clone()).digest_sql();
         let sql = format!("BEGIN;\n{};\n{digest};\nROLLBACK;\n", SETTINGS.trim_end());
         let contents = contents.clone();
-        Self {
+        let mut manifest = Self {
             form: FORM,
             pupctl: env!("CARGO_PKG_VERSION").to_owned(),
             server: description.server.clone(),
@@ -163,7 +167,20 @@ impl Manifest {
             files,
             ddl: description.ddl.clone(),
             layout: description.layout.clone(),
-        }
+            checksum: None,
+        };
+        manifest.checksum = manifest.sealed();
+        manifest
+    }
+
+    /// The SHA-256 of what it says of the rows: where they belong, what they are and how many.
+    fn sealed(&self) -> Option<String> {
+        let Self { schema, table, role, place, columns, rows, .. } = self;
+        let positions = (self.first_position, self.last_position);
+        let times = (&self.first_created_at, &self.last_created_at);
+        let said = (schema, table, role, place, columns, rows, positions, times, self.digest.value);
+        let text = serde_json::to_vec(&said).ok()?;
+        checksum::of(text.as_slice(), |_| Ok(())).ok().map(|sealed| sealed.sha256)
     }
 
     /// The table that the rows are from.
@@ -200,6 +217,12 @@ impl Manifest {
             Ok(text) => text,
             Err(error) if error.kind() == ErrorKind::NotFound => {
                 let shown = folder.display();
+                if !folder.exists() {
+                    return Err(Error::refused(format!("the folder {shown} is not there")).hint(
+                        "where it was moved, name the folder in which it lies now: pupctl restore \
+                         --from FOLDER, pupctl archive verify FOLDER",
+                    ));
+                }
                 return Err(Error::refused(format!("{shown} is no archive: it has no {FILE}")));
             }
             Err(error) => {
@@ -234,7 +257,11 @@ impl Manifest {
             Some(_) => {}
         }
         let manifest: Self = serde_json::from_slice(text).map_err(broken)?;
-        manifest.validate().map_err(|error| error.context(path))?;
+        manifest.validate().map_err(|error| error.context(&path))?;
+        if manifest.checksum.is_some() && manifest.checksum != manifest.sealed() {
+            return Err(Error::refused(format!("{path} was changed: its checksum differs"))
+                .hint("take it from a copy of the archive"));
+        }
         Ok(manifest)
     }
 

@@ -14,10 +14,29 @@ use super::select::{Loading, SETTINGS, STAGE, Selection};
 const HEAD: &str = "\
 -- Makes the table again, loads its rows and proves them. In this folder:
 --   psql -X -d <database> -f restore.sql
+";
+
+/// How it begins to work.
+const BEGIN: &str = "\
 \\set ON_ERROR_STOP on
 \\set QUIET on
 BEGIN;
 ";
+
+/// The types that the database has to have before: those that are not PostgreSQL's own.
+fn foreign_types(columns: &[Column]) -> String {
+    let is_foreign = |column: &&Column| column.is_of_foreign_type();
+    // What stands in a comment must not end it.
+    let plain = |text: &str| text.replace(char::is_control, " ");
+    let lines = columns.iter().filter(is_foreign).map(|Column { name, data_type, .. }| {
+        format!("--   {} (column {})\n", plain(data_type), plain(name))
+    });
+    let lines: String = lines.collect();
+    if lines.is_empty() {
+        return lines;
+    }
+    format!("-- These types have to be there first, as in the database of the archive:\n{lines}")
+}
 
 /// The script that recreates a table with `ddl`, loads the rows of the format `copy` that lie
 /// beside it, and ends with their number and digest beside those that are expected. It commits
@@ -38,7 +57,7 @@ pub fn restore_sql(
             .any(|name| is_odd(name));
     let loading = is_staged.then(|| Loading::staged(table, columns)).transpose()?;
 
-    let mut script = HEAD.to_owned();
+    let mut script = format!("{HEAD}{}{BEGIN}", foreign_types(columns));
     let mut statement = |sql: &str, end: &str| {
         script.push_str(sql.trim_end().trim_end_matches(';'));
         script.push_str(end);

@@ -16,6 +16,19 @@ pub struct Detached {
     pub place: Place,
 }
 
+/// An archive that was begun, and whose file is not proven yet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UnfinishedArchive {
+    /// Its name.
+    pub name: String,
+    /// Where its rows were.
+    pub place: Place,
+    /// Whether it is heads instead of events.
+    pub heads: bool,
+    /// Whether its table has left the store for sure.
+    pub detached: bool,
+}
+
 /// Any table of the schema, as far as it matters for attaching it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Standalone {

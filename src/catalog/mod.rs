@@ -18,7 +18,7 @@ use crate::layout::month::Month;
 use crate::layout::name::QualifiedName;
 use crate::layout::place::Place;
 use crate::layout::{Layout, Role};
-use detached::Detached;
+use detached::{Detached, UnfinishedArchive};
 use index::Index;
 use relation::Relation;
 use trigger::{EventIds, Function};
@@ -163,6 +163,8 @@ pub struct Catalog {
     pub archived: Vec<Place>,
     /// The same of heads.
     pub archived_heads: Vec<Place>,
+    /// The archives that were begun and have no proven file yet.
+    pub unfinished_archives: Vec<UnfinishedArchive>,
     /// DEFAULT partitions that hold rows, where the snapshot was asked to look.
     pub default_with_rows: Vec<QualifiedName>,
     /// The names of other relations of the schema that begin like a table of the store.

@@ -198,6 +198,20 @@ pub fn printable(text: &str) -> String {
     text.chars().map(shown).collect()
 }
 
+/// How many lines a list of candidates, or of what would be done, has.
+const LISTED_MAX: usize = 10;
+
+/// The first lines, and how many more there are.
+#[must_use]
+pub fn at_most(mut lines: Vec<String>) -> Vec<String> {
+    let more = lines.len().saturating_sub(LISTED_MAX);
+    if more > 0 {
+        lines.truncate(LISTED_MAX);
+        lines.push(format!("and {more} more"));
+    }
+    lines
+}
+
 /// A table with a head; the columns from `numbers` on are aligned to the right.
 #[must_use]
 pub fn table(head: &[&str], rows: Vec<Vec<String>>, numbers: usize) -> String {

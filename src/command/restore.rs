@@ -1,5 +1,6 @@
 //! `pupctl restore`
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -7,6 +8,7 @@ use serde::Serialize;
 use serde_json::json;
 
 use crate::archive::folder::Archive;
+use crate::archive::manifest::Role;
 use crate::catalog::Catalog;
 use crate::cli::exit::Exit;
 use crate::cli::output::{self, count};
@@ -22,6 +24,7 @@ use crate::operation::restore::{Destination, Request, Restored, Restorer};
 use crate::operation::{self, journal};
 use crate::plan::{self, Plan};
 use crate::render::Script;
+use crate::render::quote::shell_word;
 
 use super::context::{Context, layout_of};
 use super::write;
@@ -243,6 +246,8 @@ impl RestoreArgs {
         };
         let retired = layout.contexts.iter().filter(|known| known.retired);
         let retired: Vec<_> = retired.map(|known| known.name.clone()).filter(is_wanted).collect();
+        // They come first: no head is behind when the events follow.
+        let mut heads = Vec::new();
         for record in records {
             let is_its = retired.iter().any(|name| record.place.context() == Some(name));
             let comes_back = matches!(record.phase, Phase::Published | Phase::Dropped);
@@ -250,15 +255,26 @@ impl RestoreArgs {
                 .iter()
                 .any(|item| item.record.as_ref().is_some_and(|known| known.id == record.id));
             if record.role == HEADS && is_its && comes_back && !there {
-                items.push(self.item(record)?);
+                heads.push(self.item(record)?);
             }
         }
+        items.splice(0..0, heads);
         Ok(retired)
     }
 
     fn item(&self, record: &Record) -> Result<Item> {
         let path = self.from.as_ref().map_or_else(|| record.path(), |f| f.join(&record.name));
-        let archive = Archive::open(&path)?;
+        let archive = Archive::open(&path).map_err(|error| {
+            if record.phase == Phase::Published && record.role != HEADS && !path.is_dir() {
+                let table = shell_word(&record.table_name);
+                let place = shell_word(&record.place.to_string());
+                return error.hint(format!(
+                    "its table was kept: pupctl partitions attach {table} --as {place}; or name \
+                     the folder in which it lies now: --from FOLDER"
+                ));
+            }
+            error
+        })?;
         refuse_another(&archive, record)?;
         Ok(Item { archive, record: Some(record.clone()) })
     }
@@ -319,11 +335,14 @@ impl RestoreArgs {
         }
         let folder = self.from.clone().unwrap_or_else(|| PathBuf::from("archives"));
         let path = folder.join(&self.what);
-        if path.is_dir() {
-            return Ok(vec![in_folder(&path, records)?]);
+        for path in [path.as_path(), Path::new(&self.what)] {
+            if path.is_dir() {
+                return Ok(vec![in_folder(path, records)?]);
+            }
         }
+        let known = records.iter().map(|record| format!("{} ({})", record.name, record.place));
         Err(Error::invalid(format!("there is no archive, context or month {}", self.what))
-            .details(records.iter().map(|record| format!("{} ({})", record.name, record.place)))
+            .details(output::at_most(known.collect()))
             .hint("see what there is: pupctl archive list"))
     }
 
@@ -334,14 +353,18 @@ impl RestoreArgs {
             Destination::Store { .. } => "the store".to_owned(),
         };
         let notes = items.iter().map(|Item { archive, .. }| {
+            let rows = match archive.manifest.role {
+                Role::Events => "events",
+                Role::AggregateHeads => "heads",
+            };
             format!(
-                "{}: {} events of {} would be checked, loaded into {what} and compared",
+                "{}: {} {rows} of {} would be checked, loaded into {what} and compared",
                 archive.folder.display(),
                 archive.manifest.rows,
                 archive.manifest.place
             )
         });
-        report(context, true, Vec::new(), notes.collect())
+        report(context, true, Vec::new(), output::at_most(notes.collect()))
     }
 }
 
@@ -394,8 +417,12 @@ fn report(
     };
     output.result(context.name, &report, &text)?;
     let of_archives = report.restored.iter().flat_map(|one| &one.notes);
+    let mut told = BTreeSet::new();
     for note in report.notes.iter().chain(of_archives) {
-        output.say(format!("note: {note}"));
+        // What is so of every archive is told once.
+        if told.insert(note) {
+            output.say(format!("note: {note}"));
+        }
     }
     if dry_run {
         output.say("Dry run: nothing was changed");

@@ -169,6 +169,38 @@ pub fn behind(
     Ok((laggards, ignored))
 }
 
+/// Which of the names that are to be ignored nobody has, in words.
+pub fn unknown(
+    client: &mut impl GenericClient,
+    checkpoints: Option<&QualifiedName>,
+    options: &Options,
+) -> Result<Vec<String>> {
+    let failed = |error| Error::database("looking for what is to be ignored", error);
+    let mut words = Vec::new();
+    let mut tell = |what: &str, wanted: &BTreeSet<String>, rows: &[Row]| {
+        let known: BTreeSet<String> = rows.iter().map(|row| row.get("name")).collect();
+        words.extend(wanted.difference(&known).map(|name| format!("there is no {what} {name}")));
+    };
+    let wanted = &options.ignore_projections;
+    let names: Vec<_> = wanted.iter().collect();
+    let rows = match checkpoints {
+        Some(checkpoints) if !names.is_empty() => client
+            .query(&render("fence/known_projections", &values! { checkpoints }), &[&names])
+            .map_err(failed)?,
+        _ => Vec::new(),
+    };
+    tell("projection", wanted, &rows);
+    let wanted = &options.ignore_slots;
+    if !wanted.is_empty() {
+        let names: Vec<_> = wanted.iter().collect();
+        let rows = client
+            .query(include_str!("../../sql/fence/known_slots.sql"), &[&names])
+            .map_err(failed)?;
+        tell("replication slot", wanted, &rows);
+    }
+    Ok(words)
+}
+
 /// A place in the log behind every commit that was visible before the call: what a replication
 /// slot has to confirm, to have read them all. `synchronous_commit = off` makes rows visible before
 /// their commit is in the part of the log that slots read, so that is waited for.

@@ -204,6 +204,7 @@ impl Reader<'_, '_> {
         let detached = self.detached()?;
         let archived = self.archived("events")?;
         let archived_heads = self.archived("aggregate_heads")?;
+        let unfinished_archives = self.unfinished_archives()?;
         let taken_names = if depth.definitions {
             details::taken_names(self.transaction, self.schema)?
         } else {
@@ -230,6 +231,7 @@ impl Reader<'_, '_> {
             detached,
             archived,
             archived_heads,
+            unfinished_archives,
             default_with_rows,
             other_names,
             taken_names,

@@ -102,11 +102,23 @@ impl Locked {
     }
 }
 
+/// `pg_locks` shows both halves as unsigned numbers.
+fn unsigned(half: i32) -> i64 {
+    i64::from(u32::from_ne_bytes(half.to_ne_bytes()))
+}
+
+/// Whether any session holds the lock of a store now.
+pub fn is_held(client: &mut Client, schema: &str) -> Result<bool> {
+    let key = i32::from_ne_bytes(fnv1a(schema).to_ne_bytes());
+    let holder = client
+        .query_opt(include_str!("../../sql/lock/holder.sql"), &[&unsigned(CLASS), &unsigned(key)])
+        .map_err(|error| Error::database("looking for who holds the lock of the store", error))?;
+    Ok(holder.is_some())
+}
+
 fn busy(client: &mut Client, key: i32, schema: &str, wait: Duration) -> Error {
     let message = format!("another pupctl works on the store in schema {schema}");
     let mut error = Error::new(Kind::Busy, message);
-    // `pg_locks` shows both halves as unsigned numbers.
-    let unsigned = |half: i32| i64::from(u32::from_ne_bytes(half.to_ne_bytes()));
     let holder = client
         .query_opt(include_str!("../../sql/lock/holder.sql"), &[&unsigned(CLASS), &unsigned(key)]);
     if let Ok(Some(row)) = holder {

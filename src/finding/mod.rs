@@ -26,6 +26,7 @@ pub mod storage;
 pub mod table;
 pub mod triggers;
 pub mod unfinished;
+pub mod unfinished_archive;
 mod verify;
 
 pub use verify::verify;
@@ -102,6 +103,7 @@ pub fn check(layout: &Layout, catalog: &Catalog) -> Result<Vec<Finding>> {
     findings.extend(detach::check(catalog));
     findings.extend(missing::check(layout, catalog, &months));
     findings.extend(unfinished::check(catalog));
+    findings.extend(unfinished_archive::check(catalog));
     findings.extend(default_rows::check(catalog));
     findings.extend(off_grid::check(layout, catalog));
     findings.extend(keys::check(layout, catalog));

@@ -136,7 +136,7 @@ impl Record {
         self.name == word
             || self.leaf == word
             || self.table_name == word
-            || self.place.to_string() == word
+            || self.place.to_string().to_lowercase() == word.to_lowercase()
             || context == Some(word)
             || context.is_some_and(|context| {
                 crate::layout::name::fold_context(context)

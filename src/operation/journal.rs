@@ -5,7 +5,7 @@ use postgres::{Client, GenericClient, Row};
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::db::Locked;
+use crate::db::{Locked, lock};
 use crate::error::{Error, Kind, Result};
 use crate::failpoint::reach;
 use crate::render::environment::{render, values};
@@ -57,11 +57,10 @@ impl Operation {
         tables.and_then(|tables| serde_json::from_value(tables).ok()).unwrap_or_default()
     }
 
-    /// Whether it did not come to its end, and the same command goes on with it. One that was
-    /// killed says that it runs until the next run marks it.
+    /// Whether it did not come to its end, and the same command goes on with it.
     #[must_use]
     pub fn can_be_resumed(&self) -> bool {
-        self.outcome != "done" && self.request().is_some()
+        !matches!(self.outcome.as_str(), "done" | "running") && self.request().is_some()
     }
 }
 
@@ -146,14 +145,32 @@ pub(crate) fn forget(client: &mut impl GenericClient, schema: &str, ids: &[i64])
 /// The latest rows, newest first; none where there is no journal yet.
 pub fn latest(client: &mut Client, schema: &str, count: i64) -> Result<Vec<Operation>> {
     let table = operations_table(schema);
-    rows(client.query(&render("operation/list", &values! { table }), &[&count]))
+    let found = rows(client.query(&render("operation/list", &values! { table }), &[&count]))?;
+    with_the_dead(client, schema, found)
+}
+
+/// A process that was killed says that it runs until the next run marks it. Who runs holds the lock
+/// of the store: where nobody does, nothing runs.
+fn with_the_dead(
+    client: &mut Client,
+    schema: &str,
+    mut operations: Vec<Operation>,
+) -> Result<Vec<Operation>> {
+    let runs = |operation: &Operation| operation.outcome == "running";
+    if operations.iter().any(runs) && !lock::is_held(client, schema)? {
+        for operation in operations.iter_mut().filter(|operation| runs(operation)) {
+            "interrupted".clone_into(&mut operation.outcome);
+            operation.detail = Some("the process ended without a word".to_owned());
+        }
+    }
+    Ok(operations)
 }
 
 /// The row of this number.
 pub fn find(client: &mut Client, schema: &str, id: i64) -> Result<Option<Operation>> {
     let table = operations_table(schema);
     let found = rows(client.query(&render("operation/find", &values! { table }), &[&id]))?;
-    Ok(found.into_iter().next())
+    Ok(with_the_dead(client, schema, found)?.into_iter().next())
 }
 
 fn rows(rows: Result<Vec<Row>, postgres::Error>) -> Result<Vec<Operation>> {

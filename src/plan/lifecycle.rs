@@ -132,6 +132,15 @@ pub enum LifecycleAction {
         /// The comment.
         comment: Option<String>,
     },
+    /// Say in the list of archives that a table that was kept, or half archived, is back.
+    RecordReturn {
+        /// The list.
+        archives: QualifiedName,
+        /// What the table is called.
+        table: QualifiedName,
+        /// Its number.
+        oid: u32,
+    },
     /// Let the DEFAULT partition refuse rows of other bounds, for new rows only.
     AddExclusionCheck {
         /// The DEFAULT partition.

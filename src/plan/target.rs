@@ -1,6 +1,7 @@
 //! Which partitions are meant by `analytics`, `events_2026_01`, `2026-01` or `Billing/2026-01`.
 
 use crate::catalog::Catalog;
+use crate::catalog::detached::Detached;
 use crate::catalog::relation::Relation;
 use crate::error::{Error, Result};
 use crate::layout::month::Month;
@@ -8,7 +9,7 @@ use crate::layout::name::fold_context;
 use crate::layout::place::Place;
 
 /// How many candidates a message names.
-const LISTED_MAX: usize = 20;
+const LISTED_MAX: usize = 10;
 
 /// A partition of events in its tree.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -159,6 +160,20 @@ fn unknown(catalog: &Catalog, all: &[Located<'_>], word: &str) -> Error {
     if all.is_empty() {
         let schema = &catalog.schema_name;
         return error.hint(format!("the table of events in schema {schema} is not partitioned"));
+    }
+    let is_meant = |one: &&Detached| {
+        one.name.name == word
+            || one.place.to_string().to_lowercase() == word.to_lowercase()
+            || one.place.context().is_some_and(|name| fold_context(name) == fold_context(word))
+            || one.place.month().is_some_and(|month| month.to_string() == word)
+    };
+    let detached: Vec<_> = catalog.detached.iter().filter(is_meant).collect();
+    if let Some(first) = detached.first() {
+        let lines = detached.iter().map(|one| format!("{} was detached: {}", one.place, one.name));
+        let name = &first.name.name;
+        return error
+            .details(lines.take(LISTED_MAX))
+            .hint(format!("bring it back first: pupctl partitions attach {name}"));
     }
     let listed = if like.is_empty() { all } else { &like };
     error.details(candidates(listed)).hint("see what is there: pupctl partitions list")

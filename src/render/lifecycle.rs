@@ -92,6 +92,11 @@ pub(super) fn statement(action: &LifecycleAction) -> Statement {
                 vec![exclusive(table)],
             )
         }
+        LifecycleAction::RecordReturn { archives, table, oid } => (
+            render("archive/returned", &values! { archives, table, oid }),
+            "Its archive is known as restored; the file stays",
+            Vec::new(),
+        ),
         LifecycleAction::DropTable(table) => (
             render("partition/drop", &values! { table }),
             "Its rows are in the archive",

@@ -5,6 +5,16 @@ use chrono::{DateTime, Utc};
 use crate::layout::bounds::{Bound, Edge};
 use crate::layout::name::QualifiedName;
 
+/// One word of a shell, for commands in messages.
+#[must_use]
+pub fn shell_word(word: &str) -> String {
+    let is_plain = |character: char| character.is_alphanumeric() || "._/-".contains(character);
+    if !word.is_empty() && word.chars().all(is_plain) {
+        return word.to_owned();
+    }
+    format!("'{}'", word.replace('\'', "'\\''"))
+}
+
 /// An identifier, always in double quotes.
 #[must_use]
 pub fn ident(name: &str) -> String {

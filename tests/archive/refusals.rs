@@ -128,6 +128,8 @@ fn a_table_that_was_attached_again_is_not_dropped() {
     db.pupctl(["partitions", "attach", &table, "--as", &month, "--yes", "--behind-projections"])
         .stderr
         .clear();
+    // As it is when it was attached without pupctl.
+    db.execute("UPDATE pupctl_archives SET phase = 'published'");
     if everywhere::outside(&db).is_empty() {
         let all = everywhere::of_store(&db);
         let run = archive(&db, &[&month, "--drop"]);
@@ -145,6 +147,63 @@ fn a_table_that_is_gone_is_told() {
     // The file is proven: the rows come back.
     restore(&db, &[&month]).success();
     assert_eq!(count(&db, "events"), 12);
+}
+
+#[test]
+fn rows_outside_of_the_place_of_a_manifest_are_not_restored() {
+    let (db, _, folder) = kept();
+    let copy = db.folder().join("tam");
+    std::fs::create_dir(&copy).expect("a folder");
+    for name in ["manifest.json", "rows.parquet"] {
+        std::fs::copy(folder.join(name), copy.join(name)).expect("a copy");
+    }
+    // A folder beside the archives is found by its name.
+    restore(&db, &["tam", "--into", "rehearsal"]).success();
+
+    let manifest = copy.join("manifest.json");
+    let text = std::fs::read_to_string(&manifest).expect("the manifest");
+    let mut json: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+    let place = json["place"].to_string();
+    let other = place.replace(&db.month(-2), &db.month(-1));
+    assert_ne!(place, other);
+    json["place"] = serde_json::from_str(&other).expect("a place");
+    std::fs::write(&manifest, json.to_string()).expect("written");
+    refused(&db, restore(&db, &["tam"]), &["was changed: its checksum differs"]);
+    json.as_object_mut().expect("an object").remove("checksum");
+    std::fs::write(&manifest, json.to_string()).expect("written");
+    for _ in 0..2 {
+        refused(&db, restore(&db, &["tam"]), &["do not belong to", "nothing was restored"]);
+    }
+    let left = "SELECT relname::text FROM pg_class WHERE relname LIKE '%\\_restored'";
+    assert_eq!(db.texts(left), Vec::<String>::new());
+}
+
+#[test]
+fn a_folder_that_is_gone_is_told_and_the_kept_table_named() {
+    let (db, month, folder) = kept();
+    std::fs::remove_dir_all(&folder).expect("it was there");
+    let hint = format!("--as {month}");
+    refused(&db, restore(&db, &[&month]), &["is not there", "partitions attach", &hint]);
+    let verified = db.pupctl(["archive", "verify"]).failure(1);
+    assert!(verified.stdout.contains("is not there"), "{verified}");
+}
+
+#[test]
+fn a_type_that_is_not_there_becomes_text_in_a_rehearsal() {
+    let db = store("month", &[]);
+    db.execute("CREATE TYPE mood AS ENUM ('good', 'bad')");
+    db.execute("ALTER TABLE events ADD COLUMN mood mood DEFAULT 'good'");
+    events(&db, "A", -2, 2);
+    let month = db.month(-2);
+    archive(&db, &[&month, "--format", "copy"]).success();
+    let name: String = db.one("SELECT name FROM pupctl_archives");
+    let script = db.folder().join("archives").join(&name).join("restore.sql");
+    let script = std::fs::read_to_string(script).expect("the script");
+    assert!(script.contains("--   public.mood (column mood)"), "{script}");
+    db.execute("DROP TYPE mood CASCADE");
+    let run = restore(&db, &[&name, "--into", "rehearsal"]);
+    run.success();
+    assert_eq!(count(&db, &format!("rehearsal.{name} WHERE mood = 'good'")), 4);
 }
 
 #[test]

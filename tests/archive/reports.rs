@@ -76,19 +76,99 @@ fn archives_and_operations_are_listed_and_shown() {
 }
 
 #[test]
-fn a_failure_is_in_the_journal_and_can_be_gone_on_with() {
+fn a_run_that_was_killed_is_told_by_list_and_check() {
+    let db = store("month", &[]);
+    events(&db, "A", -2, 2);
+    let month = db.month(-2);
+    archive(&db, &[&month]).success();
+    // As kill -9 leaves it.
+    db.execute(
+        "UPDATE pupctl_operations SET outcome = 'running', ended_at = NULL,
+            state = '{\"request\": [\"archive\"]}'
+         WHERE command = 'archive'",
+    );
+    db.execute("UPDATE pupctl_archives SET phase = 'detached'");
+    let list = json(&db, &["operations", "list", "--unfinished"]);
+    assert_eq!(list["operations"][0]["outcome"], "interrupted", "{list}");
+    let check = json(&db, &["partitions", "check"]);
+    let found = check["findings"].as_array().expect("findings");
+    let found = found.iter().find(|one| one["check"] == "unfinished_archive").expect("it");
+    assert_eq!(found["severity"], "error");
+    let remedy = found["remedy"].as_str().expect("a remedy");
+    assert!(remedy.starts_with(&format!("pupctl archive {month}, or")), "{remedy}");
+}
+
+#[test]
+fn a_kept_table_that_is_attached_by_hand_is_listed_as_restored() {
+    let db = store("month", &[]);
+    events(&db, "A", -2, 2);
+    let month = db.month(-2);
+    archive(&db, &[&month]).success();
+    let table: String = db.one("SELECT table_name FROM pupctl_archives");
+    db.pupctl(["partitions", "attach", &table, "--as", &month, "--behind-projections"]).success();
+    assert_eq!(json(&db, &["archive", "list"])["archives"][0]["phase"], "restored");
+    assert_eq!(count(&db, "events"), 4);
+}
+
+#[test]
+fn a_refusal_is_in_the_journal_and_leaves_nothing_to_go_on_with() {
     let db = store("month", &[]);
     events(&db, "A", -2, 2);
     checkpoint(&db, "slow", 1);
-    archive(&db, &[&db.month(-2), "--drop"]).failure(1);
-    let list = json(&db, &["operations", "list", "--unfinished"]);
+    let refused =
+        archive(&db, &[&db.month(-2), "--drop", "--ignore-projection", "slwo"]).failure(1);
+    assert!(refused.stderr.contains("there is no projection slwo"), "{refused}");
+    let list = json(&db, &["operations", "list"]);
     let failed = &list["operations"][0];
     assert_eq!(failed["outcome"], "failed", "{list}");
     assert!(failed["detail"].as_str().is_some_and(|detail| detail.contains("position")), "{list}");
-    checkpoint(&db, "slow", 4);
-    db.pupctl(["operations", "resume", &failed["id"].to_string(), "--yes"]).success();
-    assert_eq!(count(&db, "events"), 0);
     assert_eq!(json(&db, &["operations", "list", "--unfinished"])["operations"], json!([]));
+    checkpoint(&db, "slow", 4);
+    archive(&db, &[&db.month(-2), "--drop"]).success();
+    assert_eq!(count(&db, "events"), 0);
+}
+
+#[test]
+fn what_a_view_needs_is_not_detached_to_be_dropped() {
+    let db = store("month", &[]);
+    events(&db, "A", -2, 2);
+    let (month, leaf) = (db.month(-2), leaf(&db, "events", -2));
+    db.execute(&format!("CREATE VIEW seen AS SELECT * FROM {leaf}"));
+    let refused = archive(&db, &[&month, "--drop"]).failure(1);
+    assert!(refused.stderr.contains("view seen"), "{refused}");
+    assert!(!refused.stderr.contains("CASCADE"), "{refused}");
+    assert_eq!(count(&db, "events"), 4);
+    archive(&db, &[&month]).success();
+    let refused = archive(&db, &[&month, "--drop"]).failure(1);
+    assert!(refused.stderr.contains("view seen"), "{refused}");
+    db.execute("DROP VIEW seen");
+    archive(&db, &[&month, "--drop"]).success();
+}
+
+#[test]
+fn an_abort_by_name_forgets_its_operation_and_can_be_rehearsed() {
+    let db = store("month", &[]);
+    events(&db, "A", -2, 2);
+    archive(&db, &[&db.month(-2)]).success();
+    // As a run leaves it that was killed before the file was proven.
+    db.execute("UPDATE pupctl_archives SET phase = 'detached', published_at = NULL");
+    db.execute("UPDATE pupctl_operations SET outcome = 'interrupted' WHERE command = 'archive'");
+    let name: String = db.one("SELECT name FROM pupctl_archives");
+    let shown = json(&db, &["operations", "abort", &name, "--dry-run"]);
+    assert_eq!(shown["undone"].as_array().map(Vec::len), Some(1), "{shown}");
+    assert_eq!(count(&db, "events"), 0);
+    db.pupctl(["operations", "abort", &name, "--yes"]).success();
+    assert_eq!(count(&db, "events"), 4);
+    assert_eq!(json(&db, &["operations", "list", "--unfinished"])["operations"], json!([]));
+}
+
+#[test]
+fn what_was_detached_by_hand_is_named() {
+    let db = store("month", &[]);
+    let (month, leaf) = (db.month(-2), leaf(&db, "events", -2));
+    db.pupctl(["partitions", "detach", &month, "--yes"]).success();
+    let run = archive(&db, &[&month]);
+    assert!(run.stderr.contains(&format!("pupctl partitions attach {leaf}")), "{run}");
 }
 
 #[test]

@@ -83,9 +83,16 @@ fn every_damage_has_words_of_its_own() {
         let said = after(&archive, |folder| {
             with_manifest(folder, |json| json["digest"]["value"] = "0123456789abcdef".into());
         });
-        assert_eq!(said, format!("{rows} does not hold what manifest.json says"));
+        assert_eq!(said, "manifest.json was changed: its checksum differs");
         let said =
             after(&archive, |folder| with_manifest(folder, |json| json["rows"] = 1999.into()));
+        assert_eq!(said, "manifest.json was changed: its checksum differs");
+        let said = after(&archive, |folder| {
+            with_manifest(folder, |json| {
+                json["rows"] = 1999.into();
+                json.as_object_mut().expect("an object").remove("checksum");
+            });
+        });
         assert_eq!(said, format!("{rows} does not hold what manifest.json says"));
         let said = after(&archive, |folder| {
             with_manifest(folder, |json| json["files"][0]["name"] = "../rows".into());

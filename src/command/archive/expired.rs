@@ -83,8 +83,8 @@ fn due<'a>(context: &Context, catalog: &'a Catalog) -> Result<Vec<Located<'a>>> 
             without.join(", ")
         ))
         .hint(
-            "pupctl convert would give them months; until then take them out by name, or set \
-               their retention to \"forever\"",
+            "a later version converts tables to months (convert); until then take them out by \
+             name, or set their retention to \"forever\"",
         ));
     }
     if !any && context.config.drop_after()?.is_none() {

@@ -1,5 +1,6 @@
 //! What `archive` does with its items, one after the other.
 
+use postgres::Client;
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -13,10 +14,10 @@ use crate::command::write;
 use crate::db::Locked;
 use crate::db::fence;
 use crate::db::inspect::Depth;
-use crate::error::Result;
+use crate::error::{Error, Kind, Result};
 use crate::finding;
 use crate::layout::Layout;
-use crate::operation::archive::{Archiver, Item, Outcome, Request};
+use crate::operation::archive::{Archiver, HEADS, Item, Outcome, Request};
 use crate::operation::archives::{self, Phase, Record};
 use crate::operation::{self, journal};
 use crate::plan::{self, Plan};
@@ -30,6 +31,8 @@ use super::{WhatArgs, expired};
 struct Report {
     /// Whether nothing was written because of `--dry-run`.
     dry_run: bool,
+    /// Whether anything was done, or would be.
+    changed: bool,
     /// The archives, as they are now.
     archives: Vec<Record>,
     /// Leaves that would be archived, with `--dry-run`.
@@ -53,6 +56,8 @@ pub(super) struct Held {
     pub(super) reason: String,
     /// Who, and how to be rid of them.
     pub(super) details: Vec<String>,
+    /// The command that mends it.
+    pub(super) hint: Option<String>,
 }
 
 pub(super) fn run(args: &WhatArgs, context: &Context) -> anyhow::Result<Exit> {
@@ -62,6 +67,7 @@ pub(super) fn run(args: &WhatArgs, context: &Context) -> anyhow::Result<Exit> {
         let mut store = store;
         let catalog = context.inspect(&mut store.client, &store.schema, Depth::default())?;
         let layout = checked(&catalog)?;
+        warn_of_unknown(context, &request, layout, &catalog, &mut store.client)?;
         let records = archives::all(&mut store.client, &store.schema)?;
         if args.expired {
             expired::refuse_future(&mut store.client, &catalog)?;
@@ -102,6 +108,22 @@ fn checked(catalog: &Catalog) -> Result<&Layout> {
     Ok(layout)
 }
 
+/// A name with a typing error is not the one that is to be ignored.
+fn warn_of_unknown(
+    context: &Context,
+    request: &Request,
+    layout: &Layout,
+    catalog: &Catalog,
+    client: &mut Client,
+) -> Result<()> {
+    let checkpoints = layout.checkpoints(&catalog.schema_name);
+    let checkpoints = catalog.checkpoints.is_some().then_some(&checkpoints);
+    for unknown in fence::unknown(client, checkpoints, &request.fence)? {
+        context.output.warn(unknown);
+    }
+    Ok(())
+}
+
 fn find<'a>(
     args: &WhatArgs,
     context: &Context,
@@ -123,6 +145,7 @@ fn locked_run(
     catalog: &Catalog,
 ) -> anyhow::Result<Exit> {
     let layout = checked(catalog)?;
+    warn_of_unknown(context, request, layout, catalog, locked.client())?;
     if args.expired {
         expired::refuse_future(locked.client(), catalog)?;
     }
@@ -140,7 +163,7 @@ fn locked_run(
             operation::settle(locked)?;
         }
         forget(locked, &schema, stopped)?;
-        return report(context, args, Done::default(), found.done);
+        return report(context, args, Done::default(), found.done, false);
     }
     write::refuse_without_rights(catalog)?;
     ask(context, &found)?;
@@ -165,7 +188,7 @@ fn locked_run(
         },
     )?;
     drop(bar);
-    report(context, args, done, None)
+    report(context, args, done, None, found.retire.is_some())
 }
 
 /// What became of the items.
@@ -203,7 +226,7 @@ fn work(
         let subject = subject(item);
         if item.drop && max.is_some_and(|max| drops >= max) {
             let reason = format!("one run drops at most {drops} tables (--max)");
-            done.held.push(Held { leaf: subject, reason, details: Vec::new() });
+            done.held.push(Held { leaf: subject, reason, details: Vec::new(), hint: None });
             continue;
         }
         let state = json!({ "request": words, "subject": subject, "tables": oids });
@@ -213,16 +236,20 @@ fn work(
                 drops += usize::from(record.phase == Phase::Dropped);
                 done.add(&archiver, *record);
             }
-            Ok(Outcome::Empty(leaf)) => done.empty.push(leaf.to_string()),
+            Ok(Outcome::Empty(leaf)) => done.empty.push(leaf.name),
             // What one month waits for is no reason for the others to stay.
-            Err(error) if args.expired && error.kind() == crate::error::Kind::Refused => {
+            Err(error) if args.expired && error.kind() == Kind::Refused => {
                 done.held.push(Held {
                     leaf: subject,
                     reason: error.message().to_owned(),
                     details: error.detail_lines().to_vec(),
+                    hint: error.hint_text().map(str::to_owned),
                 });
             }
-            Err(error) => return Err(error.context(format!("archiving {subject}"))),
+            Err(error) => {
+                forget_refused(&mut archiver, operation, &oids, &error)?;
+                return Err(error.context(format!("archiving {subject}")));
+            }
         }
     }
     if let Some(name) = &found.retire {
@@ -247,6 +274,26 @@ impl Done {
         }
         self.archives.push(record);
     }
+}
+
+/// What was refused before anything was begun leaves nothing to go on with.
+fn forget_refused(
+    archiver: &mut Archiver<'_>,
+    operation: i64,
+    oids: &[u32],
+    error: &Error,
+) -> Result<()> {
+    if !matches!(error.kind(), Kind::Refused | Kind::Invalid) {
+        return Ok(());
+    }
+    let schema = &archiver.catalog.schema_name;
+    let records = archives::all(archiver.locked.client(), schema)?;
+    let is_begun =
+        |record: &Record| oids.contains(&record.table_oid) && record.phase.is_unfinished();
+    if records.iter().any(is_begun) {
+        return Ok(());
+    }
+    journal::forget(archiver.locked.client(), schema, &[operation])
 }
 
 fn subject(item: &Item<'_>) -> String {
@@ -320,6 +367,12 @@ fn dry_run(
         {
             plan.steps.extend(plan::archive::shown(layout, catalog, leaf, request.retire)?);
         }
+        if let Some(record) = item.record.as_ref().filter(|record| record.role == HEADS) {
+            let dropped = if item.drop { ", and the table dropped" } else { "" };
+            notes.push(format!("{subject}: the heads of {}{dropped}", record.place));
+            leaves.push(subject);
+            continue;
+        }
         notes.push(format!(
             "{subject}: asked is who has not read it; then {} in {}, read back and compared{}",
             request.format.file_name(),
@@ -331,9 +384,11 @@ fn dry_run(
     if let Some(name) = &found.retire {
         plan.steps.extend(plan::contexts::retire(layout, catalog, name).steps);
     }
+    let notes = output::at_most(notes);
     let script = Script::of(&plan);
     let report = Report {
         dry_run: true,
+        changed: !found.items.is_empty() || found.retire.is_some(),
         archives: Vec::new(),
         leaves,
         empty: Vec::new(),
@@ -359,6 +414,7 @@ fn report(
     args: &WhatArgs,
     done: Done,
     nothing: Option<String>,
+    retired: bool,
 ) -> anyhow::Result<Exit> {
     let output = &context.output;
     let Done { archives, written, files, empty, held, mut notes } = done;
@@ -366,6 +422,7 @@ fn report(
     notes.extend(nothing.clone());
     let report = Report {
         dry_run: false,
+        changed: !archives.is_empty() || retired,
         archives,
         leaves: Vec::new(),
         empty,

@@ -1,6 +1,7 @@
 //! `pupctl operations abort`
 
 use clap::Args;
+use postgres::Client;
 use serde::Serialize;
 
 use crate::cli::confirm::confirm;
@@ -30,14 +31,16 @@ pub struct AbortArgs {
 
 #[derive(Serialize)]
 struct Report {
-    /// What was done, in words.
+    /// Whether nothing was done because of `--dry-run`.
+    dry_run: bool,
+    /// What was done, or would be, in words.
     undone: Vec<String>,
 }
 
 /// What is to be called off.
 struct Begun {
-    /// The row of the journal.
-    operation: Option<i64>,
+    /// The rows of the journal.
+    operations: Vec<i64>,
     /// Whether rows were on their way back.
     restores: bool,
     records: Vec<Record>,
@@ -45,14 +48,15 @@ struct Begun {
 
 pub(super) fn run(args: &AbortArgs, context: &Context) -> anyhow::Result<Exit> {
     if context.global.dry_run {
-        return Err(Error::invalid("this command has no SQL to show before it has looked")
-            .hint("see what there is to call off: pupctl operations show")
-            .into());
+        let mut store = context.open()?;
+        let begun = args.begun(&mut store.client, &store.schema)?;
+        return dry_run(context, &begun);
     }
     let store = context.open_for_writing()?;
     let (mut locked, catalog) = write::lock(context, store)?;
     let layout = layout_of(&catalog)?.clone();
-    let begun = args.begun(&mut locked)?;
+    let schema = locked.schema().to_owned();
+    let begun = args.begun(locked.client(), &schema)?;
     if begun.records.is_empty() {
         operation::settle(&mut locked)?;
         forget(&mut locked, &begun)?;
@@ -105,24 +109,61 @@ pub(super) fn run(args: &AbortArgs, context: &Context) -> anyhow::Result<Exit> {
 
 fn forget(locked: &mut Locked, begun: &Begun) -> Result<()> {
     let schema = locked.schema().to_owned();
-    let ids: Vec<_> = begun.operation.into_iter().collect();
-    journal::forget(locked.client(), &schema, &ids)
+    journal::forget(locked.client(), &schema, &begun.operations)
+}
+
+/// The rows of the journal that were about the table of a record, and about no other that is not
+/// finished.
+fn operations_of(
+    client: &mut Client,
+    schema: &str,
+    record: &Record,
+    records: &[Record],
+) -> Result<Vec<i64>> {
+    let is_left = |oid: &u32| {
+        let is_it = |other: &&Record| other.table_oid == *oid && other.id != record.id;
+        records.iter().filter(is_it).any(|other| other.phase.is_unfinished())
+    };
+    let rows = journal::unfinished(client, schema, "archive")?;
+    let of_it = rows.into_iter().filter(|(_, state)| {
+        let tables: Vec<u32> = serde_json::from_value(state["tables"].clone()).unwrap_or_default();
+        tables.contains(&record.table_oid) && !tables.iter().any(is_left)
+    });
+    Ok(of_it.map(|(id, _)| id).collect())
+}
+
+fn dry_run(context: &Context, begun: &Begun) -> anyhow::Result<Exit> {
+    let words = |record: &Record| {
+        let Record { name, place, phase, .. } = record;
+        if begun.restores {
+            format!("a table that was loaded from {name} and not attached would be dropped")
+        } else {
+            format!("{name} is {phase}: {place} would come back into the store")
+        }
+    };
+    let undone: Vec<_> = begun.records.iter().map(words).collect();
+    let report = Report { dry_run: true, undone };
+    context.output.result(context.name, &report, "")?;
+    for line in &report.undone {
+        context.output.say(format!("note: {line}"));
+    }
+    context.output.say("Dry run: nothing was changed");
+    Ok(Exit::Done)
 }
 
 impl AbortArgs {
-    fn begun(&self, locked: &mut Locked) -> Result<Begun> {
-        let schema = locked.schema().to_owned();
-        let mut records = archives::all(locked.client(), &schema)?;
+    fn begun(&self, client: &mut Client, schema: &str) -> Result<Begun> {
+        let mut records = archives::all(client, schema)?;
         let Ok(id) = self.what.parse::<i64>() else {
-            records.retain(|record| record.name == self.what);
-            let Some(record) = records.first() else {
+            let Some(record) = records.iter().find(|record| record.name == self.what) else {
                 return Err(Error::invalid(format!("there is no archive {}", self.what))
                     .hint("see what there is: pupctl archive list"));
             };
             refuse_proven(record)?;
-            return Ok(Begun { operation: None, restores: false, records });
+            let operations = operations_of(client, schema, record, &records)?;
+            return Ok(Begun { operations, restores: false, records: vec![record.clone()] });
         };
-        let operation = journal::find(locked.client(), &schema, id)?.ok_or_else(|| {
+        let operation = journal::find(client, schema, id)?.ok_or_else(|| {
             Error::invalid(format!("the journal has no operation {id}"))
                 .hint("see what is there: pupctl operations list")
         })?;
@@ -135,7 +176,7 @@ impl AbortArgs {
             return Err(Error::refused(format!("operation {id} is done"))
                 .hint("bring archived events back with pupctl restore"));
         }
-        Ok(Begun { operation: Some(id), restores, records })
+        Ok(Begun { operations: vec![id], restores, records })
     }
 }
 
@@ -154,7 +195,7 @@ fn refuse_proven(record: &Record) -> Result<()> {
 }
 
 fn report(context: &Context, undone: Vec<String>) -> anyhow::Result<Exit> {
-    let report = Report { undone };
+    let report = Report { dry_run: false, undone };
     context.output.result(context.name, &report, "")?;
     for line in &report.undone {
         context.output.say(line);

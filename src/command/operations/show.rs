@@ -36,12 +36,8 @@ pub(super) fn run(args: &ShowArgs, context: &Context) -> anyhow::Result<Exit> {
     context.output.result(context.name, &shown, &text)?;
     if shown.operation.can_be_resumed() {
         let id = args.id;
-        let unless = match shown.operation.outcome.as_str() {
-            "running" => "unless it still runs, ",
-            _ => "",
-        };
         context.output.say(format!(
-            "note: {unless}go on with it: pupctl operations resume {id}; or call it off: pupctl \
+            "note: go on with it: pupctl operations resume {id}; or call it off: pupctl \
              operations abort {id}"
         ));
     }

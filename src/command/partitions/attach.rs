@@ -18,12 +18,15 @@ use crate::finding::{self, attachable};
 use crate::layout::Layout;
 use crate::layout::name::{QualifiedName, validate_identifier};
 use crate::layout::place::Place;
+use crate::operation::archives::{self, Phase, Record};
 use crate::plan::attach::{self, Request, Survey};
 use crate::plan::ensure::analysis;
-use crate::plan::lifecycle::{BoundsCheck, marked_place};
+use crate::plan::lifecycle::{BoundsCheck, LifecycleAction, marked_place};
+use crate::plan::step::Action;
 use crate::plan::target::{Located, partitions};
 use crate::plan::{self, Plan};
 use crate::render::bounds_check::is_bounds;
+use crate::render::script::archives_table;
 use crate::render::{RenderedStep, Script};
 
 /// Make a table a partition of events, with the rows that it has
@@ -113,7 +116,11 @@ impl AttachArgs {
             survey: &survey,
             behind_projections: self.behind_projections,
         };
-        let attachment = attach::plan(layout, catalog, &request)?;
+        let mut attachment = attach::plan(layout, catalog, &request)?;
+        if let Some(last) = attachment.steps.last_mut() {
+            let oid = table.relation.oid;
+            last.actions.extend(returned(client, &catalog.schema_name, oid, &name)?);
+        }
         let mut plan = Plan { notes: attachment.notes, ..Plan::default() };
         plan.steps.extend(plan::init::own_tables(layout, catalog)?);
         plan.steps.extend(attachment.steps);
@@ -179,6 +186,24 @@ fn checked(layout: &Layout, catalog: &Catalog, table: &Relation) -> Option<Place
     };
     let mut checks = table.details.constraints.iter().filter(|c| c.kind == "c" && c.valid);
     checks.find_map(says)
+}
+
+/// A table that the list of archives knows as gone is back.
+fn returned(
+    client: &mut Client,
+    schema: &str,
+    oid: u32,
+    table: &QualifiedName,
+) -> Result<Option<Action>> {
+    let is_gone = |record: &Record| {
+        record.table_oid == oid
+            && (record.phase == Phase::Published || record.phase.is_unfinished())
+    };
+    if !archives::all(client, schema)?.iter().any(is_gone) {
+        return Ok(None);
+    }
+    let (archives, table) = (archives_table(schema), table.clone());
+    Ok(Some(LifecycleAction::RecordReturn { archives, table, oid }.into()))
 }
 
 fn missing(catalog: &Catalog, name: &QualifiedName) -> Error {

@@ -4,7 +4,7 @@
 use postgres::Client;
 use postgres::types::Oid;
 
-use crate::catalog::detached::{Detached, Standalone};
+use crate::catalog::detached::{Detached, Standalone, UnfinishedArchive};
 use crate::error::Result;
 use crate::layout::name::QualifiedName;
 use crate::layout::place::Place;
@@ -38,6 +38,22 @@ impl Reader<'_, '_> {
         let rows = self.all(&render("archive/gone", &values! { table }), &[&role])?;
         // What was changed by hand is told where the list is used.
         Ok(rows.iter().filter_map(|row| serde_json::from_value(row.get("place")).ok()).collect())
+    }
+
+    /// The archives that were begun and are in no file yet.
+    pub(super) fn unfinished_archives(&mut self) -> Result<Vec<UnfinishedArchive>> {
+        let table = archives_table(self.schema);
+        let there = self.all(&render("archive/exists", &values! { table }), &[])?;
+        if !there.iter().any(|row| row.get("readable")) {
+            return Ok(Vec::new());
+        }
+        let rows = self.all(&render("archive/unfinished", &values! { table }), &[])?;
+        let of_row = |row: &postgres::Row| {
+            let place = serde_json::from_value(row.get("place")).ok()?;
+            let (heads, detached) = (row.get("heads"), row.get("detached"));
+            Some(UnfinishedArchive { name: row.get("name"), place, heads, detached })
+        };
+        Ok(rows.iter().filter_map(of_row).collect())
     }
 
     fn one_table(&mut self, name: &str) -> Result<Option<Standalone>> {

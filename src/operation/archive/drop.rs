@@ -21,6 +21,7 @@ impl Archiver<'_> {
     /// From `published` to `dropped`.
     pub(super) fn drop_table(&mut self, record: &Record) -> Result<()> {
         let table = self.detached_table(record)?;
+        self.refuse_dependents(record.table_oid, &table)?;
         let archive = Archive::open(&record.path())?;
         if !self.proven.contains(&record.id) {
             self.progress.phase("Proving the archive again", Some(archive.manifest.rows));
@@ -64,9 +65,30 @@ impl Archiver<'_> {
                 archives::forget_closed(transaction, &schema, oid)?;
                 archives::advance(transaction, &schema, record.id, Phase::Dropped, None)
             },
-        )?;
+        )
+        .or_else(|error| {
+            // dependent_objects_still_exist: somebody has made one since.
+            if error.sqlstate() == Some("2BP01") {
+                self.refuse_dependents(oid, &table)?;
+                return Err(cannot_drop(&table));
+            }
+            Err(error)
+        })?;
         reach("archive::dropped");
         Ok(())
+    }
+
+    /// Refuses a table that cannot be dropped, because something else needs it.
+    pub(super) fn refuse_dependents(&mut self, oid: u32, table: &QualifiedName) -> Result<()> {
+        let rows = self
+            .locked
+            .client()
+            .query(include_str!("../../../sql/archive/dependents.sql"), &[&oid])
+            .map_err(|error| Error::database("looking for what depends on the table", error))?;
+        if rows.is_empty() {
+            return Ok(());
+        }
+        Err(cannot_drop(table).details(rows.iter().map(|row| row.get("words"))))
     }
 
     /// What a table holds in these columns up to a position, as the server sees it.
@@ -127,4 +149,9 @@ fn refuse_other(
     ))
     .details(differences)
     .hint("somebody changed the detached table; see what, before you decide"))
+}
+
+fn cannot_drop(table: &QualifiedName) -> Error {
+    Error::refused(format!("{table} cannot be dropped: others depend on it"))
+        .hint("drop these first, or leave out --drop: the table is kept then")
 }

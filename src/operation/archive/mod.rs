@@ -177,6 +177,9 @@ impl Archiver<'_> {
                 if self.request.copy_only {
                     return self.copy(leaf);
                 }
+                if item.drop {
+                    self.refuse_dependents(leaf.relation.oid, &leaf.relation.name)?;
+                }
                 match self.begin(leaf)? {
                     Some(record) => record,
                     None => return Ok(Outcome::Empty(leaf.relation.name.clone())),

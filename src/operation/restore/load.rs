@@ -3,6 +3,7 @@
 use postgres::{Row, Transaction};
 
 use crate::archive::Stream;
+use crate::archive::column::Column;
 use crate::archive::contents::Contents;
 use crate::archive::folder::Archive;
 use crate::archive::select::{Loading, SETTINGS, Selection};
@@ -13,6 +14,8 @@ use crate::layout::Role;
 use crate::layout::name::{self, QualifiedName};
 use crate::operation::archive::file::build;
 use crate::operation::archives::{Phase, Record};
+use crate::plan::lifecycle::BoundsCheck;
+use crate::render::attach;
 use crate::render::environment::{render, values};
 
 use super::{Restored, Restorer, restored};
@@ -115,21 +118,24 @@ impl Restorer<'_> {
             return Ok(table);
         }
         let make = render("archive/restored_table", &values! { table, parent => events });
-        self.fill(archive, &table, &[make])?;
+        let place = &archive.manifest.place;
+        let check = catalog.events.as_ref().and_then(|it| BoundsCheck::of(&it.root, place));
+        self.fill(archive, &table, &[make], check.as_ref())?;
         Ok(table)
     }
 
     /// Into a table of another schema, with keys, and no more.
     pub(super) fn rehearse(&mut self, archive: &Archive, schema: &str) -> Result<Restored> {
         let table = QualifiedName::new(schema, archive.manifest.table.as_str());
-        let columns = &archive.manifest.columns;
+        let (columns, notes) = self.with_known_types(&archive.manifest.columns)?;
+        let archive = &with_columns(archive, &columns);
         match self.named(&table, &archive.name())? {
             Named::Free => {
                 let make = [
                     render("table/schema_once", &values! { schema }),
                     render("archive/table", &values! { table, columns }),
                 ];
-                self.fill(archive, &table, &make)?;
+                self.fill(archive, &table, &make, None)?;
             }
             Named::Loaded => self.prove_unchanged(archive, &table)?,
             Named::Taken => {
@@ -147,11 +153,36 @@ impl Restorer<'_> {
             transaction.commit().map_err(failed)?;
         }
         reach("restore::rehearsed");
-        let notes = Vec::new();
         Ok(restored(archive, &table, "loaded", notes))
     }
 
-    fn fill(&mut self, archive: &Archive, table: &QualifiedName, make: &[String]) -> Result<()> {
+    /// The columns, as text where this database lacks their type, which is told.
+    fn with_known_types(&mut self, columns: &[Column]) -> Result<(Vec<Column>, Vec<String>)> {
+        let mut columns = columns.to_vec();
+        let mut notes = Vec::new();
+        for column in columns.iter_mut().filter(|column| column.is_of_foreign_type()) {
+            let sql = include_str!("../../../sql/archive/type_there.sql");
+            let row = self.locked.client().query_one(sql, &[&column.data_type]).map_err(failed)?;
+            if !row.get::<_, bool>("there") {
+                let Column { name, data_type, .. } = &column;
+                notes.push(format!(
+                    "the column {name} is text: there is no type {data_type} in this database"
+                ));
+                "text".clone_into(&mut column.data_type);
+            }
+        }
+        Ok((columns, notes))
+    }
+
+    /// Makes the table with the statements `make`, and loads it. Commits nothing that is not
+    /// proven, or lies outside of the bounds where it is to be attached.
+    fn fill(
+        &mut self,
+        archive: &Archive,
+        table: &QualifiedName,
+        make: &[String],
+        check: Option<&BoundsCheck>,
+    ) -> Result<()> {
         let interrupt = self.interrupt;
         let progress = &mut *self.progress;
         progress.phase("Checking the files of the archive", None);
@@ -190,6 +221,9 @@ impl Restorer<'_> {
             .details(differences)
             .hint("take the archive from another copy of it"));
         }
+        if let Some(check) = check {
+            refuse_outside(&mut transaction, archive, table, check)?;
+        }
         reach("restore::before_loaded");
         transaction.commit().map_err(failed)?;
         reach("restore::loaded");
@@ -210,8 +244,17 @@ impl Restorer<'_> {
                 Named::Taken => {}
             }
         }
-        Err(Error::refused(format!("there is a table {leaf} already, and {leaf}_restored too"))
-            .hint("rename one of them: the rows come back under that name"))
+        let mut error =
+            Error::refused(format!("there is a table {leaf} already, and {leaf}_restored too"))
+                .hint("rename or drop one of them: the rows come back under that name");
+        for candidate in candidates(leaf) {
+            let row = self.look_up(&candidate)?;
+            let comment = row.and_then(|row| row.get::<_, Option<String>>("comment"));
+            if let Some(other) = comment.as_deref().and_then(|text| text.strip_prefix(MARK)) {
+                error = error.detail(format!("{candidate} was loaded from the archive {other}"));
+            }
+        }
+        Err(error)
     }
 
     /// The table that an interrupted run has loaded for an archive and not attached.
@@ -256,8 +299,31 @@ enum Named {
     Taken,
 }
 
+/// An archive whose rows go into columns of other types.
+fn with_columns(archive: &Archive, columns: &[Column]) -> Archive {
+    let mut archive = archive.clone();
+    archive.manifest.columns = columns.to_vec();
+    archive
+}
+
 fn candidates(leaf: &QualifiedName) -> [QualifiedName; 2] {
     [leaf.clone(), leaf.sibling(name::joined(&leaf.name, "restored"))]
+}
+
+/// Rows that do not belong where the manifest says: somebody changed it.
+fn refuse_outside(
+    transaction: &mut Transaction<'_>,
+    archive: &Archive,
+    table: &QualifiedName,
+    check: &BoundsCheck,
+) -> Result<()> {
+    let sql = attach::outside(table, check);
+    let Some(row) = transaction.query_opt(&sql, &[]).map_err(failed)? else { return Ok(()) };
+    let example: Option<String> = row.get("example");
+    let (name, place) = (archive.name(), &archive.manifest.place);
+    Err(Error::refused(format!("rows of {name} do not belong to {place}: nothing was restored"))
+        .details(example.map(|example| format!("such as {example}")))
+        .hint("its manifest was changed: take the archive from another copy of it"))
 }
 
 /// What a table holds in the columns of an archive.
