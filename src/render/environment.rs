@@ -53,7 +53,6 @@ const TEMPLATES: &[(&str, &str)] = templates![
     "archive/forget_ids",
     "archive/from",
     "archive/gone",
-    "archive/has_head",
     "archive/has_tail",
     "archive/index",
     "archive/index_positions",

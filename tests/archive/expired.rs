@@ -55,7 +55,7 @@ fn every_context_has_its_own_retention() {
 fn one_run_drops_no_more_than_it_may() {
     let db = months();
     let run = expired(&db, &["--drop", "--max", "1"]).success();
-    assert!(run.stderr.contains("1 more are due"), "{run}");
+    assert!(run.stderr.contains("one run drops at most 1 table (--max)"), "{run}");
     assert_eq!(archives(&db), [format!("{}: dropped", leaf(&db, "events", -3))]);
     configure(&db, "[archive]\nretention = \"1 month\"\nmax = 0\n");
     let run = expired(&db, &["--drop"]).success();

@@ -1,6 +1,6 @@
 //! Nothing leaves before everybody has read it.
 
-use crate::support::{Append, TestDatabase, TestServer};
+use crate::support::{Append, TestDatabase, TestServer, eventually};
 use crate::{archive, archives, checkpoint, count, events, everywhere, restore, store, store_in};
 
 /// Nothing was changed: no table left, no file was begun.
@@ -40,20 +40,20 @@ fn a_projection_that_is_behind_is_named() {
 }
 
 #[test]
-fn what_a_projection_has_not_read_of_a_context_stays_in_the_store() {
+fn a_context_waits_for_projections_as_a_month_does() {
     let db = store("context", &["--immutable", "--event-ids"]);
     events(&db, "A", 0, 4);
     let before = everywhere::of_store(&db);
     checkpoint(&db, "orders", 5);
-    archive(&db, &["A"]).success();
-    assert_eq!(
-        db.texts("SELECT global_position::text FROM public.events ORDER BY 1"),
-        ["6", "7", "8"]
-    );
-    assert_eq!(everywhere::all(&db), before);
+    let refused = archive(&db, &["A"]).failure(1);
+    assert!(refused.stderr.contains("the projection orders is at position 5, 3 behind"));
+    assert_eq!(count(&db, "events"), 8);
+    // One that reads on is waited for.
+    let line = ["archive", "A", "--drop", "--yes", "--patience", "30s"];
+    let run = db.command(line).spawn();
+    std::thread::sleep(std::time::Duration::from_millis(300));
     checkpoint(&db, "orders", 8);
-    archive(&db, &["A", "--drop"]).success();
-    archive(&db, &["A", "--drop"]).success();
+    run.wait().success();
     assert_eq!(everywhere::of_files(&db), before);
 }
 
@@ -178,10 +178,20 @@ fn subscribers_do_not_notice_what_stays_of_a_context() {
     };
     events(&db, "A", 0, 3);
     assert_eq!(inserts(), 6);
-    // The last two stay, in a table of their own that becomes the leaf.
-    checkpoint(&db, "orders", 4);
-    archive(&db, &["A", "--drop", "--ignore-slot", "subscriber"]).success();
-    assert_eq!((count(&db, "events"), inserts()), (2, 0));
+    checkpoint(&db, "orders", 6);
+    // What comes meanwhile stays, in a table of its own that becomes the leaf.
+    let line = ["archive", "A", "--drop", "--yes", "--ignore-slot", "subscriber"];
+    let run = db.command(line).failpoints("archive::replaced=sleep(1500)").spawn();
+    eventually("the next leaf is made", || everywhere::outside(&db).len() == 1);
+    db.execute(
+        "INSERT INTO events (bounded_context, aggregate_type, aggregate_id, aggregate_version,
+            event_id, event_type, payload)
+         VALUES ('A', 'Order', 'late', 1, gen_random_uuid(), 'Placed', '')",
+    );
+    let archived = run.wait().success();
+    assert!(archived.stderr.contains("1 events of public.events_a came meanwhile"), "{archived}");
+    // It was published when it came, and not when it was moved.
+    assert_eq!((count(&db, "events"), inserts()), (1, 1));
     restore(&db, &["A"]).success();
-    assert_eq!(count(&db, "events"), 6);
+    assert_eq!(count(&db, "events"), 7);
 }

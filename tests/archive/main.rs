@@ -88,7 +88,12 @@ fn leaf(db: &TestDatabase, base: &str, ahead: i32) -> String {
 }
 
 fn archive(db: &TestDatabase, arguments: &[&str]) -> Output {
-    db.pupctl(["archive", "--yes", "--wait", "60s"].iter().chain(arguments))
+    let verbs = ["list", "show", "verify"];
+    let waits = arguments.first().is_none_or(|first| !verbs.contains(first))
+        && !arguments.contains(&"--patience");
+    // Nobody moves in most of these tests: to wait for longer would be in vain.
+    let patience: &[&str] = if waits { &["--patience", "500ms"] } else { &[] };
+    db.pupctl(["archive", "--yes", "--wait", "60s"].iter().chain(arguments).chain(patience))
 }
 
 fn restore(db: &TestDatabase, arguments: &[&str]) -> Output {

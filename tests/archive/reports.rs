@@ -174,9 +174,9 @@ fn what_was_detached_by_hand_is_named() {
 #[test]
 fn a_dry_run_writes_nothing_and_shows_the_statements() {
     for (layout, part, words) in [
-        ("month", "month", "CONCURRENTLY"),
+        ("month", "month", "DETACH PARTITION"),
         ("context", "A", "RENAME TO"),
-        ("context,month", "A", "CONCURRENTLY"),
+        ("context,month", "A", "DETACH PARTITION"),
     ] {
         let db = store(layout, &[]);
         events(&db, "A", -2, 2);

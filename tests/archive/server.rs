@@ -60,7 +60,7 @@ fn archives_and_restores_survive_a_crash_of_the_server() {
     let context = TestDatabase::on(&server);
     store_in(&context, "context", &["--immutable"]);
     events(&context, "A", 0, 4);
-    checkpoint(&context, "orders", 6);
+    checkpoint(&context, "orders", 8);
     archive(&context, &["A", "--drop"]).success();
     crash_everywhere(&server, context, &["restore", "A", "--batch=2"], 4);
 }

@@ -40,7 +40,11 @@ fn help() {
       schema      Make the tables of the store by migrations, and look at them
       contexts    Add bounded contexts, and list them
       partitions  Make, list and check partitions
+      archive     Take events out of the store into files, prove the files, and drop the tables if
+                  wanted
+      restore     Bring the events of an archive back into the store
       events      Load events from files into the store, and write them to files
+      operations  See what pupctl has done, go on with what was interrupted, or call it off
       embedded    Run a private PostgreSQL server in the folder .pupctl
       demo        Show what pupctl does, on a private server
       help        Print this message or the help of the given subcommand(s)
@@ -123,6 +127,9 @@ fn help() {
       explain  Show which partitions a read touches, and which locks it takes
       attach   Make a table a partition of events, with the rows that it has
       detach   Take partitions out of events, as tables of their own
+      drain    Move rows out of DEFAULT partitions into the partitions where they belong
+      close    Seal past months against events that come late
+      reopen   Let closed months take events again
       help     Print this message or the help of the given subcommand(s)
 
     Options:
@@ -307,6 +314,7 @@ fn partitions_check() {
       mend it: pupctl partitions ensure
     error [default_rows] public.events_rest
       the DEFAULT partition holds rows, so their own partitions cannot be made
+      mend it: pupctl partitions drain
     error [missing_key] public.events_rest
       no valid key on (bounded_context, aggregate_type, aggregate_id, aggregate_version)
       mend it: ALTER TABLE "public"."events_rest"

@@ -225,7 +225,7 @@ fn work(
     for item in items {
         let subject = subject(item);
         if item.drop && max.is_some_and(|max| drops >= max) {
-            let reason = format!("one run drops at most {drops} tables (--max)");
+            let reason = format!("one run drops at most {} (--max)", count(drops, "table"));
             done.held.push(Held { leaf: subject, reason, details: Vec::new(), hint: None });
             continue;
         }

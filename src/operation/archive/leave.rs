@@ -57,9 +57,9 @@ pub(in crate::operation) fn state(
 }
 
 impl Archiver<'_> {
-    /// Refuses what the fence does not let pass. Projections are waited for: those that read all the
-    /// time are a moment behind a leaf that is written to all the time. Of such a leaf what comes
-    /// after the look may stay.
+    /// Refuses what the fence does not let pass. Projections are waited for: those that read all
+    /// the time are a moment behind a leaf that is written to all the time. Of such a leaf what
+    /// comes after the look may stay.
     pub(super) fn pass(&mut self, mut fence: Fence) -> Result<Fence> {
         let (Some(last), Some(checkpoints)) = (fence.last_position, self.checkpoints()) else {
             return fence.refusal().map_or(Ok(fence), Err);

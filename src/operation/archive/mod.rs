@@ -270,8 +270,8 @@ impl Archiver<'_> {
 fn outside(error: Error, record: &Record) -> Error {
     let name = &record.name;
     error.detail(format!(
-        "the events of {} are out of the store, in {}, until their file is written: run the command \
-         again, also with another --to; or call it off: pupctl operations abort {name}",
+        "the events of {} are out of the store, in {}, until their file is written: run the \
+         command again, also with another --to; or call it off: pupctl operations abort {name}",
         record.place, record.table_name
     ))
 }
