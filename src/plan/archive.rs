@@ -112,18 +112,36 @@ fn beside(leaf: &QualifiedName, what: &str, archive: i64) -> QualifiedName {
     leaf.sibling(name::joined(&leaf.name, &format!("{what}_{archive}")))
 }
 
-/// The steps by which a leaf would leave, for who wants to read them first: with the numbers that
-/// are known only then.
+/// Drops a table whose archive is proven.
+#[must_use]
+pub fn removal(table: &QualifiedName, archive: &str) -> Step {
+    let lock = LifecycleAction::LockTable(table.clone());
+    let drop = LifecycleAction::DropTable(table.clone());
+    let mut step = Step::new(
+        format!("Drop {}", table.name),
+        format!("its rows are in the archive {archive}, which was proven"),
+        vec![lock.into(), drop.into()],
+    );
+    step.destroys = true;
+    step
+}
+
+/// The steps by which a leaf would leave, and be dropped, for who wants to read them first: with
+/// the number 0 in place of that of the archive, which is known only then.
 pub fn shown(
     layout: &Layout,
     catalog: &Catalog,
     leaf: &Located<'_>,
     retire: bool,
+    drop: bool,
 ) -> Result<Vec<Step>> {
     let replace = !retire && needs_replacement(leaf, catalog.server.month());
-    let steps = match departure(layout, catalog, leaf, 0, replace)? {
-        Departure::AtOnce { step, .. } => vec![step],
-        Departure::Exchange { before, exchange, .. } => vec![before, exchange],
+    let (mut steps, table) = match departure(layout, catalog, leaf, 0, replace)? {
+        Departure::AtOnce { step, table } => (vec![step], table),
+        Departure::Exchange { before, exchange, table } => (vec![before, exchange], table),
     };
+    if drop {
+        steps.push(removal(&table, &leaf.relation.name.name));
+    }
     Ok(steps)
 }

@@ -5,9 +5,11 @@ use chrono::Utc;
 use postgres::Client;
 
 use crate::catalog::Catalog;
+use crate::cli::output;
 use crate::command::context::Context;
 use crate::db::attach;
 use crate::error::{Error, Result};
+use crate::layout::bounds::Bound;
 use crate::layout::place::Place;
 use crate::layout::retention::Retention;
 use crate::operation::archive::Item;
@@ -73,25 +75,40 @@ fn due<'a>(context: &Context, catalog: &'a Catalog) -> Result<Vec<Located<'a>>> 
                     leaves.push(leaf);
                 }
             }
-            None => without.extend(name.map(str::to_owned)),
+            // What no other partition takes belongs to no month.
+            None if leaf.relation.bound == Some(Bound::Default) => {}
+            None => without.push(leaf.place.to_string()),
         }
     }
-    without.dedup();
     if !without.is_empty() {
         return Err(Error::refused(format!(
-            "these contexts have a retention, and are not divided by month: {}",
-            without.join(", ")
+            "a retention is set for partitions that are not divided by month: {}",
+            output::at_most(without).join(", ")
         ))
         .hint(
             "a later version converts tables to months (convert); until then take them out by \
              name, or set their retention to \"forever\"",
         ));
     }
+    refuse_unknown(context, catalog)?;
     if !any && context.config.drop_after()?.is_none() {
         return Err(Error::invalid("no retention is set: nothing ever expires")
             .hint("set retention = \"7 years\" in [archive] or in [[contexts]] of pupctl.toml"));
     }
     Ok(leaves)
+}
+
+/// Refuses a retention of contexts that the store does not have, or does not tell apart.
+fn refuse_unknown(context: &Context, catalog: &Catalog) -> Result<()> {
+    let Some(layout) = &catalog.layout else { return Ok(()) };
+    let is_unknown = |name: &str| !layout.has_context_level() || layout.context(name).is_none();
+    let mut unknown = context.config.contexts.iter().filter(|known| known.retention.is_some());
+    let Some(unknown) = unknown.find(|known| is_unknown(&known.name)) else { return Ok(()) };
+    let name = &unknown.name;
+    let error = Error::invalid(format!(
+        "pupctl.toml has a retention for the context {name}, which has no partition of its own"
+    ));
+    Err(error.hint("the contexts of the store: pupctl contexts list; for all events: [archive]"))
 }
 
 /// Whether the retention of a month has run out.

@@ -153,14 +153,21 @@ fn leaving<'a>(
     catalog: &Catalog,
 ) -> Result<Vec<Located<'a>>> {
     let current = catalog.server.month();
-    let Meant::Context(context) = &target.meant else { return Ok(target.leaves.clone()) };
+    // A branch by its name or its place means the same as its context.
+    let context = match &target.meant {
+        Meant::Context(context) => context.as_str(),
+        Meant::Partition if target.leaves.len() > 1 => "",
+        _ => return Ok(target.leaves.clone()),
+    };
     if args.all || args.retire {
         return Ok(target.leaves.clone());
     }
     let is_over = |leaf: &&Located<'_>| leaf.place.month().is_none_or(|month| month < current);
     let leaves: Vec<_> = target.leaves.iter().filter(is_over).cloned().collect();
     if leaves.is_empty() && !target.leaves.is_empty() {
-        return Err(Error::refused(format!("no month of the context {context} is over"))
+        let whose =
+            if context.is_empty() { String::new() } else { format!(" of the context {context}") };
+        return Err(Error::refused(format!("no month{whose} is over"))
             .hint("archive the current one too, with an empty one in its place: --all"));
     }
     Ok(leaves)

@@ -1,8 +1,10 @@
 //! `pupctl archive …`
 
+mod dry_run;
 mod expired;
 mod items;
 pub mod list;
+mod report;
 mod run;
 pub mod show;
 pub mod verify;
@@ -186,7 +188,7 @@ impl WhatArgs {
 
 /// Archives as a table.
 pub(super) fn archives_table(archives: &[crate::operation::archives::Record]) -> String {
-    run::table(archives)
+    report::table(archives)
 }
 
 /// The archive of a folder, or of a name that the store has listed.

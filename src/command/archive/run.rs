@@ -1,13 +1,12 @@
 //! What `archive` does with its items, one after the other.
 
 use postgres::Client;
-use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::catalog::Catalog;
 use crate::cli::confirm::confirm;
 use crate::cli::exit::Exit;
-use crate::cli::output::{self, count};
+use crate::cli::output::count;
 use crate::cli::progress::ArchiveBar;
 use crate::command::context::{Context, layout_of};
 use crate::command::write;
@@ -17,48 +16,15 @@ use crate::db::inspect::Depth;
 use crate::error::{Error, Kind, Result};
 use crate::finding;
 use crate::layout::Layout;
-use crate::operation::archive::{Archiver, HEADS, Item, Outcome, Request};
+use crate::operation::archive::{Archiver, Item, Outcome, Request};
 use crate::operation::archives::{self, Phase, Record};
 use crate::operation::{self, journal};
 use crate::plan::{self, Plan};
-use crate::render::{RenderedStep, Script};
+use crate::render::Script;
 
 use super::items::{self, Wanted};
-use super::{WhatArgs, expired};
-
-/// What was done, or with `--dry-run` would be.
-#[derive(Debug, Serialize)]
-struct Report {
-    /// Whether nothing was written because of `--dry-run`.
-    dry_run: bool,
-    /// Whether anything was done, or would be.
-    changed: bool,
-    /// The archives, as they are now.
-    archives: Vec<Record>,
-    /// Leaves that would be archived, with `--dry-run`.
-    leaves: Vec<String>,
-    /// Leaves that are empty.
-    empty: Vec<String>,
-    /// Leaves that were held back by the fence, and why.
-    held: Vec<Held>,
-    /// The statements, with `--dry-run`.
-    steps: Vec<RenderedStep>,
-    /// What the user should know.
-    notes: Vec<String>,
-}
-
-/// A leaf that was held back.
-#[derive(Debug, Clone, Serialize)]
-pub(super) struct Held {
-    /// Which.
-    pub(super) leaf: String,
-    /// Why.
-    pub(super) reason: String,
-    /// Who, and how to be rid of them.
-    pub(super) details: Vec<String>,
-    /// The command that mends it.
-    pub(super) hint: Option<String>,
-}
+use super::report::{Done, Held, report};
+use super::{WhatArgs, dry_run, expired};
 
 pub(super) fn run(args: &WhatArgs, context: &Context) -> anyhow::Result<Exit> {
     let request = request(args, context)?;
@@ -73,7 +39,7 @@ pub(super) fn run(args: &WhatArgs, context: &Context) -> anyhow::Result<Exit> {
             expired::refuse_future(&mut store.client, &catalog)?;
         }
         let found = find(args, context, layout, &catalog, &records)?;
-        return dry_run(context, layout, &catalog, &request, &found);
+        return dry_run::show(context, &mut store.client, layout, &catalog, &request, &found);
     }
     let (mut locked, catalog) = write::lock(context, store)?;
     let exit = locked_run(args, context, &request, &mut locked, &catalog)?;
@@ -191,19 +157,6 @@ fn locked_run(
     report(context, args, done, None, found.retire.is_some())
 }
 
-/// What became of the items.
-#[derive(Default)]
-struct Done {
-    archives: Vec<Record>,
-    /// How many rows were written and proven by this run.
-    written: i64,
-    /// In how many archives.
-    files: usize,
-    empty: Vec<String>,
-    held: Vec<Held>,
-    notes: Vec<String>,
-}
-
 fn work(
     args: &WhatArgs,
     mut archiver: Archiver<'_>,
@@ -266,16 +219,6 @@ fn work(
     Ok(done)
 }
 
-impl Done {
-    fn add(&mut self, archiver: &Archiver<'_>, record: Record) {
-        if archiver.has_written(record.id) {
-            self.written += record.rows.unwrap_or(0);
-            self.files += 1;
-        }
-        self.archives.push(record);
-    }
-}
-
 /// What was refused before anything was begun leaves nothing to go on with.
 fn forget_refused(
     archiver: &mut Archiver<'_>,
@@ -296,7 +239,7 @@ fn forget_refused(
     journal::forget(archiver.locked.client(), schema, &[operation])
 }
 
-fn subject(item: &Item<'_>) -> String {
+pub(super) fn subject(item: &Item<'_>) -> String {
     let leaf = item.leaf.as_ref().map(|leaf| leaf.relation.name.name.clone());
     leaf.or(item.record.as_ref().map(|record| record.table_name.clone())).unwrap_or_default()
 }
@@ -348,138 +291,4 @@ fn ask(context: &Context, found: &Wanted<'_>) -> Result<()> {
         confirm(&context.output, context.global.yes, &question)?;
     }
     Ok(())
-}
-
-fn dry_run(
-    context: &Context,
-    layout: &Layout,
-    catalog: &Catalog,
-    request: &Request,
-    found: &Wanted<'_>,
-) -> anyhow::Result<Exit> {
-    let mut plan = Plan { steps: plan::init::own_tables(layout, catalog)?, ..Plan::default() };
-    let mut notes = Vec::new();
-    let mut leaves = Vec::new();
-    for item in &found.items {
-        let subject = subject(item);
-        if let Some(leaf) = &item.leaf
-            && !request.copy_only
-        {
-            plan.steps.extend(plan::archive::shown(layout, catalog, leaf, request.retire)?);
-        }
-        if let Some(record) = item.record.as_ref().filter(|record| record.role == HEADS) {
-            let dropped = if item.drop { ", and the table dropped" } else { "" };
-            notes.push(format!("{subject}: the heads of {}{dropped}", record.place));
-            leaves.push(subject);
-            continue;
-        }
-        notes.push(format!(
-            "{subject}: asked is who has not read it; then {} in {}, read back and compared{}",
-            request.format.file_name(),
-            request.folder.join(&subject).display(),
-            if item.drop { ", and the table dropped" } else { "" }
-        ));
-        leaves.push(subject);
-    }
-    if let Some(name) = &found.retire {
-        plan.steps.extend(plan::contexts::retire(layout, catalog, name).steps);
-    }
-    let notes = output::at_most(notes);
-    let script = Script::of(&plan);
-    let report = Report {
-        dry_run: true,
-        changed: !found.items.is_empty() || found.retire.is_some(),
-        archives: Vec::new(),
-        leaves,
-        empty: Vec::new(),
-        held: Vec::new(),
-        steps: script.steps.clone(),
-        notes: notes.clone(),
-    };
-    if context.output.is_json() {
-        context.output.json(context.name, &report)?;
-    } else if !script.steps.is_empty() {
-        context.output.data(&script.to_sql(context.name))?;
-    }
-    for note in notes {
-        context.output.say(format!("note: {note}"));
-    }
-    let what = count(found.items.len(), "leaf").replace("leafs", "leaves");
-    context.output.say(format!("Dry run: {what}, nothing was changed"));
-    Ok(Exit::Done)
-}
-
-fn report(
-    context: &Context,
-    args: &WhatArgs,
-    done: Done,
-    nothing: Option<String>,
-    retired: bool,
-) -> anyhow::Result<Exit> {
-    let output = &context.output;
-    let Done { archives, written, files, empty, held, mut notes } = done;
-    let told = notes.clone();
-    notes.extend(nothing.clone());
-    let report = Report {
-        dry_run: false,
-        changed: !archives.is_empty() || retired,
-        archives,
-        leaves: Vec::new(),
-        empty,
-        held,
-        steps: Vec::new(),
-        notes,
-    };
-    output.result(context.name, &report, &table(&report.archives))?;
-    for note in &told {
-        output.say(format!("note: {note}"));
-    }
-    for leaf in &report.empty {
-        output.say(format!("note: {leaf} has no events to archive"));
-    }
-    for held in &report.held {
-        output.warn(format!("{} is held back: {}", held.leaf, held.reason));
-        for line in &held.details {
-            output.say(format!("  {line}"));
-        }
-    }
-    output.say(close(&report, written, files, nothing));
-    if report.held.is_empty() {
-        return Ok(Exit::Done);
-    }
-    Ok(if args.exit_code { Exit::Found } else { Exit::Done })
-}
-
-fn close(report: &Report, written: i64, files: usize, nothing: Option<String>) -> String {
-    let dropped = report.archives.iter().filter(|r| r.phase == Phase::Dropped).count();
-    let archives = (files > 0)
-        .then(|| format!("{} of {written} rows written and proven", count(files, "archive")));
-    let dropped = (dropped > 0).then(|| format!("{} dropped", count(dropped, "table")));
-    let done: Vec<_> = archives.into_iter().chain(dropped).collect();
-    if !done.is_empty() {
-        return format!("{} {}", output::green("Done:"), done.join(", "));
-    }
-    let why = nothing.unwrap_or_else(|| "there is nothing to archive".to_owned());
-    format!("Nothing to do: {why}")
-}
-
-/// The archives as a table.
-pub(super) fn table(archives: &[Record]) -> String {
-    if archives.is_empty() {
-        return String::new();
-    }
-    let number = |number: Option<i64>| number.map_or("-".to_owned(), |number| number.to_string());
-    let rows = archives.iter().map(|record| {
-        vec![
-            record.name.clone(),
-            record.place.to_string(),
-            record.phase.to_string(),
-            number(record.rows),
-            number(record.first_position),
-            number(record.last_position),
-            record.path().display().to_string(),
-        ]
-    });
-    let header = ["archive", "holds", "state", "events", "first", "last", "folder"];
-    output::table(&header, rows.collect(), 7)
 }

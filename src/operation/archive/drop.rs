@@ -11,8 +11,8 @@ use crate::error::{Error, Result};
 use crate::failpoint::reach;
 use crate::layout::name::QualifiedName;
 use crate::operation::archives::{self, Phase, Record};
-use crate::plan::Step;
 use crate::plan::lifecycle::LifecycleAction;
+use crate::plan::{self, Step};
 
 use super::Archiver;
 use super::leave::{rendered, state};
@@ -35,14 +35,7 @@ impl Archiver<'_> {
         let manifest = archive.manifest;
         self.drop_foreign_keys(record, &table)?;
         self.progress.phase("Comparing the table with its archive", None);
-        let lock = LifecycleAction::LockTable(table.clone());
-        let drop = LifecycleAction::DropTable(table.clone());
-        let mut step = Step::new(
-            format!("Drop {}", table.name),
-            format!("its rows are in the archive {}, which was proven", record.name),
-            vec![lock.into(), drop.into()],
-        );
-        step.destroys = true;
+        let step = plan::archive::removal(&table, &record.name);
         let schema = self.locked.schema().to_owned();
         let oid = record.table_oid;
         let selection = Selection::all(table.clone(), manifest.columns.clone());
