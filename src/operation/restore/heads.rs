@@ -1,8 +1,7 @@
 //! A context that was retired comes back, and its heads.
 
-use crate::archive::Stream;
 use crate::archive::folder::Archive;
-use crate::archive::select::{Loading, SETTINGS};
+use crate::archive::select::SETTINGS;
 use crate::error::{Error, Result};
 use crate::failpoint::reach;
 use crate::layout::Role;
@@ -12,7 +11,7 @@ use crate::operation::archives::{self, Phase, Record};
 use crate::plan;
 use crate::render::environment::{render, values};
 
-use super::load::{contents, failed};
+use super::load::{copy_in, failed};
 use super::{Destination, Restored, Restorer, restored};
 
 impl Restorer<'_> {
@@ -49,29 +48,7 @@ impl Restorer<'_> {
         transaction.batch_execute(SETTINGS).map_err(failed)?;
         let make = render("archive/stage_heads", &values! { stage => stage.name, heads });
         transaction.batch_execute(&make).map_err(failed)?;
-        let loading = Loading::of(&stage, columns)?;
-        if let Some(statement) = &loading.stage {
-            transaction.batch_execute(statement).map_err(failed)?;
-        }
-        let mut stream = Stream::new(archive.reader()?, columns);
-        let mut writer = transaction.copy_in(&loading.copy).map_err(failed)?;
-        let sent = stream.piece(&mut writer, u64::MAX);
-        interrupt.check()?;
-        sent?;
-        writer.finish().map_err(failed)?;
-        if let Some(statement) = &loading.unstage {
-            transaction.batch_execute(statement).map_err(failed)?;
-        }
-        let found = contents(&mut transaction, archive, &stage)?;
-        let differences = found.differences(&archive.manifest.contents());
-        if !differences.is_empty() {
-            return Err(Error::refused(format!(
-                "the heads of {} are not those that were archived: nothing was restored",
-                archive.name()
-            ))
-            .details(differences)
-            .hint("take the archive from another copy of it"));
-        }
+        copy_in(&mut transaction, archive, &stage, interrupt, &mut *self.progress)?;
         let merge = render("archive/merge_heads", &values! { stage, heads, names });
         transaction.batch_execute(&merge).map_err(failed)?;
         if let Some(record) = record {

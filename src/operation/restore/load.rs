@@ -8,10 +8,12 @@ use crate::archive::contents::Contents;
 use crate::archive::folder::Archive;
 use crate::archive::select::{Loading, SETTINGS, Selection};
 use crate::catalog::Catalog;
+use crate::db::Interrupt;
 use crate::error::{Error, Result};
 use crate::failpoint::reach;
 use crate::layout::Role;
 use crate::layout::name::{self, QualifiedName};
+use crate::operation::archive::Progress;
 use crate::operation::archive::file::build;
 use crate::operation::archives::{Phase, Record};
 use crate::plan::lifecycle::BoundsCheck;
@@ -19,6 +21,9 @@ use crate::render::attach;
 use crate::render::environment::{render, values};
 
 use super::{Restored, Restorer, restored};
+
+/// So many rows go into one COPY, so that it shows how far the load is.
+const PIECE: u64 = 50_000;
 
 pub(super) fn failed(error: postgres::Error) -> Error {
     Error::database("loading the rows of the archive", error)
@@ -196,31 +201,7 @@ impl Restorer<'_> {
         let comment = mark(&archive.name());
         let sql = render("table/comment", &values! { table, comment });
         transaction.batch_execute(&sql).map_err(failed)?;
-        let columns = &archive.manifest.columns;
-        let loading = Loading::of(table, columns)?;
-        if let Some(statement) = &loading.stage {
-            transaction.batch_execute(statement).map_err(failed)?;
-        }
-        let mut stream = Stream::new(archive.reader()?, columns);
-        let mut writer = transaction.copy_in(&loading.copy).map_err(failed)?;
-        let sent = stream.piece(&mut writer, u64::MAX);
-        interrupt.check()?;
-        sent?;
-        writer.finish().map_err(failed)?;
-        if let Some(statement) = &loading.unstage {
-            transaction.batch_execute(statement).map_err(failed)?;
-        }
-        progress.phase("Comparing the rows with the manifest", None);
-        let found = contents(&mut transaction, archive, table)?;
-        let differences = found.differences(&archive.manifest.contents());
-        if !differences.is_empty() {
-            return Err(Error::refused(format!(
-                "the rows of {} are not those that were archived: nothing was restored",
-                archive.name()
-            ))
-            .details(differences)
-            .hint("take the archive from another copy of it"));
-        }
+        copy_in(&mut transaction, archive, table, interrupt, progress)?;
         if let Some(check) = check {
             refuse_outside(&mut transaction, archive, table, check)?;
         }
@@ -324,6 +305,46 @@ fn refuse_outside(
     Err(Error::refused(format!("rows of {name} do not belong to {place}: nothing was restored"))
         .details(example.map(|example| format!("such as {example}")))
         .hint("its manifest was changed: take the archive from another copy of it"))
+}
+
+/// Loads the rows of an archive into a table, and compares them there with its manifest.
+pub(super) fn copy_in(
+    transaction: &mut Transaction<'_>,
+    archive: &Archive,
+    table: &QualifiedName,
+    interrupt: &Interrupt,
+    progress: &mut dyn Progress,
+) -> Result<()> {
+    let columns = &archive.manifest.columns;
+    let loading = Loading::of(table, columns)?;
+    if let Some(statement) = &loading.stage {
+        transaction.batch_execute(statement).map_err(failed)?;
+    }
+    let mut stream = Stream::new(archive.reader()?, columns);
+    while stream.has_more()? {
+        interrupt.check()?;
+        let mut writer = transaction.copy_in(&loading.copy).map_err(failed)?;
+        let sent = stream.piece(&mut writer, PIECE);
+        interrupt.check()?;
+        sent?;
+        writer.finish().map_err(failed)?;
+        progress.passed(stream.sent().rows);
+    }
+    if let Some(statement) = &loading.unstage {
+        transaction.batch_execute(statement).map_err(failed)?;
+    }
+    progress.phase("Comparing the rows with the manifest", None);
+    let found = contents(transaction, archive, table)?;
+    let differences = found.differences(&archive.manifest.contents());
+    if differences.is_empty() {
+        return Ok(());
+    }
+    Err(Error::refused(format!(
+        "the rows of {} are not those that were archived: nothing was restored",
+        archive.name()
+    ))
+    .details(differences)
+    .hint("take the archive from another copy of it"))
 }
 
 /// What a table holds in the columns of an archive.
