@@ -68,6 +68,11 @@ impl Machine {
         Ok(client.batch_execute(&format!("DROP DATABASE {} WITH (FORCE)", database.name))?)
     }
 
+    /// A program that lies beside psql.
+    pub(crate) fn program(&self, name: &str) -> PathBuf {
+        self.psql.with_file_name(name)
+    }
+
     /// The program pgbench, where there is one.
     pub(crate) fn pgbench(&self) -> Option<&Path> {
         self.pgbench.as_deref()

@@ -1,5 +1,7 @@
 //! Files of archives beside psql's COPY through zstd and pg_dump, and the memory of it.
 
+mod whole;
+
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -103,7 +105,9 @@ pub(crate) fn run(machine: &Machine, quick: bool) -> Result<()> {
     }
     let medians: Vec<Duration> = times.iter_mut().map(|times| median(times)).collect();
     bench.report(machine, count, &medians)?;
-    bench.memory(count)
+    bench.memory(count)?;
+    drop(bench);
+    whole::run(machine, &fill, count)
 }
 
 struct Bench {
