@@ -81,7 +81,8 @@ fn an_interrupted_detach_is_found_and_finished() {
     reader.batch_execute("COMMIT").expect("a commit");
     let refused = db.pupctl(["partitions", "ensure"]).failure(1);
     let hint = refused.stderr.lines().find_map(|line| line.strip_prefix("hint: "));
-    db.psql(["-c", hint.expect("a hint")]).success();
+    let (_, command) = hint.and_then(|hint| hint.split_once("pupctl ")).expect("a command");
+    db.pupctl(command.split(' ')).success();
     db.execute(&format!("DROP TABLE {leaf}"));
     db.pupctl(["partitions", "ensure"]).success();
     db.pupctl(["partitions", "check", "--exit-code"]).success();
