@@ -75,7 +75,9 @@ pub fn await_holders(
         // Of sessions of others a role may not see since when their transactions run.
         let age = |holder: &Holder| holder.age.max(seen[&holder.id].elapsed());
         let old: Vec<_> = holders.iter().filter(|holder| age(holder) > YOUNG).collect();
-        if old.is_empty() {
+        // One that has begun a moment ago may be about to stay: that shows a moment later.
+        let begun = first.iter().any(|id| seen.contains_key(id)) && start.elapsed() <= YOUNG;
+        if old.is_empty() && !begun {
             return Ok(());
         }
         if start.elapsed() >= patience {
