@@ -349,3 +349,16 @@ fn the_second_archive_is_told_that_the_first_one_runs() {
     first.wait().success();
     assert_eq!(everywhere::of_files(&db).rows, 4);
 }
+
+#[test]
+fn a_kept_table_of_a_context_in_another_case_is_not_dropped() {
+    let db = store("context", &[]);
+    db.pupctl(["contexts", "add", "a"]).success();
+    events(&db, "A", 0, 2);
+    events(&db, "a", 0, 2);
+    archive(&db, &["A"]).success();
+    archive(&db, &["a", "--drop"]).success();
+    let phases = "SELECT place::text || ' ' || phase FROM public.pupctl_archives ORDER BY id";
+    let expected = ["[{\"list\": [\"A\"]}] published", "[{\"list\": [\"a\"]}] dropped"];
+    assert_eq!(db.texts(phases), expected);
+}

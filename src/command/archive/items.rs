@@ -84,7 +84,15 @@ fn of_leaves<'a>(
     catalog: &'a Catalog,
     records: &[Record],
 ) -> Result<Wanted<'a>> {
-    let meant: Vec<_> = records.iter().filter(|record| record.is_meant_by(word)).collect();
+    // A context of that very name is meant, and none that is called so in another case: with --drop
+    // its kept tables would go.
+    let exact = catalog.layout.as_ref().is_some_and(|layout| layout.context(word).is_some());
+    let is_other = |record: &Record| {
+        let names = [&record.name, &record.leaf, &record.table_name];
+        exact && record.place.context() != Some(word) && names.iter().all(|name| *name != word)
+    };
+    let is_meant = |record: &&Record| record.is_meant_by(word) && !is_other(record);
+    let meant: Vec<_> = records.iter().filter(is_meant).collect();
     let unfinished = |record: &&&Record| record.phase.is_unfinished();
     let kept = |record: &&&Record| record.phase == Phase::Published;
     let begun: Vec<_> = meant.iter().filter(unfinished).map(|r| (*r).clone()).collect();

@@ -1,4 +1,4 @@
-//! The table leaves the store: fence, detach, fence again.
+//! The table leaves the store: the fence, and again under the locks of the departure.
 
 use std::time::{Duration, Instant};
 

@@ -1,7 +1,7 @@
 //! Takes leaves out of the store into files, phase by phase.
 //!
 //! 1. **fence**: every projection, replication slot and open transaction is past the last event;
-//! 2. **detach**, and the fence again: nothing slips in between;
+//! 2. **depart**: in one transaction, with the fence asked again under its locks;
 //! 3. **write** the rows to a file, **prove** it by reading it back, **publish** it by a rename;
 //! 4. **drop** the table, if that was asked for, after proving that it still holds what the file
 //!    holds.
@@ -51,7 +51,7 @@ pub struct Request {
     pub retire: bool,
     /// Who has to have read the events.
     pub fence: fence::Options,
-    /// How long older transactions are waited for before a detach is begun.
+    /// How long projections and open transactions are waited for.
     pub patience: Duration,
     /// How long to try for locks.
     pub limits: LockLimits,
