@@ -24,6 +24,7 @@
 //! - [`event`] takes events out of a store, as lines of JSON.
 //! - [`archive`] writes the rows of a table into files, reads them back and proves them.
 //! - [`store`] appends events and reads them, for applications.
+//! - [`projection`] keeps read models up to date, exactly once.
 //! - [`server`] runs a private PostgreSQL for people who have none at hand.
 //!
 //! # Example
@@ -87,6 +88,7 @@ pub mod layout;
 pub mod migration;
 pub mod operation;
 pub mod plan;
+pub mod projection;
 pub mod render;
 pub mod server;
 pub mod store;

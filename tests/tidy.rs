@@ -31,6 +31,10 @@ const EDGES: &[(&str, &[&str])] = &[
     ),
     ("event", &["error", "failpoint", "layout", "catalog", "plan", "render", "db", "operation"]),
     ("store", &["error", "layout", "render", "event"]),
+    (
+        "projection",
+        &["error", "failpoint", "layout", "catalog", "render", "finding", "db", "event", "store"],
+    ),
     ("cli", &["error", "layout", "render", "db", "operation", "event"]),
     (
         "command",
@@ -48,6 +52,7 @@ const EDGES: &[(&str, &[&str])] = &[
             "server",
             "operation",
             "event",
+            "projection",
             "cli",
         ],
     ),

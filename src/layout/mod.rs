@@ -279,6 +279,12 @@ impl Layout {
         QualifiedName::new(schema, self.tables.projection_checkpoints.clone())
     }
 
+    /// The name of the table of dead letters, beside the checkpoints.
+    #[must_use]
+    pub fn dead_letters(&self, schema: &str) -> QualifiedName {
+        QualifiedName::new(schema, name::DEAD_LETTERS)
+    }
+
     /// The context of this name.
     #[must_use]
     pub fn context(&self, name: &str) -> Option<&Context> {

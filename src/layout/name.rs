@@ -14,6 +14,9 @@ pub const IDENTIFIER_BYTES_MAX: usize = 63;
 /// keeps messages and keys readable.
 pub const CONTEXT_BYTES_MAX: usize = 200;
 
+/// The table of the events that projections could not handle, beside `projection_checkpoints`.
+pub const DEAD_LETTERS: &str = "projection_dead_letters";
+
 /// A schema-qualified name, unquoted. Statements get it through the quoting of [`crate::render`].
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 pub struct QualifiedName {
@@ -71,9 +74,9 @@ impl Tables {
         let names = [&self.events, &self.aggregate_heads, &self.projection_checkpoints];
         for name in names {
             validate_identifier("table", name)?;
-            if name.starts_with("pupctl_") {
+            if name.starts_with("pupctl_") || name == DEAD_LETTERS {
                 return Err(Error::invalid(format!("the table name `{name}` is pupctl's own"))
-                    .hint("choose a name that does not start with `pupctl_`"));
+                    .hint("choose a name that is not that, nor starts with `pupctl_`"));
             }
         }
         if names[0] == names[1] || names[0] == names[2] || names[1] == names[2] {

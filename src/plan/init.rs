@@ -17,7 +17,10 @@ use super::{contexts, protection};
 
 /// The migrations of pupctl's own tables, by version.
 pub const OWN_MIGRATIONS: &[(i64, &str)] =
-    &[(1, "own_tables"), (2, "operation_state"), (3, "archives")];
+    &[(1, "own_tables"), (2, "operation_state"), (3, "archives"), (PROJECTIONS, "projections")];
+
+/// The migration of pupctl's own that extends one of the store's tables, and so comes after them.
+const PROJECTIONS: i64 = 4;
 
 /// The migrations of the store's tables, by version. Generated files have the same numbers.
 pub const STORE_MIGRATIONS: &[(i64, &str)] =
@@ -55,7 +58,9 @@ pub fn plan(layout: &Layout, catalog: &Catalog, months: &Months) -> Result<Plan>
             vec![Action::CreateSchema(catalog.schema_name.clone())],
         ));
     }
-    plan.steps.extend(own_tables(layout, catalog)?);
+    let (extensions, own): (Vec<_>, Vec<_>) =
+        own_tables(layout, catalog)?.into_iter().partition(extends_the_store);
+    plan.steps.extend(own);
     if catalog.layout.as_ref() != Some(layout) {
         plan.steps.push(store_layout(layout, catalog));
     }
@@ -66,6 +71,7 @@ pub fn plan(layout: &Layout, catalog: &Catalog, months: &Months) -> Result<Plan>
     };
     let guarded_now = parents.iter().flat_map(|step| &step.actions).any(makes_guard);
     plan.steps.extend(parents);
+    plan.steps.extend(extensions);
     let mended = protection::mend(layout, catalog, guarded_now);
     if guarded_now || !mended.is_empty() {
         protection::refuse_other_owner(catalog)?;
@@ -116,14 +122,25 @@ pub fn own_tables(layout: &Layout, catalog: &Catalog) -> Result<Vec<Step>> {
         .collect())
 }
 
+fn extends_the_store(step: &Step) -> bool {
+    step.actions.iter().any(|action| {
+        matches!(action, Action::Migrate(made)
+            if made.set == MigrationSet::Own && made.version == PROJECTIONS)
+    })
+}
+
 /// What a migration of pupctl's own tables does, and why.
 fn own_words(version: i64) -> (&'static str, &'static str) {
     match version {
         1 => ("Make pupctl's own tables", "they hold the layout and the journal of operations"),
         2 => ("Extend the journal of operations", "long operations keep there how far they are"),
-        _ => {
+        3 => {
             ("Make the list of archives", "it says what left the store, and what was sealed in it")
         }
+        _ => (
+            "Extend the checkpoints, and make the list of dead letters",
+            "slots, pauses and failures of projections are kept there",
+        ),
     }
 }
 

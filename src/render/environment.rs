@@ -156,6 +156,7 @@ const TEMPLATES: &[(&str, &str)] = templates![
     "migration/own/V1__own_tables",
     "migration/own/V2__operation_state",
     "migration/own/V3__archives",
+    "migration/own/V4__projections",
     "migration/own_once",
     "migration/record",
     "migration/record_once",

@@ -102,6 +102,8 @@ fn layout(generated: &Generated, sources: &[Source]) -> String {
             operations => operations_table(schema),
             archives => archives_table(schema),
             closed => closed_table(schema),
+            checkpoints => generated.layout.checkpoints(schema),
+            dead_letters => generated.layout.dead_letters(schema),
         };
         render("migration/own_once", &values)
     });

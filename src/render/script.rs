@@ -385,6 +385,7 @@ pub fn migration_sql(wanted: &Migration) -> String {
         events => layout.table(schema, Role::Events),
         heads => layout.table(schema, Role::Heads),
         checkpoints => layout.checkpoints(schema),
+        dead_letters => layout.dead_letters(schema),
         events_level => level(Role::Events),
         heads_level => level(Role::Heads),
         root_has_key => layout.root_has_key(Role::Events),

@@ -1,0 +1,6 @@
+//! Projections: read models that follow the events of a store.
+
+pub mod name;
+mod strategy;
+
+pub use strategy::{Fnv1a, PartitionStrategy, ServerHash};
