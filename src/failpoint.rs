@@ -47,6 +47,7 @@ pub const NAMES: &[&str] = &[
     "migration::before_record",
     "operation::before_end",
     "operation::started",
+    "projections::before_commit",
     "restore::attached",
     "restore::before_heads",
     "restore::before_join",
