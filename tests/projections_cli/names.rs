@@ -7,7 +7,7 @@ const NAME: &str = "it's a \"name\" \\ of its own";
 
 #[test]
 fn a_name_may_hold_quotes() {
-    let db = with_projection(NAME, 2, &["--contexts", "Bob's", "--tables", "a\"b'c"]);
+    let db = with_projection(NAME, 2, &["--contexts", "Bob's", "--tables", "\"a\"\"b'c\""]);
     db.execute("CREATE TABLE \"a\"\"b'c\" (id int)");
     add_letters(&db, NAME, 1);
     db.pupctl(["projections", "list"]).success();
@@ -28,7 +28,13 @@ fn names_that_cannot_be_are_refused() {
     for name in ["", " orders", "orders:1/4", "a\nb"] {
         db.pupctl(["projections", "init", name]).failure(2);
     }
-    for more in [["--slots", "0"], ["--slots", "1025"], ["--hash", "md5"], ["--contexts", "A,,B"]] {
+    for more in [
+        ["--slots", "0"],
+        ["--slots", "1025"],
+        ["--hash", "md5"],
+        ["--contexts", "A,,B"],
+        ["--tables", "a b"],
+    ] {
         db.pupctl(["projections", "init", "orders"].iter().chain(&more)).failure(2);
     }
     db.pupctl(["projections", "pause"]).failure(2);

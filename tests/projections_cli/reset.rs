@@ -65,7 +65,7 @@ fn a_position_has_to_be_settled() {
 
 #[test]
 fn the_tables_are_emptied_in_the_same_transaction() {
-    let tables = "order totals,other.\"x";
+    let tables = "\"order totals\",other.\"\"\"x\"";
     let db = with_projection("orders", 2, &["--tables", tables]);
     db.execute(
         "CREATE TABLE \"order totals\" AS SELECT 1; CREATE SCHEMA other;
@@ -85,7 +85,7 @@ fn the_tables_are_emptied_in_the_same_transaction() {
 
     db.execute("DROP TABLE other.\"\"\"x\"; INSERT INTO \"order totals\" VALUES (3)");
     let missing = db.pupctl(reset).failure(1);
-    assert!(missing.stderr.contains("are missing: other.\"x"), "{missing}");
+    assert!(missing.stderr.contains("are missing: other.\"\"\"x\""), "{missing}");
     assert_eq!(db.one::<i64>("SELECT count(*) FROM \"order totals\""), 1);
 }
 

@@ -14,6 +14,7 @@ use crate::operation;
 use crate::plan::{self, Plan};
 use crate::projection::control::Tables;
 use crate::projection::control::init::{self, Init};
+use crate::projection::control::read_model;
 use crate::projection::control::start::{self, Start};
 use crate::projection::{Fnv1a, ServerHash, name};
 use crate::render::{RenderedStep, Script};
@@ -58,7 +59,7 @@ pub struct InitArgs {
     #[arg(long, value_name = "TYPES", value_delimiter = ',', requires = "name")]
     aggregates: Option<Vec<String>>,
 
-    /// The tables that it fills, for reset and delete: table or schema.table [default: none]
+    /// The tables that it fills, as in SQL, for reset and delete [default: none]
     #[arg(long, value_name = "TABLES", value_delimiter = ',', requires = "name")]
     tables: Option<Vec<String>>,
 
@@ -146,10 +147,17 @@ impl InitArgs {
         for context in self.contexts.iter().flatten() {
             validate_context(context)?;
         }
-        let mut named = self.aggregates.iter().chain(&self.tables).flatten();
-        if named.any(|name| name.trim().is_empty()) {
-            return Err(Error::invalid("a name in a list is empty")
+        if self.aggregates.iter().flatten().any(|name| name.trim().is_empty()) {
+            return Err(Error::invalid("the name of a type of aggregates is empty")
                 .hint("separate the names with single commas"));
+        }
+        for table in self.tables.iter().flatten() {
+            if read_model::parse(table).is_none() {
+                return Err(Error::invalid(format!(
+                    "{table:?} is no name of a table as SQL writes it"
+                ))
+                .hint("write table, schema.table, or \"Table\" with quotes"));
+            }
         }
         Ok(())
     }

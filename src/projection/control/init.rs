@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 use crate::projection::name::{row_name, validate, validate_slots};
 use crate::render::environment::{render, values};
 use crate::render::quote::shell_word;
-use crate::render::{Lock, LockMode, RenderedStep, Statement};
+use crate::render::{RenderedStep, Statement};
 
 use super::change::{Change, lock_rows, writing};
 use super::checkpoint::{self, Checkpoint, Projection, Slot, find, foreign, foreign_rows};
@@ -79,10 +79,12 @@ pub fn plan(
         contexts => sorted(&wish.contexts), aggregates => sorted(&wish.aggregates),
         tables => sorted(&wish.tables),
     };
+    // As workers do when they start.
+    let key = format!("{checkpoints} {projection}");
     let lock = Statement {
-        sql: render("projection/control/lock_checkpoints", &values! { checkpoints }),
-        why: "A worker that begins now makes rows of its own".to_owned(),
-        locks: vec![Lock { mode: LockMode::ShareRowExclusive, on: checkpoints.clone() }],
+        sql: render("projection/control/lock_name", &values! { key }),
+        why: "A worker that starts now waits, and finds the rows".to_owned(),
+        locks: Vec::new(),
     };
     let why = format!("Its workers begin after position {position}");
     let insert = writing(render("projection/control/insert", &values), &why, checkpoints);

@@ -21,7 +21,7 @@ pub mod wait;
 use postgres::GenericClient;
 
 use crate::error::{Error, Result};
-use crate::layout::name::{DEAD_LETTERS, QualifiedName};
+use crate::layout::name::QualifiedName;
 use crate::layout::{Layout, Role};
 
 /// The tables of a store that projections have to do with.
@@ -41,12 +41,11 @@ impl Tables {
     /// Those of a store with this layout.
     #[must_use]
     pub fn of(layout: &Layout, schema: &str) -> Self {
-        let checkpoints = layout.checkpoints(schema);
         Self {
             events: layout.table(schema, Role::Events),
             heads: layout.table(schema, Role::Heads),
-            dead_letters: checkpoints.sibling(DEAD_LETTERS),
-            checkpoints,
+            checkpoints: layout.checkpoints(schema),
+            dead_letters: layout.dead_letters(schema),
         }
     }
 }

@@ -22,13 +22,50 @@ pub enum Doing {
     Drop,
 }
 
-/// A table by its name in a read model, `name` or `schema.name`, both as they are, without quotes.
-/// One without a schema is in that of the store.
+/// A name as SQL writes it: `totals`, `sales.totals`, `"Totals"`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WrittenName {
+    /// The schema, where it is said.
+    pub schema: Option<String>,
+    /// The table.
+    pub name: String,
+}
+
+/// Reads a name as SQL writes it; none where it is not one.
 #[must_use]
-pub fn table(schema: &str, name: &str) -> QualifiedName {
-    match name.split_once('.') {
-        Some((schema, name)) => QualifiedName::new(schema, name),
-        None => QualifiedName::new(schema, name),
+pub fn parse(text: &str) -> Option<WrittenName> {
+    let (first, rest) = identifier(text)?;
+    if rest.is_empty() {
+        return Some(WrittenName { schema: None, name: first });
+    }
+    let (name, rest) = identifier(rest.strip_prefix('.')?)?;
+    rest.is_empty().then_some(WrittenName { schema: Some(first), name })
+}
+
+/// The first identifier of a text, without its quotes, and what follows it.
+fn identifier(text: &str) -> Option<(String, &str)> {
+    let Some(mut rest) = text.strip_prefix('"') else {
+        let is_part = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '$' || !c.is_ascii();
+        let end = text.find(|c| !is_part(c)).unwrap_or(text.len());
+        let starts = |c: char| c.is_ascii_digit() || c == '$';
+        if end == 0 || text.starts_with(starts) {
+            return None;
+        }
+        return Some((text[..end].to_ascii_lowercase(), &text[end..]));
+    };
+    let mut name = String::new();
+    loop {
+        let end = rest.find('"')?;
+        name.push_str(&rest[..end]);
+        rest = &rest[end + 1..];
+        match rest.strip_prefix('"') {
+            Some(more) => {
+                name.push('"');
+                rest = more;
+            }
+            None if name.is_empty() => return None,
+            None => return Some((name, rest)),
+        }
     }
 }
 
@@ -41,85 +78,113 @@ pub fn find(
     all: &[Projection],
     doing: Doing,
 ) -> Result<Vec<QualifiedName>> {
-    let wanted = named(tables, projection);
-    if wanted.is_empty() {
-        return Err(Error::refused(format!("nobody said which tables {} fills", projection.name))
-            .hint(name_them(projection)));
+    let texts: BTreeSet<_> = projection.slots().flat_map(|slot| &slot.read_model).collect();
+    let refuse = |message: String| {
+        let name = shell_word(&projection.name);
+        Err(Error::refused(message).hint(format!(
+            "say which tables it fills: pupctl projections init {name} --tables schema.table"
+        )))
+    };
+    if texts.is_empty() {
+        return refuse(format!("nobody said which tables {} fills", projection.name));
     }
-    refuse_own(tables, &wanted)?;
-    refuse_shared(tables, projection, &wanted, all)?;
-    let found = existing(transaction, &wanted)?;
-    let missing: Vec<_> = wanted.difference(&found).map(ToString::to_string).collect();
-    if doing == Doing::Truncate && !missing.is_empty() {
-        return Err(Error::refused(format!(
-            "tables of the read model of {} are missing: {}",
-            projection.name,
-            missing.join(", ")
-        ))
-        .hint(name_them(projection)));
-    }
-    Ok(found.into_iter().collect())
-}
-
-fn name_them(projection: &Projection) -> String {
-    let name = shell_word(&projection.name);
-    format!("say which tables it fills: pupctl projections init {name} --tables schema.table")
-}
-
-fn refuse_shared(
-    tables: &Tables,
-    projection: &Projection,
-    wanted: &BTreeSet<QualifiedName>,
-    all: &[Projection],
-) -> Result<()> {
-    for other in all.iter().filter(|other| other.name != projection.name) {
-        if let Some(shared) = named(tables, other).intersection(wanted).next() {
-            return Err(Error::refused(format!("{} fills {shared} too", other.name))
-                .hint("empty or drop the tables yourself, as far as that is right"));
+    let mut wanted = Vec::new();
+    for text in texts {
+        match parse(text) {
+            Some(name) => wanted.push((text, name)),
+            None => return refuse(format!("{text:?} is no name of a table as SQL writes it")),
         }
     }
-    Ok(())
+    let names: Vec<_> = wanted.iter().map(|(_, name)| name).collect();
+    let found = resolve(transaction, tables, &names)?;
+    let gone = wanted.iter().zip(&found).filter(|(_, table)| table.is_none());
+    let missing: Vec<_> = gone.map(|((text, _), _)| text.as_str()).collect();
+    if doing == Doing::Truncate && !missing.is_empty() {
+        let missing = missing.join(", ");
+        return refuse(format!("tables that {} fills are missing: {missing}", projection.name));
+    }
+    let found: BTreeSet<_> = found.into_iter().flatten().collect();
+    for table in &found {
+        refuse_others(tables, table)?;
+    }
+    refuse_shared(transaction, tables, projection, &found, all)?;
+    Ok(found.into_iter().map(|found| found.table).collect())
 }
 
-fn existing(
+/// What a name means.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct Found {
+    table: QualifiedName,
+    is_table: bool,
+    is_partition: bool,
+}
+
+/// In the order of the names; none where there is no such table.
+fn resolve(
     transaction: &mut Transaction<'_>,
-    wanted: &BTreeSet<QualifiedName>,
-) -> Result<BTreeSet<QualifiedName>> {
-    let schemas: Vec<_> = wanted.iter().map(|table| table.schema.as_str()).collect();
-    let names: Vec<_> = wanted.iter().map(|table| table.name.as_str()).collect();
+    tables: &Tables,
+    wanted: &[&WrittenName],
+) -> Result<Vec<Option<Found>>> {
+    let schemas: Vec<_> = wanted.iter().map(|wanted| wanted.schema.as_deref()).collect();
+    let names: Vec<_> = wanted.iter().map(|wanted| wanted.name.as_str()).collect();
     let rows = transaction
-        .query(include_str!("../../../sql/projection/tables.sql"), &[&schemas, &names])
+        .query(
+            include_str!("../../../sql/projection/tables.sql"),
+            &[&schemas, &names, &tables.checkpoints.schema],
+        )
         .map_err(|error| Error::database("looking for the tables of the read model", error))?;
-    let mut found = BTreeSet::new();
+    let mut found = vec![None; wanted.len()];
     for row in rows {
         let (schema, name): (String, String) = (row.get("schema"), row.get("name"));
-        let table = QualifiedName::new(schema, name);
-        if !row.get::<_, bool>("is_table") {
-            return Err(Error::refused(format!("{table} is no table")));
+        let number = usize::try_from(row.get::<_, i64>("number")).unwrap_or(usize::MAX);
+        if let Some(place) = found.get_mut(number.wrapping_sub(1)) {
+            *place = Some(Found {
+                table: QualifiedName::new(schema, name),
+                is_table: row.get("is_table"),
+                is_partition: row.get("is_partition"),
+            });
         }
-        if row.get("is_partition") {
-            return Err(Error::refused(format!("{table} is a partition of another table")));
-        }
-        found.insert(table);
     }
     Ok(found)
 }
 
-fn named(tables: &Tables, projection: &Projection) -> BTreeSet<QualifiedName> {
-    let schema = &tables.checkpoints.schema;
-    projection.slots().flat_map(|slot| &slot.read_model).map(|name| table(schema, name)).collect()
+/// Refuses what is no table of a read model.
+fn refuse_others(tables: &Tables, found: &Found) -> Result<()> {
+    let table = &found.table;
+    let own = [&tables.events, &tables.heads, &tables.checkpoints, &tables.dead_letters];
+    let is_pupctls = table.schema == tables.checkpoints.schema && table.name.starts_with("pupctl_");
+    if own.contains(&table) || is_pupctls {
+        return Err(Error::refused(format!("{table} is no read model but the store's own")));
+    }
+    if !found.is_table {
+        return Err(Error::refused(format!("{table} is no table")));
+    }
+    if found.is_partition {
+        return Err(Error::refused(format!("{table} is a partition of another table")));
+    }
+    Ok(())
 }
 
-fn refuse_own(tables: &Tables, wanted: &BTreeSet<QualifiedName>) -> Result<()> {
-    let own = [&tables.events, &tables.heads, &tables.checkpoints, &tables.dead_letters];
-    let is_own = |table: &&QualifiedName| {
-        own.contains(table)
-            || table.schema == tables.checkpoints.schema && table.name.starts_with("pupctl_")
-    };
-    match wanted.iter().find(is_own) {
-        Some(table) => Err(Error::refused(format!("{table} is no read model but the store's own"))),
-        None => Ok(()),
+fn refuse_shared(
+    transaction: &mut Transaction<'_>,
+    tables: &Tables,
+    projection: &Projection,
+    found: &BTreeSet<Found>,
+    all: &[Projection],
+) -> Result<()> {
+    for other in all.iter().filter(|other| other.name != projection.name) {
+        let texts: BTreeSet<_> = other.slots().flat_map(|slot| &slot.read_model).collect();
+        let names: Vec<_> = texts.into_iter().filter_map(|text| parse(text)).collect();
+        if names.is_empty() {
+            continue;
+        }
+        let theirs = resolve(transaction, tables, &names.iter().collect::<Vec<_>>())?;
+        if let Some(shared) = theirs.iter().flatten().find(|theirs| found.contains(theirs)) {
+            return Err(Error::refused(format!("{} fills {} too", other.name, shared.table))
+                .hint("empty or drop the tables yourself, as far as that is right"));
+        }
     }
+    Ok(())
 }
 
 /// The statements, the first of which takes the locks.
@@ -143,4 +208,23 @@ pub fn statements(tables: &[QualifiedName], doing: Doing) -> Vec<Statement> {
         },
         Statement { sql: render(template, &values), why: why.to_owned(), locks },
     ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_read_as_sql_writes_them() {
+        let of = |text: &str| parse(text).map(|name| (name.schema, name.name));
+        let plain = |name: &str| Some((None, name.to_owned()));
+        assert_eq!(of("totals"), plain("totals"));
+        assert_eq!(of("Totals_2"), plain("totals_2"));
+        assert_eq!(of("\"Order \"\"totals\"\"\""), plain("Order \"totals\""));
+        assert_eq!(of("Sales.\"a.b\""), Some((Some("sales".to_owned()), "a.b".to_owned())));
+        assert_eq!(of("größe"), plain("größe"));
+        for text in ["", "a b", "a.", ".a", "a.b.c", "1a", "\"a", "\"\"", "a;b", "a-b", " a"] {
+            assert_eq!(of(text), None, "{text:?}");
+        }
+    }
 }

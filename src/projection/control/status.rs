@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use crate::db::Interrupt;
 use crate::error::{Error, Result};
+use crate::projection::application_name;
 use crate::render::environment::{render, values};
 
 use super::checkpoint::{self, Checkpoint, Projection};
@@ -195,9 +196,8 @@ fn status(
     sessions: &[WorkerSession],
 ) -> ProjectionStatus {
     let is_foreign = projection.is_foreign();
-    let is_its = |session: &&WorkerSession| {
-        !is_foreign && head::is_worker_of(&session.application_name, &projection.name)
-    };
+    let name = application_name(&projection.name);
+    let is_its = |session: &&WorkerSession| !is_foreign && session.application_name == name;
     let sessions: Vec<_> = sessions.iter().filter(is_its).cloned().collect();
     let worker_connected = !sessions.is_empty();
     let state = state(&projection, worker_connected);
