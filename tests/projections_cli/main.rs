@@ -12,6 +12,7 @@ mod names;
 mod pause;
 mod reset;
 mod together;
+mod workers;
 
 use postgres::Client;
 use support::{Append, TestDatabase};
