@@ -279,16 +279,19 @@ impl Session<'_> {
     fn step(&mut self, settled: i64) -> Result<bool, Failure> {
         if let Some((upto, at)) = self.checked
             && upto >= settled
-            && at.elapsed() < self.patience()
         {
-            return Ok(false);
+            if at.elapsed() < self.patience() {
+                return Ok(false);
+            }
+            // One statement instead of a transaction, since nothing is likely to have changed.
+            if !self.work.is_something_free(&mut self.client, settled)? {
+                self.checked = Some((settled, Instant::now()));
+                return Ok(false);
+            }
         }
         let nothing = self.work.look_ahead(&mut self.client, settled)?;
-        if nothing
-            && self.worker.until == Until::Stopped
-            && self.moved.elapsed() < IDLE_MOVE
-            && self.checked.is_some_and(|(_, at)| at.elapsed() < RECHECK)
-        {
+        let moved_now = self.moved.elapsed() < IDLE_MOVE;
+        if nothing && moved_now && self.worker.until == Until::Stopped {
             // Nothing in scope: the checkpoint follows in a while.
             return Ok(false);
         }
