@@ -1,5 +1,6 @@
 //! Projections: read models that follow the events of a store.
 
+pub mod control;
 pub mod name;
 mod strategy;
 

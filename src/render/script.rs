@@ -185,6 +185,20 @@ impl Script {
 }
 
 impl RenderedStep {
+    /// One transaction that changes rows, and no table.
+    #[must_use]
+    pub fn of_rows(title: String, why: &str, statements: Vec<Statement>) -> Self {
+        Self {
+            title,
+            why: why.to_owned(),
+            transaction: Transaction::Required,
+            destroys: false,
+            statements,
+            migration: None,
+            partitions: 0,
+        }
+    }
+
     fn write_sql(&self, text: &mut String) {
         let transaction = self.transaction == Transaction::Required;
         if transaction {
