@@ -130,23 +130,37 @@ impl Request<'_> {
     ) -> Result<Look> {
         self.validate()?;
         checkpoints_ready(client, self.checkpoints)?;
-        let projection = &self.wish.projection;
-        if let Some(group) = row::read(client, self.checkpoints, projection)? {
-            let foreign = foreign_rows(client, self.checkpoints, projection, false)?;
-            return adopted(self.wish, group, &foreign).map(Look::Adopted);
+        if let Some(group) = self.adopted(client)? {
+            return Ok(Look::Adopted(group));
         }
-        // The plan is refused before anybody waits; positions that move meanwhile are read anew.
-        self.plan(client, false)?;
+        // What cannot be is refused before anybody waits; positions may move meanwhile.
+        if let Err(error) = self.plan(client) {
+            // The rows may have been taken over since the first look.
+            return self.adopted(client)?.map(Look::Adopted).ok_or(error);
+        }
         let settled = settled::wait(client, self.events, patience, interrupt, on_wait)?;
-        let plan = self.plan(client, false)?;
+        let plan = match self.plan(client) {
+            Ok(plan) => plan,
+            Err(error) => return self.adopted(client)?.map(Look::Adopted).ok_or(error),
+        };
         refuse_beyond(&plan, settled)?;
         let cost = count::cost(client, self.events, self.wish, &plan)
             .map_err(|error| interrupt.explain(error))?;
         Ok(Look::Rows(plan, cost))
     }
 
-    fn plan(&self, client: &mut impl GenericClient, lock: bool) -> Result<Plan> {
-        let rows = foreign_rows(client, self.checkpoints, &self.wish.projection, lock)?;
+    /// The slots, where the projection is pupctl's already.
+    fn adopted(&self, client: &mut Client) -> Result<Option<Group>> {
+        let projection = &self.wish.projection;
+        let Some(group) = row::read(client, self.checkpoints, projection)? else {
+            return Ok(None);
+        };
+        let foreign = foreign_rows(client, self.checkpoints, projection, false)?;
+        adopted(self.wish, group, &foreign).map(Some)
+    }
+
+    fn plan(&self, client: &mut impl GenericClient) -> Result<Plan> {
+        let rows = foreign_rows(client, self.checkpoints, &self.wish.projection, false)?;
         Plan::of(self.wish, &rows)
     }
 
@@ -250,7 +264,7 @@ impl Request<'_> {
             ))
             .hint("run the command again to see whether it is as you want it"));
         }
-        Ok(positions(&self.plan(transaction, false)?))
+        Ok(positions(&self.plan(transaction)?))
     }
 }
 
