@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use pupctl::projection::{Fnv1a, ServerHash};
 
-use crate::support::{TestDatabase, eventually, fingerprint};
+use crate::support::{Background, TestDatabase, eventually, fingerprint};
 use crate::worker::catch_up;
 use crate::{events, exactly_once, handle_before, projections, rows, store};
 
@@ -266,7 +266,7 @@ fn two_adoptions_together_are_one() {
         foreign(&db, &if total == "1" { vec![("a", 9)] } else { vec![("a_p0", 9), ("a_p1", 8)] });
         let line = ["projections", "adopt", "a", "--total", total, "--yes"];
         let spawn = || db.command(line).spawn();
-        let done = [spawn(), spawn(), spawn()].map(|run| run.wait());
+        let done = [spawn(), spawn(), spawn()].map(Background::wait);
         let changed = done.iter().filter(|run| run.stderr.contains("Done:")).count();
         assert_eq!(changed, 1, "{done:#?}");
         for run in &done {

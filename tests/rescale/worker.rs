@@ -125,6 +125,6 @@ pub(crate) fn wait_until_caught_up(db: &TestDatabase, projection: &str) {
     let sql = "SELECT NOT EXISTS (SELECT FROM projection_checkpoints WHERE projection = $1
         AND last_global_position < (SELECT max(global_position) FROM events))";
     let mut client = db.client();
-    let mut is_done = || client.query_one(sql, &[&projection]).expect("an answer").get(0);
-    eventually("all is handled", || is_done());
+    let is_done = || client.query_one(sql, &[&projection]).expect("an answer").get(0);
+    eventually("all is handled", is_done);
 }

@@ -30,9 +30,9 @@ use super::place::Place;
 /// the position of the row from which it comes; before that the command shows what is lost or
 /// repeated, and asks.
 ///
-/// As many slots as partitions, or a multiple, lose and repeat nothing: so adopt with --total alone,
-/// and change the slots with projections rescale. With any other number --from says where all slots
-/// begin, unless the rows stand at one position.
+/// As many slots as partitions, or a multiple, lose and repeat nothing: so adopt with --total
+/// alone, and change the slots with projections rescale. With any other number --from says where
+/// all slots begin, unless the rows stand at one position.
 ///
 /// Examples:
 ///   pupctl projections adopt orders --total 4 --dry-run
@@ -136,7 +136,7 @@ impl AdoptArgs {
 }
 
 pub(super) fn run(args: &AdoptArgs, context: &Context) -> anyhow::Result<Exit> {
-    let mut place = Place::open(context)?;
+    let mut place = Place::open(context, !context.global.dry_run)?;
     let wish = args.wish();
     let (checkpoints, events) = (place.checkpoints.clone(), place.events.clone());
     let request =
@@ -250,7 +250,8 @@ fn notes(wish: &Wish, plan: &Plan, cost: Cost) -> Vec<String> {
                  from which its events come"
             .to_owned(),
         Some(Start::Lowest) => format!(
-            "{} events{scope} are handled once more, which the read model has to bear; none is lost",
+            "{} events{scope} are handled once more, which the read model has to bear; none is \
+             lost",
             cost.repeated
         ),
         Some(Start::Highest) => {
@@ -258,8 +259,8 @@ fn notes(wish: &Wish, plan: &Plan, cost: Cost) -> Vec<String> {
         }
     });
     notes.push(
-        "pupsourcing's reader may have passed events below its checkpoint that were committed late: \
-         those stay unread"
+        "pupsourcing's reader may have passed events below its checkpoint that were committed \
+         late: those stay unread"
             .to_owned(),
     );
     for source in plan.sources.iter().filter(|source| source.row.is_none()) {

@@ -20,11 +20,11 @@ pub(super) struct Place {
 }
 
 impl Place {
-    /// Connects; refuses where rows cannot be written.
-    pub(super) fn open(context: &Context) -> anyhow::Result<Self> {
+    /// Connects; for writing only where rows can be written.
+    pub(super) fn open(context: &Context, writes: bool) -> anyhow::Result<Self> {
         let mut store = context.open_for_writing()?;
         let server = inspect::server(&mut store.client)?;
-        if server.read_only && !context.global.dry_run {
+        if server.read_only && writes {
             return Err(Error::refused("the server or the session takes no writes")
                 .hint("connect to the primary server, as a role whose sessions may write")
                 .into());

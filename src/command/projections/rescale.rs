@@ -18,10 +18,11 @@ use super::place::Place;
 
 /// Change the number of slots of a projection, or their hash, while its workers run
 ///
-/// No event is lost, and none is handled twice. With a multiple of the slots each is split, and the
-/// parts begin where it stands: that is one transaction. With a part of them slots are merged, which
-/// first have to stand at one position; with any other number, or another hash, all of them have
-/// to. The workers bring them there: none goes beyond, which is the barrier, and the command waits.
+/// No event is lost, and none is handled twice. With a multiple of the slots each is split, and
+/// the parts begin where it stands: that is one transaction. With a divisor of their number slots
+/// are merged, which first have to stand at one position; with any other number, or another hash,
+/// all of them have to. The workers bring them there, none goes beyond, which is the barrier, and
+/// the command waits.
 ///
 /// After --patience it says which slot does not move, and why, and leaves the barrier in place: the
 /// same command goes on. --abort takes the barrier away. Workers notice the new slots at their next
@@ -92,7 +93,8 @@ struct AbortReport<'a> {
 }
 
 pub(super) fn run(args: &RescaleArgs, context: &Context) -> anyhow::Result<Exit> {
-    let mut place = Place::open(context)?;
+    let reads = context.global.dry_run || args.plan;
+    let mut place = Place::open(context, !reads)?;
     if args.abort {
         return abort(args, context, &mut place);
     }
@@ -103,7 +105,7 @@ pub(super) fn run(args: &RescaleArgs, context: &Context) -> anyhow::Result<Exit>
         slots: args.slots.unwrap_or(1),
         hash: args.hash.as_deref(),
     };
-    if context.global.dry_run || args.plan {
+    if reads {
         let plan = request.look(&mut place.client)?;
         return show(context, &request, &plan);
     }

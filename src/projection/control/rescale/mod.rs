@@ -4,8 +4,9 @@
 //! A worker holds the row of its slot for as long as its batch takes, so whoever holds all rows
 //! knows that nobody is at work, and where every slot stands. Where each new slot is a part of an
 //! old one it begins at that one's position. Otherwise the old slots first have to stand at one
-//! position: that is their barrier, `drain_to`, beyond which no worker moves them; the workers bring
-//! those that are behind to it. Then the rows are replaced in one transaction, with the next epoch.
+//! position: that is their barrier, `drain_to`, beyond which no worker moves them; the workers
+//! bring those that are behind to it. Then the rows are replaced in one transaction, with the next
+//! epoch.
 
 mod plan;
 mod wait;
@@ -300,7 +301,8 @@ fn refuse_paused(projection: &str, plan: &Plan) -> Result<()> {
         )
     });
     Err(Error::refused(format!(
-        "the projection {projection} is paused since {}, and its slots have to move to one position",
+        "the projection {projection} is paused since {}, and its slots have to move to one \
+         position",
         since.format("%F %T UTC")
     ))
     .details(behind)
