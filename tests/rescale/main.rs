@@ -9,6 +9,7 @@ mod hazards;
 #[cfg(feature = "failpoints")]
 mod killed;
 mod meanwhile;
+mod processor;
 mod refused;
 mod rescale;
 mod worker;

@@ -1,5 +1,6 @@
 //! `pupctl projections adopt`
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
@@ -63,7 +64,7 @@ pub struct AdoptArgs {
     #[arg(long, value_enum, value_name = "WHERE")]
     from: Option<From>,
 
-    /// Rows to go on without: missing ones count as position 0, others stay as they are
+    /// Rows that do not matter: missing ones count as position 0, others are removed
     #[arg(long, value_name = "NAMES", value_delimiter = ',')]
     ignore_rows: Vec<String>,
 
@@ -117,6 +118,10 @@ struct Report<'a> {
 
 impl AdoptArgs {
     fn wish(&self) -> Wish {
+        // As workers write down what they read.
+        let sorted = |names: &[String]| -> Vec<String> {
+            names.iter().cloned().collect::<BTreeSet<_>>().into_iter().collect()
+        };
         let default = if self.total == 1 { ServerHash::NAME } else { Fnv1a::NAME };
         let hash = self.hash.clone().unwrap_or_else(|| default.to_owned());
         Wish {
@@ -128,9 +133,9 @@ impl AdoptArgs {
                 From::Highest => Start::Highest,
             }),
             ignore_rows: self.ignore_rows.iter().cloned().collect(),
-            contexts: self.contexts.clone(),
-            aggregates: self.aggregates.clone(),
-            tables: self.tables.clone(),
+            contexts: sorted(&self.contexts),
+            aggregates: sorted(&self.aggregates),
+            tables: sorted(&self.tables),
         }
     }
 }
@@ -265,6 +270,9 @@ fn notes(wish: &Wish, plan: &Plan, cost: Cost) -> Vec<String> {
     );
     for source in plan.sources.iter().filter(|source| source.row.is_none()) {
         notes.push(format!("{} is missing and counts as position 0", source.name));
+    }
+    for row in &plan.surplus {
+        notes.push(format!("{} at position {} is removed", row.name, row.position));
     }
     for row in plan.moving() {
         notes.push(format!("{} moved less than a minute ago: a worker seems to run", row.name));

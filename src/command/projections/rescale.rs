@@ -40,8 +40,8 @@ pub struct RescaleArgs {
     #[arg(value_name = "NAME")]
     name: String,
 
-    /// How many slots it is to have
-    #[arg(long, value_name = "NUMBER", required_unless_present = "abort")]
+    /// How many slots it is to have [default: with --hash, as many as it has]
+    #[arg(long, value_name = "NUMBER", required_unless_present_any = ["abort", "hash"])]
     slots: Option<u32>,
 
     /// By which hash events are divided: hashtextextended, fnv1a32, or the name of an own one
@@ -102,7 +102,7 @@ pub(super) fn run(args: &RescaleArgs, context: &Context) -> anyhow::Result<Exit>
     let request = Request {
         checkpoints: &checkpoints,
         projection: &args.name,
-        slots: args.slots.unwrap_or(1),
+        slots: args.slots,
         hash: args.hash.as_deref(),
     };
     if reads {

@@ -168,14 +168,7 @@ impl Request<'_> {
     #[must_use]
     pub fn script(&self, plan: &Plan) -> Script {
         let (checkpoints, projection) = (self.checkpoints, &self.wish.projection);
-        let rows = plan.sources.iter().filter(|source| source.row.is_some());
-        let seen: Vec<_> = rows
-            .map(|source| Seen {
-                name: source.name.clone(),
-                position: source.position,
-                epoch: None,
-            })
-            .collect();
+        let seen = seen(plan);
         let mut statements = vec![
             Statement {
                 sql: foreign_sql(checkpoints, projection, true),
@@ -231,17 +224,7 @@ impl Request<'_> {
         if now != positions(plan) {
             return Err(moved(projection));
         }
-        let leaving: Vec<_> = plan
-            .sources
-            .iter()
-            .filter(|source| source.row.is_some())
-            .map(|source| Seen {
-                name: source.name.clone(),
-                position: source.position,
-                epoch: None,
-            })
-            .collect();
-        row::refuse_taken(&mut transaction, checkpoints, projection, &plan.after, &leaving)?;
+        row::refuse_taken(&mut transaction, checkpoints, projection, &plan.after, &seen(plan))?;
         for step in &self.script(plan).steps {
             row::execute(&mut transaction, &step.statements[1..])?;
         }
@@ -269,7 +252,13 @@ impl Request<'_> {
 }
 
 fn positions(plan: &Plan) -> Vec<(String, i64)> {
-    plan.sources.iter().map(|source| (source.name.clone(), source.position)).collect()
+    plan.rows().map(|row| (row.name.clone(), row.position)).collect()
+}
+
+fn seen(plan: &Plan) -> Vec<Seen> {
+    let seen =
+        |row: &ForeignRow| Seen { name: row.name.clone(), position: row.position, epoch: None };
+    plan.rows().map(seen).collect()
 }
 
 /// Refuses while a worker of pupsourcing's seems to run.

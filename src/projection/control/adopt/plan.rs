@@ -33,7 +33,8 @@ pub struct Wish {
     pub target: Target,
     /// Where the slots begin, if that has to be chosen.
     pub start: Option<Start>,
-    /// Rows that do not matter: missing ones count as position 0, surplus ones stay as they are.
+    /// Rows that do not matter: missing ones count as position 0, surplus ones are removed, since
+    /// no worker would begin beside them.
     pub ignore_rows: BTreeSet<String>,
     /// What the projection reads; empty for all.
     pub contexts: Vec<String>,
@@ -76,6 +77,8 @@ pub struct Plan {
     pub start: Option<Start>,
     /// pupsourcing's partitions in their order.
     pub sources: Vec<Source>,
+    /// Rows that are removed because they do not matter.
+    pub surplus: Vec<ForeignRow>,
     /// The rows as they will be.
     pub after: Vec<NewRow>,
 }
@@ -102,7 +105,9 @@ impl Plan {
             new_row(wish, slot, position.unwrap_or(0))
         });
         let after = after.collect();
-        Ok(Self { way, start, sources, after })
+        let is_source = |row: &&ForeignRow| sources.iter().any(|source| source.name == row.name);
+        let surplus = found.iter().filter(|row| !is_source(row)).cloned().collect();
+        Ok(Self { way, start, sources, surplus, after })
     }
 
     /// The highest position from which a slot begins, which has to be settled.
@@ -119,7 +124,12 @@ impl Plan {
 
     /// The rows that moved less than a minute ago: a worker seems to run.
     pub fn moving(&self) -> impl Iterator<Item = &ForeignRow> {
-        self.sources.iter().filter_map(|source| source.row.as_ref()).filter(|row| row.moves)
+        self.rows().filter(|row| row.moves)
+    }
+
+    /// The rows that others take the place of.
+    pub fn rows(&self) -> impl Iterator<Item = &ForeignRow> {
+        self.sources.iter().filter_map(|source| source.row.as_ref()).chain(&self.surplus)
     }
 }
 
@@ -182,7 +192,7 @@ fn sources(wish: &Wish, found: &[ForeignRow]) -> Result<Vec<Source>> {
         .details(wrong)
         .hint(format!(
             "say another --total; or, if you know why: --ignore-rows {} (what is missing counts as \
-             position 0, what is there too stays as it is)",
+             position 0, what is there too is removed)",
             words.join(",")
         )));
     }

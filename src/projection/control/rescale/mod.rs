@@ -36,8 +36,8 @@ pub struct Request<'a> {
     pub checkpoints: &'a QualifiedName,
     /// The name of the projection.
     pub projection: &'a str,
-    /// How many slots it is to have.
-    pub slots: u32,
+    /// How many slots it is to have; none for as many as it has.
+    pub slots: Option<u32>,
     /// By which hash; none for the one that it has.
     pub hash: Option<&'a str>,
 }
@@ -54,7 +54,7 @@ pub struct Outcome {
 impl Request<'_> {
     fn target(&self, group: &Group) -> Target {
         let hash = self.hash.map_or_else(|| group.hash.clone(), str::to_owned);
-        Target { slots: self.slots, hash }
+        Target { slots: self.slots.unwrap_or(group.slots), hash }
     }
 
     fn plan(&self, group: Group) -> Plan {
@@ -64,7 +64,7 @@ impl Request<'_> {
 
     fn validate(&self) -> Result<()> {
         name::validate(self.projection)?;
-        name::validate_slots(self.slots)?;
+        self.slots.map_or(Ok(()), name::validate_slots)?;
         if self.hash.is_some_and(|hash| hash.trim().is_empty()) {
             return Err(Error::invalid("the name of the hash is empty").hint(
                 "leave --hash out to keep the present one, or name hashtextextended or fnv1a32",
@@ -130,7 +130,7 @@ impl Request<'_> {
             row::write_statement(checkpoints, projection, &plan.after),
         ];
         RenderedStep::of_rows(
-            format!("Give {projection} {} slots", self.slots),
+            format!("Give {projection} {} slots", plan.after.len()),
             plan.way.reason(),
             statements,
         )

@@ -8,6 +8,7 @@ use serde::Serialize;
 use super::{Plan, Request};
 use crate::db::Interrupt;
 use crate::error::{Error, Result};
+use crate::projection::application_name;
 use crate::projection::control::row::{self, Group, SlotRow};
 use crate::render::quote::shell_word;
 
@@ -147,48 +148,6 @@ fn why(row: &SlotRow, moved: i64, workers: usize) -> String {
 fn workers(client: &mut Client, projection: &str) -> Result<Vec<i32>> {
     let failed = |error| Error::database("looking for the workers of the projection", error);
     let sql = include_str!("../../../../sql/projection/sessions.sql");
-    let rows = client.query(sql, &[&session_names(projection)]).map_err(failed)?;
+    let rows = client.query(sql, &[&application_name(projection)]).map_err(failed)?;
     rows.iter().map(|row| row.try_get("pid").map_err(failed)).collect()
-}
-
-/// What the sessions of a projection's workers are called. PostgreSQL writes bytes that are not
-/// ASCII as `?`, from 16 on as `\xc3`, and cuts what is too long.
-fn session_names(projection: &str) -> Vec<String> {
-    const BYTES_MAX: usize = 63;
-    let whole = format!("pupctl/projection {projection}");
-    let cut = |text: &str| -> String {
-        let end = (0..=BYTES_MAX.min(text.len())).rev().find(|end| text.is_char_boundary(*end));
-        text[..end.unwrap_or(0)].to_owned()
-    };
-    let clean = |bad: &dyn Fn(u8) -> String| -> String {
-        let plain = |byte: u8| (32..127).contains(&byte);
-        let bytes = cut(&whole).into_bytes();
-        bytes.iter().map(|&b| if plain(b) { char::from(b).to_string() } else { bad(b) }).collect()
-    };
-    let mut names = vec![
-        cut(&whole),
-        cut(&clean(&|_| "?".to_owned())),
-        cut(&clean(&|byte| format!("\\x{byte:02x}"))),
-    ];
-    names.dedup();
-    names
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn sessions_are_called_as_the_server_cuts_them() {
-        assert_eq!(session_names("orders"), ["pupctl/projection orders"]);
-        assert_eq!(session_names(&"x".repeat(80))[0].len(), 63);
-        assert_eq!(
-            session_names("Größe"),
-            [
-                "pupctl/projection Größe",
-                "pupctl/projection Gr????e",
-                "pupctl/projection Gr\\xc3\\xb6\\xc3\\x9fe"
-            ]
-        );
-    }
 }

@@ -100,6 +100,7 @@ fn rows_are_gone_on_without_when_they_are_named() {
     let surplus = Wish { ignore_rows: ignore(&["orders"]), ..wish(2, 2) };
     let plan = Plan::of(&surplus, &rows(&[TWO[0], TWO[1], ("orders", 1)])).expect("a plan");
     assert_eq!(plan.sources.len(), 2);
+    assert_eq!(plan.surplus, rows(&[("orders", 1)]));
     let unknown = Wish { ignore_rows: ignore(&["nobody"]), ..wish(2, 2) };
     assert!(Plan::of(&unknown, &rows(&TWO)).is_err());
 }
