@@ -401,6 +401,16 @@ const DRAIN: [&str; 5] = [
 
 /// The points of commands on projections, at which their own tests kill.
 const PROJECTIONS: [&str; 1] = ["projections::before_commit"];
+/// The points of `pupctl projections rescale` and `adopt`, at which their own tests kill.
+const SLOTS: [&str; 7] = [
+    "adopt::after_commit",
+    "adopt::before_commit",
+    "rescale::after_commit",
+    "rescale::barrier",
+    "rescale::before_abort",
+    "rescale::before_barrier",
+    "rescale::before_commit",
+];
 
 #[test]
 fn every_fail_point_is_one_of_those_above() {
@@ -411,5 +421,6 @@ fn every_fail_point_is_one_of_those_above() {
     let killed =
         killed.chain(["generate::before_file"]).chain(ARCHIVE).chain(ARCHIVES).chain(DRAIN);
     let killed = killed.chain(PROJECTIONS);
+    let killed = killed.chain(SLOTS);
     assert_eq!(killed.collect::<BTreeSet<_>>(), all);
 }

@@ -1,9 +1,12 @@
 //! `pupctl projections …`
 
+pub mod adopt;
 pub mod delete;
 pub mod init;
 pub mod list;
 pub mod pause;
+mod place;
+pub mod rescale;
 pub mod reset;
 pub mod resume;
 pub mod status;
@@ -27,6 +30,8 @@ pub enum ProjectionsCommand {
     Resume(resume::ResumeArgs),
     Reset(reset::ResetArgs),
     Delete(delete::DeleteArgs),
+    Rescale(rescale::RescaleArgs),
+    Adopt(adopt::AdoptArgs),
 }
 
 impl ProjectionsCommand {
@@ -40,6 +45,8 @@ impl ProjectionsCommand {
             Self::Resume(_) => "projections resume",
             Self::Reset(_) => "projections reset",
             Self::Delete(_) => "projections delete",
+            Self::Rescale(_) => "projections rescale",
+            Self::Adopt(_) => "projections adopt",
         }
     }
 }
@@ -53,5 +60,7 @@ pub(super) fn run(command: &ProjectionsCommand, context: &Context) -> anyhow::Re
         ProjectionsCommand::Resume(args) => resume::run(args, context),
         ProjectionsCommand::Reset(args) => reset::run(args, context),
         ProjectionsCommand::Delete(args) => delete::run(args, context),
+        ProjectionsCommand::Rescale(args) => rescale::run(args, context),
+        ProjectionsCommand::Adopt(args) => adopt::run(args, context),
     }
 }

@@ -5,6 +5,7 @@
 //! on it; and workers find what was written there when they come back for the next batch. Nobody
 //! has to be told anything.
 
+pub mod adopt;
 pub mod change;
 pub mod checkpoint;
 pub mod delete;
@@ -13,7 +14,9 @@ pub mod init;
 pub mod lag;
 pub mod pause;
 pub mod read_model;
+pub mod rescale;
 pub mod reset;
+pub mod row;
 pub mod start;
 pub mod status;
 pub mod wait;
