@@ -56,7 +56,7 @@ pub(crate) fn of_store(db: &TestDatabase) -> Sum {
 
 /// What tables hold that are like a partition and are none, in the names of tables.
 const OUTSIDE: &str = "SELECT class.oid::regclass::text FROM pg_class AS class
-     JOIN pg_attribute ON attrelid = class.oid AND attname = 'global_position'
+     JOIN pg_attribute ON attrelid = class.oid AND attname = 'payload'
      LEFT JOIN pg_inherits ON inhrelid = class.oid
      WHERE relnamespace = 'public'::regnamespace AND relkind = 'r'
         AND (inhrelid IS NULL OR inhdetachpending)
