@@ -17,6 +17,7 @@ pub mod pruning;
 pub mod settled;
 pub mod tls;
 pub mod watch;
+pub mod watermark;
 
 pub use interrupt::Interrupt;
 pub use lock::Locked;

@@ -46,6 +46,12 @@ use crate::layout::name::QualifiedName;
 
 use super::Interrupt;
 
+/// The last position that was drawn.
+pub(super) const LAST: &str = include_str!("../../sql/settled/last.sql");
+
+/// The transactions that may hold positions.
+pub(super) const HOLDERS: &str = include_str!("../../sql/settled/holders.sql");
+
 /// The first pause between two looks; each further one doubles it, for a look at `pg_locks` is not
 /// free (11 ms with 24,000 locks).
 const PAUSE_FIRST: Duration = Duration::from_millis(2);
@@ -120,8 +126,7 @@ fn look(
     on_wait: &mut dyn FnMut(&[Holder]),
 ) -> Result<Settled> {
     let start = Instant::now();
-    let table = table(client, events)?;
-    let sequence = sequence(client, events, table)?;
+    let Source { table, sequence } = source(client, events)?;
     let position = last(client, sequence)?;
     // From here on in other statements: what holds the lock now may have drawn before.
     let mut open = holders(client, table)?;
@@ -145,8 +150,23 @@ fn look(
     Ok(Settled { position, held_by: Vec::new() })
 }
 
-fn failed(error: postgres::Error) -> Error {
+pub(super) fn failed(error: postgres::Error) -> Error {
     Error::database("looking for the settled position", error)
+}
+
+/// What a settled position is found by.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Source {
+    /// The table of events.
+    pub(super) table: Oid,
+    /// The one sequence of its positions.
+    pub(super) sequence: Oid,
+}
+
+/// Looks them up, and refuses where a settled position cannot be found.
+pub(super) fn source(client: &mut Client, events: &QualifiedName) -> Result<Source> {
+    let table = table(client, events)?;
+    Ok(Source { table, sequence: sequence(client, events, table)? })
 }
 
 /// The table's number, where a settled position can be found at all.
@@ -211,19 +231,16 @@ fn sequence(client: &mut Client, events: &QualifiedName, table: Oid) -> Result<O
 }
 
 fn last(client: &mut Client, sequence: Oid) -> Result<i64> {
-    let row = client
-        .query_one(include_str!("../../sql/settled/last.sql"), &[&sequence])
-        .map_err(failed)?;
+    let row = client.query_one(LAST, &[&sequence]).map_err(failed)?;
     Ok(row.get::<_, Option<i64>>("last").unwrap_or(0))
 }
 
 fn holders(client: &mut Client, table: Oid) -> Result<BTreeSet<String>> {
-    let rows =
-        client.query(include_str!("../../sql/settled/holders.sql"), &[&table]).map_err(failed)?;
+    let rows = client.query(HOLDERS, &[&table]).map_err(failed)?;
     Ok(rows.iter().map(|row| row.get("holder")).collect())
 }
 
-fn sessions(client: &mut Client, open: &BTreeSet<String>) -> Result<Vec<Holder>> {
+pub(super) fn sessions(client: &mut Client, open: &BTreeSet<String>) -> Result<Vec<Holder>> {
     let open: Vec<&str> = open.iter().map(String::as_str).collect();
     let rows =
         client.query(include_str!("../../sql/settled/sessions.sql"), &[&open]).map_err(failed)?;

@@ -1,6 +1,53 @@
 //! Projections: read models that follow the events of a store.
+//!
+//! A [`Projection`] says what to do with events; a [`Processor`] does it on one connection, a
+//! [`Runner`] with many workers and projections. All of it is synchronous: threads, and the driver
+//! `postgres`.
+//!
+//! # What is read
+//!
+//! Events up to the *settled position*, below which nothing can appear any more. Positions are
+//! drawn in one order and committed in another: whoever reads "everything after my checkpoint"
+//! passes events over that commit late, 4 to 10 % of them under eight busy writers. How it is found
+//! without slowing writers down, and without waiting for transactions that write no events, is said
+//! in [`crate::db::watermark`].
+//!
+//! # Slots
+//!
+//! A projection has a fixed number of slots, and each event belongs to one, by a hash of its
+//! aggregate. A slot has a row in `projection_checkpoints`, and that row's lock is the claim: a
+//! worker takes it for one batch, with `FOR UPDATE SKIP LOCKED`, in the transaction that moves the
+//! checkpoint. So there is no lease that could run out, and nothing that a worker could commit
+//! after it has lost its slot. Workers claim what they had before and what is behind, a fair share
+//! each; when one is gone, its slots are free. Slots of one worker that stand at one position are
+//! read together.
+//!
+//! More workers never change what a slot is. The number of slots does, and only
+//! `pupctl projections rescale` changes it.
 
+mod ahead;
+mod batch;
+mod careful;
+mod checkpoint;
+mod config;
+mod connect;
+mod definition;
+mod failure;
+mod letters;
 pub mod name;
+mod processor;
+mod runner;
+mod shared;
 mod strategy;
+mod transaction;
+mod worker;
 
+pub use config::{BATCH_SIZE_MAX, ErrorPolicy, ProcessorConfig, RetryPolicy, Slots};
+pub use connect::{AsRole, Connect, application_name};
+pub use definition::{Event, HandlerError, Projection};
+pub use failure::Transient;
+pub use processor::Processor;
+pub use runner::Runner;
 pub use strategy::{Fnv1a, PartitionStrategy, ServerHash};
+pub use transaction::Transaction;
+pub use worker::Report;

@@ -151,7 +151,7 @@ pub struct StoredEvent {
 
 impl StoredEvent {
     /// The columns in which [`from_row`](Self::from_row) finds its fields.
-    pub(super) const COLUMNS: [&'static str; 14] = STORED_COLUMNS;
+    pub(crate) const COLUMNS: [&'static str; 14] = STORED_COLUMNS;
     /// The place of `global_position` among them.
     pub(super) const POSITION: usize = 0;
     /// The place of `aggregate_version`.
@@ -166,7 +166,7 @@ impl StoredEvent {
     }
 
     /// The fields by their places, which costs less than by their names.
-    pub(super) fn from_row(row: &Row) -> Result<Self, postgres::Error> {
+    pub(crate) fn from_row(row: &Row) -> Result<Self, postgres::Error> {
         Ok(Self {
             global_position: row.try_get(Self::POSITION)?,
             bounded_context: row.try_get(1)?,

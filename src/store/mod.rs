@@ -92,7 +92,7 @@ impl Store {
     }
 }
 
-fn stored_layout(client: &mut impl GenericClient, schema: &str) -> Result<Layout> {
+pub(crate) fn stored_layout(client: &mut impl GenericClient, schema: &str) -> Result<Layout> {
     let none = || {
         Error::refused(format!("the schema `{schema}` holds no event store"))
             .hint("make one with pupctl schema init, or name its schema")

@@ -1,0 +1,2 @@
+-- What is deferred to the commit is looked at now.
+SET CONSTRAINTS ALL IMMEDIATE

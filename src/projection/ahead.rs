@@ -1,0 +1,225 @@
+//! Events read ahead of the batches that handle them.
+//!
+//! What is settled does not change, so it may be read long before it is handled, in large windows:
+//! that is what makes small batches cheap. The next batch compares the position of its claim with
+//! that of the window, and reads anew where they differ.
+
+use std::sync::Arc;
+
+use postgres::{GenericClient, Row, Statement};
+
+use crate::error::{Error, Result};
+use crate::render::environment::{render, values};
+
+use super::checkpoint::Tables;
+use super::definition::{Event, Scope};
+use super::strategy::PartitionStrategy;
+
+/// Up to so many positions behind, a prepared statement reads them all.
+const LIVE_MAX: u16 = 1_000;
+
+/// The most events that are read at a time.
+const WINDOW_MAX: usize = 20_000;
+
+/// What a window may take of the memory, roughly.
+const WINDOW_BYTES: usize = 16 << 20;
+
+/// What an event takes beside its payload, roughly.
+const EVENT_BYTES: usize = 400;
+
+/// Which slots are read: the same ones of the same epoch, from the same position.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Group {
+    /// How often the slots were changed.
+    pub(super) epoch: i32,
+    /// Of how many.
+    pub(super) of: u32,
+    /// Which, in order.
+    pub(super) slots: Vec<i32>,
+}
+
+impl Group {
+    fn is_whole(&self) -> bool {
+        self.slots.len() == self.of as usize
+    }
+
+    fn numbers(&self) -> Vec<i64> {
+        self.slots.iter().map(|&slot| i64::from(slot)).collect()
+    }
+}
+
+/// The events of a group of slots after their checkpoint.
+pub(super) struct Ahead {
+    group: Group,
+    strategy: Arc<dyn PartitionStrategy>,
+    /// Where the checkpoint of the slots stands.
+    at: i64,
+    /// Everything up to here has been read.
+    upto: i64,
+    events: Vec<Event>,
+    /// The first of them that is not handled yet.
+    next: usize,
+    /// How many to read the next time.
+    window: usize,
+    live: Option<Statement>,
+}
+
+/// A part of what was read ahead.
+#[derive(Debug)]
+pub(super) struct Part<'a> {
+    /// The events of a batch.
+    pub(super) events: &'a [Event],
+    /// Where the checkpoint stands after them.
+    pub(super) position: i64,
+}
+
+impl Ahead {
+    /// Nothing read yet.
+    pub(super) fn new(group: Group, at: i64, strategy: Arc<dyn PartitionStrategy>) -> Self {
+        Self { group, strategy, at, upto: at, events: Vec::new(), next: 0, window: 0, live: None }
+    }
+
+    /// Whether it fits a claim.
+    pub(super) fn fits(&self, group: &Group, position: i64) -> bool {
+        self.at == position && self.group == *group
+    }
+
+    /// Whether everything that was read is handled.
+    pub(super) fn is_empty(&self) -> bool {
+        self.next == self.events.len()
+    }
+
+    /// Everything up to here has been read.
+    pub(super) fn upto(&self) -> i64 {
+        self.upto
+    }
+
+    /// Reads on, where everything was handled: up to the settled position, or as much as fits.
+    pub(super) fn fill(
+        &mut self,
+        client: &mut impl GenericClient,
+        tables: &Tables,
+        scope: &Scope,
+        settled: i64,
+        batch_size: usize,
+    ) -> Result<()> {
+        if !self.is_empty() || self.upto >= settled {
+            return Ok(());
+        }
+        self.events.clear();
+        self.next = 0;
+        let is_live = settled - self.upto <= i64::from(LIVE_MAX);
+        let limit = if is_live { usize::from(LIVE_MAX) } else { self.window(batch_size) };
+        let rows = self.query(client, tables, scope, settled, is_live.then_some(()), limit)?;
+        let full = rows.len() >= limit;
+        let mut events = Vec::with_capacity(rows.len());
+        let mut bytes = 0;
+        for row in &rows {
+            let event = Event::from_row(row).map_err(failed)?;
+            bytes += EVENT_BYTES + event.payload.len();
+            events.push(event);
+        }
+        self.upto = match events.last() {
+            Some(last) if full => last.global_position,
+            _ => settled,
+        };
+        if !is_live && !events.is_empty() {
+            let fitting = WINDOW_BYTES / (bytes / events.len()).max(1);
+            self.window = (limit * 4).min(fitting).clamp(batch_size.min(WINDOW_MAX), WINDOW_MAX);
+        }
+        self.events = events;
+        self.drop_others()
+    }
+
+    fn window(&self, batch_size: usize) -> usize {
+        self.window.max(batch_size)
+    }
+
+    fn query(
+        &mut self,
+        client: &mut impl GenericClient,
+        tables: &Tables,
+        scope: &Scope,
+        settled: i64,
+        live: Option<()>,
+        limit: usize,
+    ) -> Result<Vec<Row>> {
+        let divided = self.strategy.is_servers() && !self.group.is_whole();
+        let sql = || {
+            let values = values! {
+                events => tables.events,
+                columns => Event::COLUMNS,
+                contexts => scope.contexts,
+                types => scope.types,
+                slots => divided.then_some(self.group.of),
+                limit,
+            };
+            render("projection/read", &values)
+        };
+        let numbers = self.group.numbers();
+        let all: [&(dyn postgres::types::ToSql + Sync); 3] = [&self.upto, &settled, &numbers];
+        let values = if divided { &all[..] } else { &all[..2] };
+        if live.is_none() {
+            // Planned for these very positions, so that months which are closed, and lie before
+            // or behind them, are left out.
+            return client.query(&sql(), values).map_err(failed);
+        }
+        let statement = match &self.live {
+            Some(statement) => statement.clone(),
+            None => {
+                let statement = client.prepare(&sql()).map_err(failed)?;
+                self.live.insert(statement).clone()
+            }
+        };
+        client.query(&statement, values).map_err(failed)
+    }
+
+    /// Leaves out the events of other slots, where the server cannot.
+    fn drop_others(&mut self) -> Result<()> {
+        if self.strategy.is_servers() || self.group.is_whole() {
+            return Ok(());
+        }
+        let mut strange = None;
+        let Self { group, strategy, events, .. } = self;
+        events.retain(|event| {
+            let slot = strategy.slot(event, group.of);
+            if slot >= group.of {
+                strange.get_or_insert((event.global_position, slot));
+            }
+            i32::try_from(slot).is_ok_and(|slot| group.slots.binary_search(&slot).is_ok())
+        });
+        match strange {
+            None => Ok(()),
+            Some((position, slot)) => Err(Error::refused(format!(
+                "the strategy {} puts the event at position {position} into slot {slot} of {}",
+                self.strategy.name(),
+                self.group.of
+            ))
+            .hint("a strategy has to give numbers below that of the slots")),
+        }
+    }
+
+    /// The next events, at most so many and none beyond `bound`.
+    pub(super) fn part(&self, batch_size: usize, bound: i64) -> Part<'_> {
+        let left = &self.events[self.next..];
+        let within = left.partition_point(|event| event.global_position <= bound);
+        let events = &left[..within.min(batch_size)];
+        let position = match events.last() {
+            Some(last) if events.len() < within => last.global_position,
+            _ => self.upto.min(bound),
+        };
+        Part { events, position }
+    }
+
+    /// They were handled, and the checkpoint stands at `position`.
+    pub(super) fn advance(&mut self, position: i64) {
+        let left = &self.events[self.next..];
+        self.next += left.partition_point(|event| event.global_position <= position);
+        self.at = position;
+        self.upto = self.upto.max(position);
+    }
+}
+
+fn failed(error: postgres::Error) -> Error {
+    Error::database("reading events for the projection", error)
+}

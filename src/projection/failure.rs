@@ -1,0 +1,125 @@
+//! What failed in a batch, and whether it passes by itself.
+
+use std::any::Any;
+use std::error::Error as StdError;
+use std::fmt;
+
+use crate::error::{Error, Kind};
+
+use super::definition::{Event, HandlerError};
+
+/// An error of a handler that passes by itself: another system is away for a while. The batch is
+/// tried again after a pause, as after a lost connection, instead of looking for a bad event.
+#[derive(Debug)]
+pub struct Transient(pub HandlerError);
+
+impl fmt::Display for Transient {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(formatter)
+    }
+}
+
+impl StdError for Transient {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        Some(&*self.0)
+    }
+}
+
+/// Why a batch failed.
+#[derive(Debug)]
+pub(super) enum Failure {
+    /// Something that passes: connect again, after a pause.
+    Transient(Error),
+    /// A handler refused an event of the batch, or the commit did.
+    Refused {
+        /// What it said.
+        error: Error,
+        /// Whether the server found it only at the commit, as a deferred constraint.
+        at_commit: bool,
+    },
+    /// Nothing that another try would help.
+    Fatal(Error),
+}
+
+impl Failure {
+    /// Of a statement of the processor itself.
+    pub(super) fn of(error: Error) -> Self {
+        if is_transient(&error) { Self::Transient(error) } else { Self::Fatal(error) }
+    }
+
+    /// Of the driver, for a statement of the processor itself.
+    pub(super) fn database(doing: &str, error: postgres::Error) -> Self {
+        Self::of(Error::database(doing, error))
+    }
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self::of(error)
+    }
+}
+
+/// Whether an error passes: the server is away, or the transaction lost against another one.
+pub(super) fn is_transient(error: &Error) -> bool {
+    match error.sqlstate() {
+        Some(code) => {
+            matches!(code, "40001" | "40P01" | "55P03" | "53300" | "25P03")
+                || code.starts_with("08")
+                || code.starts_with("57P")
+        }
+        None => error.kind() == Kind::Connection,
+    }
+}
+
+/// What a handler said, as an error of this crate; and whether it passes.
+pub(super) fn of_handler(error: &HandlerError) -> (Error, bool) {
+    let mut cause: Option<&(dyn StdError + 'static)> = Some(&**error);
+    let mut transient = false;
+    while let Some(inner) = cause {
+        if inner.is::<Transient>() {
+            transient = true;
+        }
+        if let Some(ours) = inner.downcast_ref::<Error>() {
+            transient |= is_transient(ours);
+        }
+        if let Some(theirs) = inner.downcast_ref::<postgres::Error>() {
+            let reported = Error::reported("handling it", theirs);
+            transient |= theirs.is_closed() || is_transient(&reported);
+            return (reported, transient);
+        }
+        cause = inner.source();
+    }
+    (Error::refused(crate::error::chain(&**error)), transient)
+}
+
+/// What a handler panicked with.
+pub(super) fn of_panic(panic: &(dyn Any + Send)) -> Error {
+    let text = panic
+        .downcast_ref::<&str>()
+        .map(|text| (*text).to_owned())
+        .or_else(|| panic.downcast_ref::<String>().cloned());
+    let text = text.unwrap_or_else(|| "without a message".to_owned());
+    Error::refused(format!("the handler panicked: {text}"))
+}
+
+/// The error of a projection that stops at an event.
+pub(super) fn stopped(projection: &str, event: &Event, cause: &Error) -> Error {
+    let retry = format!(
+        "mend the handler and start again, or let it park such events: ErrorPolicy::Park; \
+         pupctl projections status {projection} tells where it stands"
+    );
+    Error::refused(format!(
+        "the projection {projection} stopped at position {}: {}",
+        event.global_position,
+        cause.message()
+    ))
+    .detail(format!(
+        "event {} ({}) of {}, version {}",
+        event.event_id,
+        event.event_type,
+        event.stream(),
+        event.aggregate_version
+    ))
+    .details(cause.detail_lines().iter().cloned())
+    .hint(retry)
+}

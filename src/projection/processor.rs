@@ -1,0 +1,82 @@
+//! One projection on one connection.
+
+use std::sync::{Arc, PoisonError};
+
+use crate::db::Interrupt;
+use crate::error::Result;
+
+use super::config::ProcessorConfig;
+use super::connect::Connect;
+use super::definition::Projection;
+use super::name;
+use super::worker::{Control, Report, Until, Worker, label};
+
+/// Processes one projection on one connection, in the thread that calls it: the settled position
+/// is followed on the same connection, between batches.
+///
+/// For several projections or workers in one process take a [`Runner`](super::Runner), in which
+/// they share what is settled.
+pub struct Processor {
+    projection: Arc<dyn Projection>,
+    config: ProcessorConfig,
+    connect: Box<dyn Connect>,
+}
+
+impl Processor {
+    /// A processor of this projection. Nothing is connected yet; a configuration that cannot be is
+    /// refused.
+    pub fn new(
+        connect: impl Connect + 'static,
+        projection: impl Projection + 'static,
+        config: ProcessorConfig,
+    ) -> Result<Self> {
+        name::validate(projection.name())?;
+        config.validate()?;
+        Ok(Self { projection: Arc::new(projection), config, connect: Box::new(connect) })
+    }
+
+    /// Processes events as they come, until `stop` is raised: then the batch at hand is finished.
+    ///
+    /// # Errors
+    ///
+    /// An event that cannot be handled, with [`ErrorPolicy::Stop`](super::ErrorPolicy::Stop): the
+    /// checkpoint stands right before it. A worker that does not fit the stored slots. What passes
+    /// by itself is tried again, as [`RetryPolicy`](super::RetryPolicy) says.
+    pub fn run(&self, stop: &Interrupt) -> Result<Report> {
+        self.work(stop, Until::Stopped)
+    }
+
+    /// Processes what is there by now, and comes back. Waits for transactions that are open, and
+    /// for other workers that have slots of the projection; slots that are paused do not count.
+    pub fn run_until_caught_up(&self, stop: &Interrupt) -> Result<Report> {
+        self.work(stop, Until::CaughtUp)
+    }
+
+    fn work(&self, stop: &Interrupt, until: Until) -> Result<Report> {
+        let control = Control { stop: stop.clone(), ..Control::default() };
+        *control.report.lock().unwrap_or_else(PoisonError::into_inner) =
+            Report::of(self.projection.name());
+        let worker = Worker {
+            projection: &self.projection,
+            config: &self.config,
+            connect: &*self.connect,
+            shared: None,
+            control: &control,
+            until,
+            label: label(0),
+        };
+        worker.run()?;
+        let report = control.report.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        Ok(report)
+    }
+}
+
+impl std::fmt::Debug for Processor {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter
+            .debug_struct("Processor")
+            .field("projection", &self.projection.name())
+            .field("config", &self.config)
+            .finish_non_exhaustive()
+    }
+}

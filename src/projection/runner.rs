@@ -1,0 +1,352 @@
+//! Many projections and workers in one process.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::db::Interrupt;
+use crate::error::{Error, Kind, Result};
+
+use super::config::{ProcessorConfig, Slots};
+use super::connect::Connect;
+use super::definition::Projection;
+use super::name;
+use super::shared::{Shared, follow, sleep};
+use super::worker::{Control, Report, Until, Worker, label};
+
+/// How long batches at hand may take to end after the wish to stop.
+const DEADLINE: Duration = Duration::from_secs(10);
+
+/// The pause before a worker that failed is started again; each further one doubles it.
+const RESTART_FIRST: Duration = Duration::from_secs(1);
+
+/// The longest such pause.
+const RESTART_LONGEST: Duration = Duration::from_mins(1);
+
+/// Runs projections, each with as many workers as it was given: a thread and a connection each,
+/// and one more for the settled position, which all of them share.
+///
+/// ```no_run
+/// use pupctl::db::connect::{Sources, Target};
+/// use pupctl::projection::{ProcessorConfig, Runner};
+/// # use pupctl::projection::{Event, HandlerError, Projection, Transaction};
+/// # struct Orders;
+/// # impl Projection for Orders {
+/// #     fn name(&self) -> &str { "orders" }
+/// #     fn handle(&self, _: &mut Transaction<'_>, _: &Event) -> Result<(), HandlerError> { Ok(()) }
+/// # }
+///
+/// # fn main() -> pupctl::Result<()> {
+/// let target = Target::resolve(&Sources::from_process(None, None))?;
+/// let mut runner = Runner::new(target);
+/// runner.add(Orders, ProcessorConfig::default().slots(4), 4)?;
+/// runner.stop_on_signals()?;
+/// let reports = runner.run()?;
+/// # Ok(()) }
+/// ```
+pub struct Runner {
+    connect: Arc<dyn Connect>,
+    jobs: Vec<Job>,
+    stop: Interrupt,
+    deadline: Duration,
+}
+
+/// A projection, and its workers.
+struct Job {
+    projection: Arc<dyn Projection>,
+    config: ProcessorConfig,
+    workers: usize,
+}
+
+/// A worker that ended, by its number, and how.
+type Ended = (usize, Result<()>);
+
+impl Runner {
+    /// A runner without projections.
+    #[must_use]
+    pub fn new(connect: impl Connect + 'static) -> Self {
+        Self {
+            connect: Arc::new(connect),
+            jobs: Vec::new(),
+            stop: Interrupt::default(),
+            deadline: DEADLINE,
+        }
+    }
+
+    /// Adds a projection with so many workers. More workers than slots have nothing to do, but take
+    /// over when others fail.
+    pub fn add(
+        &mut self,
+        projection: impl Projection + 'static,
+        config: ProcessorConfig,
+        workers: usize,
+    ) -> Result<&mut Self> {
+        self.add_shared(Arc::new(projection), config, workers)
+    }
+
+    /// The same for a projection that the caller shares, to look at what it counts.
+    pub fn add_shared(
+        &mut self,
+        projection: Arc<dyn Projection>,
+        config: ProcessorConfig,
+        workers: usize,
+    ) -> Result<&mut Self> {
+        let name = projection.name();
+        name::validate(name)?;
+        config.validate()?;
+        if workers == 0 {
+            return Err(Error::invalid(format!("the projection {name} has no worker")));
+        }
+        if let Some(other) = self.jobs.first().filter(|job| job.config.schema != config.schema) {
+            return Err(Error::invalid(format!(
+                "a runner serves one store, and {name} is of {}, not of {}",
+                config.schema, other.config.schema
+            ))
+            .hint("take a Runner for each store"));
+        }
+        // Several keys of a projection that is pinned are one projection.
+        let again = |job: &Job| {
+            job.projection.name() == name
+                && !(matches!(job.config.slots, Slots::Pinned { .. })
+                    && matches!(config.slots, Slots::Pinned { .. })
+                    && job.config.slots != config.slots)
+        };
+        if self.jobs.iter().any(again) {
+            return Err(Error::invalid(format!("the projection {name} is there twice"))
+                .hint("give it more workers instead"));
+        }
+        self.jobs.push(Job { projection, config, workers });
+        Ok(self)
+    }
+
+    /// How long batches at hand may take to end after the wish to stop, before their statements are
+    /// cancelled. Default: 10 s.
+    pub fn deadline(&mut self, deadline: Duration) -> &mut Self {
+        self.deadline = deadline;
+        self
+    }
+
+    /// What stops it when raised, from any thread.
+    #[must_use]
+    pub fn stopper(&self) -> Interrupt {
+        self.stop.clone()
+    }
+
+    /// Stops on SIGINT, SIGTERM and SIGHUP. A process has one such handler: where it has another,
+    /// raise [`stopper`](Self::stopper) in that.
+    pub fn stop_on_signals(&self) -> Result<()> {
+        let stop = self.stop.clone();
+        ctrlc::set_handler(move || stop.raise()).map_err(|error| {
+            Error::new(Kind::System, format!("signals cannot be caught: {error}"))
+                .hint("raise Runner::stopper in the handler that the process has")
+        })
+    }
+
+    /// Runs until it is stopped, or no projection is left that could go on. What each of them did.
+    ///
+    /// A worker that fails is started again after a pause. A projection that meets an event which
+    /// cannot be handled stops, if it is told to; the others go on, and its report says why.
+    ///
+    /// # Errors
+    ///
+    /// Where a handler does not come back within the deadline after the wish to stop. Its batch is
+    /// not committed: the server takes it back when the process ends.
+    pub fn run(&self) -> Result<Vec<Report>> {
+        self.work(Until::Stopped)
+    }
+
+    /// Processes what is there by now, and comes back.
+    ///
+    /// # Errors
+    ///
+    /// The first failure that does not pass by itself.
+    pub fn run_until_caught_up(&self) -> Result<Vec<Report>> {
+        self.work(Until::CaughtUp)
+    }
+
+    fn work(&self, until: Until) -> Result<Vec<Report>> {
+        let Some(first) = self.jobs.first() else { return Ok(Vec::new()) };
+        let shared = Arc::new(Shared::default());
+        // Ends when the workers have, however they end.
+        let follower_stop = Interrupt::default();
+        let follower = self.follow(&shared, &first.config.schema, &follower_stop)?;
+        let (sender, ended) = channel();
+        let mut controls = Vec::new();
+        let mut reports = Vec::new();
+        for job in &self.jobs {
+            let report = Arc::new(Mutex::new(Report::of(job.projection.name())));
+            let projection_stopped = Arc::new(AtomicBool::new(false));
+            for _ in 0..job.workers {
+                let control = Arc::new(Control {
+                    stop: self.stop.clone(),
+                    projection_stopped: Arc::clone(&projection_stopped),
+                    report: Arc::clone(&report),
+                    ..Control::default()
+                });
+                self.start(job, &shared, &control, until, controls.len(), &sender)?;
+                controls.push(control);
+            }
+            reports.push(report);
+        }
+        drop(sender);
+        let outcome = self.attend(&ended, &controls, until);
+        follower_stop.raise();
+        let _ = follower.join();
+        if let Some(error) = shared.take_fatal() {
+            return Err(error);
+        }
+        outcome?;
+        let report = |report: &Arc<Mutex<Report>>| {
+            report.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        };
+        Ok(reports.iter().map(report).collect())
+    }
+
+    /// Starts the thread that follows the settled position.
+    fn follow(
+        &self,
+        shared: &Arc<Shared>,
+        schema: &str,
+        stop: &Interrupt,
+    ) -> Result<thread::JoinHandle<()>> {
+        let (shared, connect, stop) = (Arc::clone(shared), Arc::clone(&self.connect), stop.clone());
+        let everything = self.stop.clone();
+        let interval = self.jobs.iter().map(|job| job.config.poll_interval).min();
+        let interval = interval.unwrap_or(Duration::from_millis(50));
+        let schema = schema.to_owned();
+        spawn("settled position", move || {
+            let followed = follow(&shared, &*connect, &schema, interval, &stop);
+            if let Err(error) = followed {
+                tracing::error!("there is no settled position: {error}");
+                shared.give_up(error);
+                // Nobody can go on without it.
+                everything.raise();
+            }
+        })
+    }
+
+    /// Starts a worker, which starts again whenever it fails.
+    fn start(
+        &self,
+        job: &Job,
+        shared: &Arc<Shared>,
+        control: &Arc<Control>,
+        until: Until,
+        number: usize,
+        sender: &Sender<Ended>,
+    ) -> Result<()> {
+        let projection = Arc::clone(&job.projection);
+        let (config, connect) = (job.config.clone(), Arc::clone(&self.connect));
+        let (shared, control, sender) = (Arc::clone(shared), Arc::clone(control), sender.clone());
+        let name = format!("{} {number}", projection.name());
+        spawn(&name, move || {
+            let worker = Worker {
+                projection: &projection,
+                config: &config,
+                connect: &*connect,
+                shared: Some(&shared),
+                control: &control,
+                until,
+                label: label(number),
+            };
+            let _ = sender.send((number, supervise(&worker)));
+        })?;
+        Ok(())
+    }
+
+    /// Waits for the workers; after the wish to stop only until the deadline.
+    fn attend(
+        &self,
+        ended: &Receiver<Ended>,
+        controls: &[Arc<Control>],
+        until: Until,
+    ) -> Result<()> {
+        let mut left: Vec<usize> = (0..controls.len()).collect();
+        let mut failed = None;
+        let mut stopping: Option<Instant> = None;
+        while !left.is_empty() {
+            match ended.recv_timeout(Duration::from_millis(50)) {
+                Ok((number, outcome)) => {
+                    left.retain(|&other| other != number);
+                    if let Err(error) = outcome {
+                        failed.get_or_insert(error);
+                    }
+                }
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => break,
+            }
+            if !self.stop.is_raised() {
+                continue;
+            }
+            let since = *stopping.get_or_insert_with(Instant::now);
+            if since.elapsed() > self.deadline {
+                self.cancel(&left, controls);
+            }
+            if since.elapsed() > self.deadline + Duration::from_secs(2) {
+                let what = if left.len() == 1 { "worker" } else { "workers" };
+                return Err(Error::new(
+                    Kind::Interrupted,
+                    format!("{} {what} did not end in time", left.len()),
+                )
+                .detail("their batches are not committed, and will be handled again")
+                .hint("give them more time: Runner::deadline"));
+            }
+        }
+        match failed {
+            Some(error) if until == Until::CaughtUp => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    fn cancel(&self, left: &[usize], controls: &[Arc<Control>]) {
+        for &number in left {
+            let token = controls[number].cancel.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some(token) = &*token
+                && let Err(error) = self.connect.cancel(token)
+            {
+                tracing::warn!("{error}");
+            }
+        }
+    }
+}
+
+impl std::fmt::Debug for Runner {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let names: Vec<_> = self.jobs.iter().map(|job| job.projection.name()).collect();
+        formatter.debug_struct("Runner").field("projections", &names).finish_non_exhaustive()
+    }
+}
+
+/// Runs a worker, and starts it again when it fails, but not when its projection is to stop.
+fn supervise(worker: &Worker<'_>) -> Result<()> {
+    let mut pause = RESTART_FIRST;
+    loop {
+        let begun = Instant::now();
+        let Err(error) = worker.run() else { return Ok(()) };
+        let name = worker.projection.name();
+        tracing::error!(projection = name, "{error}");
+        if error.kind() == Kind::Refused || worker.until == Until::CaughtUp {
+            worker.control.projection_stopped.store(true, Ordering::Relaxed);
+            let mut report = worker.control.report.lock().unwrap_or_else(PoisonError::into_inner);
+            report.stopped.get_or_insert_with(|| error.message().to_owned());
+            return Err(error);
+        }
+        if begun.elapsed() > RESTART_LONGEST {
+            pause = RESTART_FIRST;
+        }
+        sleep(pause, &worker.control.stop);
+        if worker.control.stop.is_raised() {
+            return Ok(());
+        }
+        pause = (pause * 2).min(RESTART_LONGEST);
+    }
+}
+
+fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<thread::JoinHandle<()>> {
+    thread::Builder::new()
+        .name(name.replace('\0', ""))
+        .spawn(work)
+        .map_err(|error| Error::system("a thread could not be started", error))
+}

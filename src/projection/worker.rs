@@ -1,0 +1,344 @@
+//! One worker: a connection, and batch after batch on it.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use postgres::{CancelToken, Client, Statement};
+
+use crate::db::Interrupt;
+use crate::error::Result;
+use crate::render::environment::{render, values};
+use crate::store::stored_layout;
+
+use super::batch::{Batch, Care, Work};
+use super::checkpoint::{self, Tables, number, register};
+use super::config::{ProcessorConfig, Slots};
+use super::connect::{Connect, application_name};
+use super::definition::{Projection, Scope};
+use super::failure::Failure;
+use super::shared::{Follower, Settled, Shared, sleep};
+
+/// How often a worker looks for what nobody tells it: a resumed projection, a slot that became
+/// free, dead letters to handle once more.
+const RECHECK: Duration = Duration::from_secs(1);
+
+/// How often the checkpoint moves where nothing is in scope.
+const IDLE_MOVE: Duration = Duration::from_secs(1);
+
+/// How often the workers are counted.
+const COUNT_EVERY: Duration = Duration::from_secs(2);
+
+/// How far a worker is to go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Until {
+    /// Until it is told to stop.
+    Stopped,
+    /// Until everything is handled that was there when it began.
+    CaughtUp,
+}
+
+/// What workers of a projection did, together.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Report {
+    /// The projection.
+    pub projection: String,
+    /// How many events were handled.
+    pub events: u64,
+    /// In how many batches.
+    pub batches: u64,
+    /// How many events went to the dead letters.
+    pub dead_letters: u64,
+    /// The highest position that a slot reached.
+    pub position: i64,
+    /// Why it stopped before its time, in one sentence, where it did.
+    pub stopped: Option<String>,
+}
+
+impl Report {
+    pub(super) fn of(projection: &str) -> Self {
+        Self { projection: projection.to_owned(), ..Self::default() }
+    }
+
+    fn add(&mut self, batch: &Batch) {
+        self.events += batch.events as u64;
+        self.batches += 1;
+        self.dead_letters += batch.letters as u64;
+        self.position = self.position.max(batch.position);
+    }
+}
+
+/// What a worker is told, and tells.
+#[derive(Default)]
+pub(super) struct Control {
+    /// Raised to stop it: the whole process, or its projection.
+    pub(super) stop: Interrupt,
+    /// Whether another worker of the projection met an event that nobody can handle.
+    pub(super) projection_stopped: Arc<AtomicBool>,
+    /// What cancels the statement that it waits for.
+    pub(super) cancel: Mutex<Option<CancelToken>>,
+    /// What was done so far.
+    pub(super) report: Arc<Mutex<Report>>,
+}
+
+impl Control {
+    fn is_over(&self) -> bool {
+        self.stop.is_raised() || self.projection_stopped.load(Ordering::Relaxed)
+    }
+
+    fn note(&self, batch: &Batch) {
+        self.report.lock().unwrap_or_else(PoisonError::into_inner).add(batch);
+    }
+
+    fn set_cancel(&self, token: Option<CancelToken>) {
+        *self.cancel.lock().unwrap_or_else(PoisonError::into_inner) = token;
+    }
+}
+
+/// What a worker needs to begin.
+pub(super) struct Worker<'a> {
+    pub(super) projection: &'a Arc<dyn Projection>,
+    pub(super) config: &'a ProcessorConfig,
+    pub(super) connect: &'a dyn Connect,
+    /// The settled position of the process; without it the worker follows it itself.
+    pub(super) shared: Option<&'a Arc<Shared>>,
+    pub(super) control: &'a Control,
+    pub(super) until: Until,
+    /// Its name in the checkpoints.
+    pub(super) label: String,
+}
+
+impl Worker<'_> {
+    /// Works until it is over. Connects again, after a pause, whenever something fails that passes.
+    pub(super) fn run(&self) -> Result<()> {
+        let retry = &self.config.retry;
+        let mut attempts = 0;
+        // Where to go is decided once, not anew after each failure.
+        let mut target = None;
+        loop {
+            let failure = match self.connected(&mut target, &mut attempts) {
+                Ok(()) => return Ok(()),
+                Err(failure) => failure,
+            };
+            self.control.set_cancel(None);
+            let error = match failure {
+                Failure::Transient(error) => error,
+                Failure::Refused { error, .. } | Failure::Fatal(error) => return Err(error),
+            };
+            if self.control.is_over() {
+                return Ok(());
+            }
+            attempts += 1;
+            if attempts > retry.attempts {
+                return Err(error);
+            }
+            let pause = with_chance(retry.pause(attempts));
+            tracing::warn!(
+                projection = self.projection.name(),
+                attempt = attempts,
+                "trying again in {} ms: {error}",
+                pause.as_millis()
+            );
+            sleep(pause, &self.control.stop);
+        }
+    }
+
+    fn connected(&self, target: &mut Option<i64>, attempts: &mut u32) -> Result<(), Failure> {
+        let name = self.projection.name();
+        let mut client = self.connect.connect(&application_name(name))?;
+        // Before anything that was settled is asked for: a crash before this moment ended the
+        // connection of whoever had looked.
+        let since = Instant::now();
+        self.control.set_cancel(Some(client.cancel_token()));
+        let limit = self.config.batch_timeout.as_millis().to_string();
+        client
+            .execute(include_str!("../../sql/projection/session.sql"), &[&limit])
+            .map_err(|error| Failure::database("preparing the session", error))?;
+        let layout = stored_layout(&mut client, &self.config.schema)?;
+        let tables = Tables::of(&layout, &self.config.schema);
+        let scope = Scope::of(&**self.projection);
+        let division = register(&mut client, &tables, name, &scope, self.config)?;
+        let settled = match self.shared {
+            Some(shared) => Settled::Shared { shared: Arc::clone(shared), since },
+            None => Settled::Own(Box::new(Follower::begin(
+                &mut client,
+                &tables,
+                self.config.poll_interval,
+            )?)),
+        };
+        let caught_up = caught_up(&mut client, &tables, self.config)?;
+        let work = Work::prepare(
+            &mut client,
+            Arc::clone(self.projection),
+            scope,
+            self.config.clone(),
+            tables,
+            division,
+            self.label.clone(),
+        )?;
+        Session {
+            worker: self,
+            client,
+            work,
+            settled,
+            caught_up,
+            workers: (1, None),
+            moved: Instant::now(),
+            checked: None,
+        }
+        .run(target, attempts)
+    }
+}
+
+fn caught_up(
+    client: &mut Client,
+    tables: &Tables,
+    config: &ProcessorConfig,
+) -> Result<Statement, Failure> {
+    let pinned = matches!(config.slots, Slots::Pinned { .. });
+    let values = values! { checkpoints => tables.checkpoints, pinned };
+    let sql = render("projection/caught_up", &values);
+    client.prepare(&sql).map_err(|error| Failure::of(checkpoint::failed(error)))
+}
+
+/// A worker while it is connected.
+struct Session<'a> {
+    worker: &'a Worker<'a>,
+    client: Client,
+    work: Work,
+    settled: Settled,
+    caught_up: Statement,
+    /// How many workers share the slots, and when they were counted.
+    workers: (i64, Option<Instant>),
+    /// When a checkpoint was moved last.
+    moved: Instant,
+    /// Up to where everything free was found to be done, and when.
+    checked: Option<(i64, Instant)>,
+}
+
+impl Session<'_> {
+    fn run(mut self, target: &mut Option<i64>, attempts: &mut u32) -> Result<(), Failure> {
+        let control = self.worker.control;
+        while !control.is_over() {
+            let Some(seen) = self.settled.now(&mut self.client)? else {
+                self.settled.wait(i64::MIN, RECHECK, &control.stop);
+                continue;
+            };
+            if self.worker.until == Until::CaughtUp && target.is_none() {
+                *target = Some(seen.drawn);
+            }
+            if self.step(seen.settled)? {
+                *attempts = 0;
+                continue;
+            }
+            if let Some(target) = *target
+                && self.has_reached(target)?
+            {
+                return Ok(());
+            }
+            self.settled.wait(seen.settled, self.patience(), &control.stop);
+        }
+        Ok(())
+    }
+
+    /// How long to wait when there is nothing to do.
+    fn patience(&self) -> Duration {
+        if self.worker.until == Until::CaughtUp {
+            return Duration::from_millis(20);
+        }
+        RECHECK
+    }
+
+    /// Does what there is to do, in one batch. Whether there was anything.
+    fn step(&mut self, settled: i64) -> Result<bool, Failure> {
+        if let Some((upto, at)) = self.checked
+            && upto >= settled
+            && at.elapsed() < self.patience()
+        {
+            return Ok(false);
+        }
+        let nothing = self.work.look_ahead(&mut self.client, settled)?;
+        if nothing
+            && self.worker.until == Until::Stopped
+            && self.moved.elapsed() < IDLE_MOVE
+            && self.checked.is_some_and(|(_, at)| at.elapsed() < RECHECK)
+        {
+            // Nothing in scope: the checkpoint follows in a while.
+            return Ok(false);
+        }
+        match self.batch(settled)? {
+            Some(batch) => {
+                self.moved = Instant::now();
+                self.checked = None;
+                self.worker.control.note(&batch);
+                match batch.stopped {
+                    Some(error) => Err(Failure::Fatal(error)),
+                    None => Ok(true),
+                }
+            }
+            None => {
+                self.checked = Some((settled, Instant::now()));
+                Ok(false)
+            }
+        }
+    }
+
+    /// A batch; where an event of it cannot be handled, the same one by halves.
+    fn batch(&mut self, settled: i64) -> Result<Option<Batch>, Failure> {
+        let share = self.share()?;
+        let (error, at_commit) = match self.work.batch(&mut self.client, settled, share, Care::None)
+        {
+            Err(Failure::Refused { error, at_commit }) => (error, at_commit),
+            done => return done,
+        };
+        tracing::debug!(
+            projection = self.worker.projection.name(),
+            "looking for the event that fails: {error}"
+        );
+        self.work.forget();
+        self.work.batch(&mut self.client, settled, share, Care::Halves { at_commit })
+    }
+
+    /// How many slots to claim, so that each worker gets as many.
+    fn share(&mut self) -> Result<i64, Failure> {
+        let slots = i64::from(number(self.work.division.slots));
+        if slots == 1 || matches!(self.worker.config.slots, Slots::Pinned { .. }) {
+            return Ok(1);
+        }
+        if self.workers.1.is_none_or(|at| at.elapsed() > COUNT_EVERY) {
+            let name = application_name(self.worker.projection.name());
+            let row = self
+                .client
+                .query_one(include_str!("../../sql/projection/workers.sql"), &[&name])
+                .map_err(|error| Failure::database("counting the workers", error))?;
+            self.workers = (row.get::<_, i64>("workers").max(1), Some(Instant::now()));
+        }
+        Ok((slots + self.workers.0 - 1) / self.workers.0)
+    }
+
+    fn has_reached(&mut self, target: i64) -> Result<bool, Failure> {
+        let name = self.worker.projection.name();
+        let row = match self.worker.config.slots {
+            Slots::Pinned { key, .. } => {
+                self.client.query_one(&self.caught_up, &[&name, &target, &number(key)])
+            }
+            _ => self.client.query_one(&self.caught_up, &[&name, &target]),
+        };
+        let row = row.map_err(|error| Failure::of(checkpoint::failed(error)))?;
+        Ok(row.get("reached"))
+    }
+}
+
+/// A pause between three quarters and the whole of one, so that many do not come back together.
+fn with_chance(pause: Duration) -> Duration {
+    use std::hash::{BuildHasher, Hasher, RandomState};
+    let chance = RandomState::new().build_hasher().finish() % 1_000;
+    pause.mul_f64(0.75 + f64::from(u16::try_from(chance).unwrap_or(0)) / 4_000.0)
+}
+
+/// The name of a worker in the checkpoints: `host:pid/thread`.
+pub(super) fn label(number: usize) -> String {
+    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    format!("{host}:{}/{number}", std::process::id())
+}
