@@ -56,10 +56,10 @@ pub(crate) fn of_store(db: &TestDatabase) -> Sum {
 
 /// What tables hold that are like a partition and are none, in the names of tables.
 const OUTSIDE: &str = "SELECT class.oid::regclass::text FROM pg_class AS class
-     JOIN pg_attribute ON attrelid = class.oid AND attname = 'payload'
+     JOIN pg_attribute ON attrelid = class.oid AND attname = 'global_position'
      LEFT JOIN pg_inherits ON inhrelid = class.oid
      WHERE relnamespace = 'public'::regnamespace AND relkind = 'r'
-        AND (inhrelid IS NULL OR inhdetachpending)
+        AND (inhrelid IS NULL OR inhdetachpending) AND relname <> 'projection_dead_letters'
      ORDER BY 1";
 
 /// The tables that are like a partition and are none.
