@@ -50,6 +50,7 @@ pub const NAMES: &[&str] = &[
     "projection::before_commit",
     "projection::committed",
     "projection::handled",
+    "projections::before_commit",
     "restore::attached",
     "restore::before_heads",
     "restore::before_join",

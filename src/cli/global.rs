@@ -70,8 +70,9 @@ pub struct GlobalArgs {
     #[arg(long, short, global = true)]
     pub yes: bool,
 
-    /// Wait this long for another pupctl that works on the store, for example 60s
-    #[arg(long, global = true, value_name = "TIME", value_parser = duration)]
+    /// Wait this long for another pupctl that works on the store [without a time: 60s]
+    #[arg(long, global = true, value_name = "TIME", num_args = 0..=1,
+        default_missing_value = "60s", value_parser = duration)]
     pub wait: Option<Duration>,
 
     /// Go on trying for locks on tables for this long [default: 30s]

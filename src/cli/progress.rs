@@ -264,6 +264,43 @@ impl Drop for ArchiveBar<'_> {
     }
 }
 
+/// Tells how far a projection is on its way to a position.
+#[derive(Debug)]
+pub struct PositionBar {
+    drawn: ProgressBar,
+    begin: Option<i64>,
+}
+
+impl PositionBar {
+    /// Nobody knows yet where it begins.
+    #[must_use]
+    pub fn new(output: &Output) -> Self {
+        let drawn =
+            if output.shows_progress() { ProgressBar::new(0) } else { ProgressBar::hidden() };
+        let template = "{bar:24} {percent}% [{elapsed_precise}] {wide_msg}";
+        if let Ok(style) = ProgressStyle::with_template(template) {
+            drawn.set_style(style);
+        }
+        drawn.enable_steady_tick(Duration::from_millis(200));
+        Self { drawn, begin: None }
+    }
+
+    /// The last checkpoint, where it is and where it goes.
+    pub fn at(&mut self, row: &str, position: i64, goal: i64) {
+        let begin = *self.begin.get_or_insert(position);
+        let length = |from: i64, to: i64| u64::try_from(to.saturating_sub(from)).unwrap_or(0);
+        self.drawn.set_length(length(begin, goal));
+        self.drawn.set_position(length(begin, position));
+        self.drawn.set_message(format!("{row} is at {position} of {goal}"));
+    }
+}
+
+impl Drop for PositionBar {
+    fn drop(&mut self) {
+        self.drawn.finish_and_clear();
+    }
+}
+
 impl Drop for Meter {
     fn drop(&mut self) {
         self.drawn.finish_and_clear();

@@ -10,6 +10,7 @@ pub mod events;
 mod findings;
 pub mod operations;
 pub mod partitions;
+pub mod projections;
 pub mod restore;
 pub mod schema;
 pub mod write;
@@ -61,6 +62,9 @@ pub enum Command {
     Archive(archive::ArchiveArgs),
     #[expect(missing_docs, reason = "the words are those of the arguments, for the help too")]
     Restore(restore::RestoreArgs),
+    /// Look at projections, and steer them
+    #[command(subcommand)]
+    Projections(projections::ProjectionsCommand),
     /// Load events from files into the store, and write them to files
     #[command(subcommand)]
     Events(events::EventsCommand),
@@ -84,6 +88,7 @@ impl Command {
             Self::Partitions(command) => command.name(),
             Self::Archive(args) => args.name(),
             Self::Restore(_) => "restore",
+            Self::Projections(command) => command.name(),
             Self::Events(command) => command.name(),
             Self::Operations(command) => command.name(),
             Self::Embedded(command) => command.name(),
@@ -107,6 +112,7 @@ pub fn run(cli: Cli, output: &Output, interrupt: &Interrupt) -> anyhow::Result<E
         Command::Partitions(command) => partitions::run(command, &context),
         Command::Archive(args) => archive::run(args, &context),
         Command::Restore(args) => restore::run(args, &context),
+        Command::Projections(command) => projections::run(command, &context),
         Command::Events(command) => events::run(command, &context),
         Command::Operations(command) => operations::run(command, &context),
         Command::Embedded(command) => embedded::run(command, &context),

@@ -151,10 +151,7 @@ pub(super) fn lock_at(
     depth: Depth,
 ) -> Result<(Locked, Catalog)> {
     // Before the lock, which a standby could not give.
-    let server = crate::db::inspect::server(&mut store.client)?;
-    if server.read_only {
-        return Err(read_only(server.standby));
-    }
+    refuse_read_only(&mut store.client)?;
     let schema = store.schema.clone();
     let mut locked = context.lock(store)?;
     let catalog = context.inspect(locked.client(), &schema, depth)?;
@@ -203,6 +200,12 @@ pub(super) fn watch(
         Ok::<_, anyhow::Error>(Watch::begin(locked.client(), session, say)?)
     });
     begun.inspect_err(|error| tracing::warn!("nobody tells who is waited for: {error:#}")).ok()
+}
+
+/// Refuses a server, or a session, on which nothing can be written.
+pub(super) fn refuse_read_only(client: &mut Client) -> Result<()> {
+    let server = crate::db::inspect::server(client)?;
+    if server.read_only { Err(read_only(server.standby)) } else { Ok(()) }
 }
 
 fn read_only(standby: bool) -> Error {

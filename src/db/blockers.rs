@@ -3,7 +3,7 @@
 use std::fmt;
 
 use chrono::{DateTime, Utc};
-use postgres::Client;
+use postgres::GenericClient;
 use serde::Serialize;
 
 use crate::error::{Error, Result};
@@ -43,7 +43,7 @@ impl fmt::Display for Blocker {
 }
 
 /// The sessions that hold locks which conflict with these, right now.
-pub fn find(client: &mut Client, locks: &[Lock]) -> Result<Vec<Blocker>> {
+pub fn find(client: &mut impl GenericClient, locks: &[Lock]) -> Result<Vec<Blocker>> {
     let schemas: Vec<_> = locks.iter().map(|lock| lock.on.schema.as_str()).collect();
     let names: Vec<_> = locks.iter().map(|lock| lock.on.name.as_str()).collect();
     let conflicts: Vec<_> = locks.iter().map(|lock| conflicts(lock.mode).join(",")).collect();
@@ -79,6 +79,7 @@ fn conflicts(mode: LockMode) -> &'static [&'static str] {
     ];
     match mode {
         LockMode::AccessShare => &STRONGEST_FIRST[..1],
+        LockMode::RowShare => &STRONGEST_FIRST[..2],
         LockMode::RowExclusive => &STRONGEST_FIRST[..4],
         LockMode::ShareUpdateExclusive => &STRONGEST_FIRST[..5],
         // SHARE does not conflict with itself.

@@ -31,6 +31,7 @@ mod careful;
 mod checkpoint;
 mod config;
 mod connect;
+pub mod control;
 mod definition;
 mod failure;
 mod letters;

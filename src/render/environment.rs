@@ -7,6 +7,7 @@
 //! | `idents` | a list of strings | `"a", "b"` |
 //! | `table` | `{schema, name}` | `"schema"."name"` |
 //! | `literal` | a string | `'text'` |
+//! | `literals` | a list of strings | `'a', 'b'` |
 //! | `type` | what `format_type` prints | itself |
 //! | `keyword` | upper-case words | themselves |
 //! | `dollar` | a block | `$pupctl$…$pupctl$` |
@@ -200,6 +201,22 @@ const TEMPLATES: &[(&str, &str)] = templates![
     "projection/advance",
     "projection/caught_up",
     "projection/claim",
+    "projection/control/checkpoints",
+    "projection/control/dead_letters",
+    "projection/control/delete",
+    "projection/control/drop_tables",
+    "projection/control/forget_letters",
+    "projection/control/insert",
+    "projection/control/lag",
+    "projection/control/lock_checkpoints",
+    "projection/control/lock_rows",
+    "projection/control/lock_tables",
+    "projection/control/pause",
+    "projection/control/read_model",
+    "projection/control/reset",
+    "projection/control/reset_others",
+    "projection/control/resume",
+    "projection/control/truncate",
     "projection/describe",
     "projection/highest",
     "projection/letter_done",
@@ -256,6 +273,10 @@ fn environment() -> Environment<'static> {
         safe(quoted.join(", "))
     });
     environment.add_filter("literal", |text: String| safe(quote::literal(&text)));
+    environment.add_filter("literals", |texts: Vec<String>| {
+        let quoted: Vec<_> = texts.iter().map(|text| quote::literal(text)).collect();
+        safe(quoted.join(", "))
+    });
     environment.add_filter("type", |text: String| -> Result<Value, Error> {
         let checked = quote::data_type(&text).map(|text| safe(text.to_owned()));
         checked.ok_or_else(|| refuse(format!("{text:?} is not a type")))

@@ -25,6 +25,8 @@ use super::{protection, quote};
 pub enum LockMode {
     /// What a SELECT takes.
     AccessShare,
+    /// What a SELECT … FOR UPDATE takes, beside its locks on rows.
+    RowShare,
     /// What an INSERT takes.
     RowExclusive,
     /// Against other DDL and VACUUM; readers and writers go on.
@@ -41,6 +43,7 @@ impl fmt::Display for LockMode {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(match self {
             Self::AccessShare => "ACCESS SHARE",
+            Self::RowShare => "ROW SHARE",
             Self::RowExclusive => "ROW EXCLUSIVE",
             Self::ShareUpdateExclusive => "SHARE UPDATE EXCLUSIVE",
             Self::Share => "SHARE",
@@ -185,6 +188,25 @@ impl Script {
 }
 
 impl RenderedStep {
+    /// Statements in one transaction.
+    #[must_use]
+    pub fn transaction(
+        title: impl Into<String>,
+        why: impl Into<String>,
+        destroys: bool,
+        statements: Vec<Statement>,
+    ) -> Self {
+        Self {
+            title: title.into(),
+            why: why.into(),
+            transaction: Transaction::Required,
+            destroys,
+            statements,
+            migration: None,
+            partitions: 0,
+        }
+    }
+
     fn write_sql(&self, text: &mut String) {
         let transaction = self.transaction == Transaction::Required;
         if transaction {

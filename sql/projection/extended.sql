@@ -1,0 +1,11 @@
+-- Whether there are checkpoints, and whether they have the columns of slots.
+SELECT count(attribute.attname) FILTER (WHERE attribute.attname IN ('projection', 'slot', 'slots',
+        'slot_hash', 'epoch', 'bounded_contexts', 'aggregate_types', 'read_model', 'paused_at',
+        'drain_to', 'parked', 'replay_at', 'worker', 'events_handled', 'events_per_second',
+        'last_error', 'failed_at', 'failed_position')) = 18 AS extended
+FROM pg_class AS class
+JOIN pg_namespace AS namespace ON namespace.oid = class.relnamespace
+LEFT JOIN pg_attribute AS attribute ON attribute.attrelid = class.oid
+    AND attribute.attnum > 0 AND NOT attribute.attisdropped
+WHERE namespace.nspname = $1 AND class.relname = $2
+GROUP BY class.oid

@@ -1,0 +1,57 @@
+//! `pupctl projections …`
+
+pub mod delete;
+pub mod init;
+pub mod list;
+pub mod pause;
+pub mod reset;
+pub mod resume;
+pub mod status;
+mod steer;
+mod words;
+
+use clap::Subcommand;
+
+use crate::cli::exit::Exit;
+
+use super::context::Context;
+
+/// The verbs of `projections`.
+#[derive(Debug, Subcommand)]
+#[expect(missing_docs, reason = "the words are those of the arguments, for the help too")]
+pub enum ProjectionsCommand {
+    Init(init::InitArgs),
+    List(list::ListArgs),
+    Status(status::StatusArgs),
+    Pause(pause::PauseArgs),
+    Resume(resume::ResumeArgs),
+    Reset(reset::ResetArgs),
+    Delete(delete::DeleteArgs),
+}
+
+impl ProjectionsCommand {
+    /// As the user types it, without the options.
+    pub(super) fn name(&self) -> &'static str {
+        match self {
+            Self::Init(_) => "projections init",
+            Self::List(_) => "projections list",
+            Self::Status(_) => "projections status",
+            Self::Pause(_) => "projections pause",
+            Self::Resume(_) => "projections resume",
+            Self::Reset(_) => "projections reset",
+            Self::Delete(_) => "projections delete",
+        }
+    }
+}
+
+pub(super) fn run(command: &ProjectionsCommand, context: &Context) -> anyhow::Result<Exit> {
+    match command {
+        ProjectionsCommand::Init(args) => init::run(args, context),
+        ProjectionsCommand::List(args) => list::run(args, context),
+        ProjectionsCommand::Status(args) => status::run(args, context),
+        ProjectionsCommand::Pause(args) => pause::run(args, context),
+        ProjectionsCommand::Resume(args) => resume::run(args, context),
+        ProjectionsCommand::Reset(args) => reset::run(args, context),
+        ProjectionsCommand::Delete(args) => delete::run(args, context),
+    }
+}

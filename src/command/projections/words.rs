@@ -1,0 +1,61 @@
+//! Words about projections, for people.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use crate::cli::output::count;
+use crate::projection::control::lag::Lag;
+use crate::projection::control::status::{Letters, ProjectionStatus};
+
+/// `all`, or names.
+pub(super) fn names(names: &[String]) -> String {
+    if names.is_empty() { "all".to_owned() } else { names.join(", ") }
+}
+
+/// How many events lie ahead.
+pub(super) fn events(lag: Option<Lag>) -> String {
+    lag.map_or("?".to_owned(), |lag| {
+        format!("{}{}", lag.events, if lag.at_least { "+" } else { "" })
+    })
+}
+
+/// How long the oldest of them has waited.
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "an age in seconds")]
+pub(super) fn age(lag: Option<Lag>) -> String {
+    match lag.and_then(|lag| lag.seconds) {
+        None => "?".to_owned(),
+        Some(seconds) if seconds < 10.0 => format!("{seconds:.1}s"),
+        Some(seconds) => {
+            let long = humantime::format_duration(Duration::from_secs(seconds as u64)).to_string();
+            // Two units say enough.
+            long.split(' ').take(2).collect::<Vec<_>>().join(" ")
+        }
+    }
+}
+
+/// Nothing where there is none.
+pub(super) fn letters(letters: Letters) -> String {
+    let parts =
+        [(letters.failed, "failed"), (letters.waiting, "waiting"), (letters.skipped, "skipped")];
+    let told = parts.iter().filter(|(number, _)| *number > 0);
+    told.map(|(number, word)| format!("{number} {word}")).collect::<Vec<_>>().join(", ")
+}
+
+/// What is lost with the checkpoints, for a question.
+pub(super) fn at_stake(found: &[ProjectionStatus], foreign: bool) -> String {
+    let number = |number: i64| usize::try_from(number).unwrap_or(usize::MAX);
+    let mut words = Vec::new();
+    for projection in found.iter().filter(|found| foreign || found.slots.is_some()) {
+        let rows = count(projection.checkpoints.len(), "checkpoint");
+        let mut line = format!("{rows} of {} at {}", projection.name, projection.position);
+        let letters = projection.dead_letters.total();
+        if letters > 0 {
+            let _ = write!(line, " and its {}", count(number(letters), "dead letter"));
+        }
+        if !projection.sessions.is_empty() {
+            let _ = write!(line, " ({} connected)", count(projection.sessions.len(), "worker"));
+        }
+        words.push(line);
+    }
+    words.join(", ")
+}

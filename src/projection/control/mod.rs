@@ -1,0 +1,77 @@
+//! Looks at projections, and steers them: pause, reset, delete.
+//!
+//! All of it is in the rows of checkpoints. A worker holds the lock of a slot's row for as long as
+//! its batch takes, so whoever holds the locks of all rows of a projection knows that nobody works
+//! on it; and workers find what was written there when they come back for the next batch. Nobody
+//! has to be told anything.
+
+pub mod change;
+pub mod checkpoint;
+pub mod delete;
+pub mod head;
+pub mod init;
+pub mod lag;
+pub mod pause;
+pub mod read_model;
+pub mod reset;
+pub mod start;
+pub mod status;
+pub mod wait;
+
+use postgres::GenericClient;
+
+use crate::error::{Error, Result};
+use crate::layout::name::{DEAD_LETTERS, QualifiedName};
+use crate::layout::{Layout, Role};
+
+/// The tables of a store that projections have to do with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tables {
+    /// `events`.
+    pub events: QualifiedName,
+    /// `aggregate_heads`.
+    pub heads: QualifiedName,
+    /// `projection_checkpoints`.
+    pub checkpoints: QualifiedName,
+    /// `projection_dead_letters`.
+    pub dead_letters: QualifiedName,
+}
+
+impl Tables {
+    /// Those of a store with this layout.
+    #[must_use]
+    pub fn of(layout: &Layout, schema: &str) -> Self {
+        let checkpoints = layout.checkpoints(schema);
+        Self {
+            events: layout.table(schema, Role::Events),
+            heads: layout.table(schema, Role::Heads),
+            dead_letters: checkpoints.sibling(DEAD_LETTERS),
+            checkpoints,
+        }
+    }
+}
+
+/// Whether checkpoints have the columns of slots: those of a store that an older pupctl made do
+/// not.
+pub fn are_extended(client: &mut impl GenericClient, checkpoints: &QualifiedName) -> Result<bool> {
+    let QualifiedName { schema, name } = checkpoints;
+    let row = client
+        .query_opt(include_str!("../../../sql/projection/extended.sql"), &[schema, name])
+        .map_err(|error| Error::database("looking for the columns of checkpoints", error))?
+        .ok_or_else(|| Error::refused(format!("the table {checkpoints} is missing")))?;
+    Ok(row.get("extended"))
+}
+
+/// Refuses a store whose checkpoints do not have the columns of slots yet.
+pub fn checkpoints_ready(
+    client: &mut impl GenericClient,
+    checkpoints: &QualifiedName,
+) -> Result<()> {
+    if are_extended(client, checkpoints)? {
+        return Ok(());
+    }
+    Err(Error::refused(format!(
+        "{checkpoints} has no room for slots yet: an older pupctl made the store"
+    ))
+    .hint("bring the tables up to date: pupctl projections init"))
+}
