@@ -314,15 +314,21 @@ mod tests {
             Laggard::DeadLetters { projection: "orders".to_owned(), events: 3, position: 17 };
         let one = Laggard::DeadLetters { projection: "it's".to_owned(), events: 1, position: 17 };
         let lines: Vec<_> = [slot, letters, one].iter().map(Laggard::words).collect();
-        let lines = lines.join("\n").replace("; ", ";\n").replace(": pup", ":\npup");
+        let lines = lines
+            .join("\n")
+            .replace("; ", ";\n")
+            .replace(": pup", ":\npup")
+            .replace(", or ", ",\nor ");
         insta::assert_snapshot!(lines, @r"
         the projection it's:0/4 is at position 4711, 289 behind;
         if it is dead:
         pupctl projections delete 'it'\''s' or --ignore-projection 'it'\''s'
         3 events are among the dead letters of the projection orders, the first at position 17:
-        pupctl projections dead-letters replay|discard orders --all, or --ignore-projection orders
+        pupctl projections dead-letters replay|discard orders --all,
+        or --ignore-projection orders
         1 event is among the dead letters of the projection it's, the first at position 17:
-        pupctl projections dead-letters replay|discard 'it'\''s' --all, or --ignore-projection 'it'\''s'
+        pupctl projections dead-letters replay|discard 'it'\''s' --all,
+        or --ignore-projection 'it'\''s'
         ");
     }
 

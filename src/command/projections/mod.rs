@@ -1,5 +1,6 @@
 //! `pupctl projections …`
 
+pub mod dead_letters;
 pub mod delete;
 pub mod init;
 pub mod list;
@@ -27,6 +28,9 @@ pub enum ProjectionsCommand {
     Resume(resume::ResumeArgs),
     Reset(reset::ResetArgs),
     Delete(delete::DeleteArgs),
+    /// Look at events that could not be handled, and have them handled or forget them
+    #[command(subcommand)]
+    DeadLetters(dead_letters::DeadLettersCommand),
 }
 
 impl ProjectionsCommand {
@@ -40,6 +44,7 @@ impl ProjectionsCommand {
             Self::Resume(_) => "projections resume",
             Self::Reset(_) => "projections reset",
             Self::Delete(_) => "projections delete",
+            Self::DeadLetters(command) => command.name(),
         }
     }
 }
@@ -53,5 +58,6 @@ pub(super) fn run(command: &ProjectionsCommand, context: &Context) -> anyhow::Re
         ProjectionsCommand::Resume(args) => resume::run(args, context),
         ProjectionsCommand::Reset(args) => reset::run(args, context),
         ProjectionsCommand::Delete(args) => delete::run(args, context),
+        ProjectionsCommand::DeadLetters(command) => dead_letters::run(command, context),
     }
 }
