@@ -37,17 +37,18 @@ fn help() {
     Usage: pupctl [OPTIONS] <COMMAND>
 
     Commands:
-      schema      Make the tables of the store by migrations, and look at them
-      contexts    Add bounded contexts, and list them
-      partitions  Make, list and check partitions
-      archive     Take events out of the store into files, prove the files, and drop the tables if
-                  wanted
-      restore     Bring the events of an archive back into the store
-      events      Load events from files into the store, and write them to files
-      operations  See what pupctl has done, go on with what was interrupted, or call it off
-      embedded    Run a private PostgreSQL server in the folder .pupctl
-      demo        Show what pupctl does, on a private server
-      help        Print this message or the help of the given subcommand(s)
+      schema       Make the tables of the store by migrations, and look at them
+      contexts     Add bounded contexts, and list them
+      partitions   Make, list and check partitions
+      archive      Take events out of the store into files, prove the files, and drop the tables if
+                   wanted
+      restore      Bring the events of an archive back into the store
+      projections  Look at projections, and steer them
+      events       Load events from files into the store, and write them to files
+      operations   See what pupctl has done, go on with what was interrupted, or call it off
+      embedded     Run a private PostgreSQL server in the folder .pupctl
+      demo         Show what pupctl does, on a private server
+      help         Print this message or the help of the given subcommand(s)
 
     Options:
       -h, --help
@@ -90,8 +91,8 @@ fn help() {
       -y, --yes
               Answer every question with yes
 
-          --wait <TIME>
-              Wait this long for another pupctl that works on the store, for example 60s
+          --wait [<TIME>]
+              Wait this long for another pupctl that works on the store [without a time: 60s]
 
           --lock-budget <TIME>
               Go on trying for locks on tables for this long [default: 30s]
