@@ -135,7 +135,7 @@ fn schema_init_is_finished_by_the_next_run() {
         after_kill: nothing_more,
     };
     // pupctl's own tables and the store's by migrations; the layout and the partitions of two tables.
-    scenario.kill_everywhere(&[run(7 + 3, 3), migrations(7)].concat());
+    scenario.kill_everywhere(&[run(8 + 3, 3), migrations(8)].concat());
 }
 
 #[test]
@@ -193,7 +193,7 @@ fn schema_migrate_is_finished_by_the_next_run() {
         command: &["schema", "migrate"],
         after_kill: nothing_more,
     };
-    // pupctl's own tables, four generated files, two others.
+    // pupctl's own tables but what the file of the layout brings, four generated files, two others.
     scenario.kill_everywhere(&[run(3 + 6, 0), migrations(3 + 6)].concat());
 }
 

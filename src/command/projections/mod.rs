@@ -1,6 +1,7 @@
 //! `pupctl projections …`
 
 pub mod adopt;
+pub mod dead_letters;
 pub mod delete;
 pub mod init;
 pub mod list;
@@ -32,6 +33,9 @@ pub enum ProjectionsCommand {
     Delete(delete::DeleteArgs),
     Rescale(rescale::RescaleArgs),
     Adopt(adopt::AdoptArgs),
+    /// Look at events that could not be handled, and have them handled or forget them
+    #[command(subcommand)]
+    DeadLetters(dead_letters::DeadLettersCommand),
 }
 
 impl ProjectionsCommand {
@@ -47,6 +51,7 @@ impl ProjectionsCommand {
             Self::Delete(_) => "projections delete",
             Self::Rescale(_) => "projections rescale",
             Self::Adopt(_) => "projections adopt",
+            Self::DeadLetters(command) => command.name(),
         }
     }
 }
@@ -62,5 +67,6 @@ pub(super) fn run(command: &ProjectionsCommand, context: &Context) -> anyhow::Re
         ProjectionsCommand::Delete(args) => delete::run(args, context),
         ProjectionsCommand::Rescale(args) => rescale::run(args, context),
         ProjectionsCommand::Adopt(args) => adopt::run(args, context),
+        ProjectionsCommand::DeadLetters(command) => dead_letters::run(command, context),
     }
 }

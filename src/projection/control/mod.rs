@@ -12,6 +12,7 @@ pub mod delete;
 pub mod head;
 pub mod init;
 pub mod lag;
+pub mod letters;
 pub mod pause;
 pub mod read_model;
 pub mod rescale;
