@@ -87,7 +87,8 @@ impl Error {
         let Some(reported) = source.as_db_error() else {
             // The display of `postgres::Error` hides its cause ("error communicating with the
             // server"), so the chain is told.
-            let kind = if source.is_closed() { Kind::Connection } else { Kind::Database };
+            let lost = source.is_closed() || is_of_network(source);
+            let kind = if lost { Kind::Connection } else { Kind::Database };
             return Self::new(kind, format!("failed while {doing}: {}", chain(source)));
         };
         let code = reported.code().code();
@@ -207,6 +208,11 @@ impl StdError for Error {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
         self.0.source.as_deref().map(|source| source as &(dyn StdError + 'static))
     }
+}
+
+/// Whether the network, or the socket, failed: nobody listens, or the other end is gone.
+fn is_of_network(error: &(dyn StdError + 'static)) -> bool {
+    error.is::<std::io::Error>() || error.source().is_some_and(|cause| is_of_network(cause))
 }
 
 /// The messages of an error and its causes, joined; a cause that repeats its parent is left out.

@@ -399,8 +399,13 @@ const DRAIN: [&str; 5] = [
     "drain::tail_copied",
 ];
 
+/// The points of a batch of a projection, at which its own tests kill.
+const PROJECTION: [&str; 3] =
+    ["projection::before_commit", "projection::committed", "projection::handled"];
+
 /// The points of commands on projections, at which their own tests kill.
 const PROJECTIONS: [&str; 1] = ["projections::before_commit"];
+
 /// The points of `pupctl projections rescale` and `adopt`, at which their own tests kill.
 const SLOTS: [&str; 7] = [
     "adopt::after_commit",
@@ -420,7 +425,6 @@ fn every_fail_point_is_one_of_those_above() {
     let killed = killed.chain(EMBEDDED.map(|(_, point)| point)).chain(EXPORT);
     let killed =
         killed.chain(["generate::before_file"]).chain(ARCHIVE).chain(ARCHIVES).chain(DRAIN);
-    let killed = killed.chain(PROJECTIONS);
-    let killed = killed.chain(SLOTS);
+    let killed = killed.chain(PROJECTION).chain(PROJECTIONS).chain(SLOTS);
     assert_eq!(killed.collect::<BTreeSet<_>>(), all);
 }

@@ -92,7 +92,8 @@ const MACHINE_PATHS: &[&str] =
     &["/home/linuxbrew/.linuxbrew/opt", "/home/a/.pg_service.conf", "/home/my", "/root/my"];
 
 /// Tests that are not run by themselves, and why.
-const IGNORED: &[(&str, &str)] = &[("tests/embedded.rs", "run by other tests")];
+const IGNORED: &[(&str, &str)] =
+    &[("tests/embedded.rs", "run by other tests"), ("tests/projection/worker.rs", "run by other")];
 
 /// A tracked file, or one that is about to be.
 struct File {

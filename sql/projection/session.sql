@@ -1,2 +1,4 @@
--- A worker that hangs in the middle of a batch loses its slots after this time.
-SELECT set_config('idle_in_transaction_session_timeout', $1, false)
+-- A worker that hangs in the middle of a batch loses its slots after this time. Each statement of a
+-- batch has to see what was committed before it, whatever the role or the database have by default.
+SELECT set_config('idle_in_transaction_session_timeout', $1, false),
+    set_config('default_transaction_isolation', 'read committed', false)

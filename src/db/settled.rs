@@ -52,6 +52,9 @@ pub(super) const LAST: &str = include_str!("../../sql/settled/last.sql");
 /// The transactions that may hold positions.
 pub(super) const HOLDERS: &str = include_str!("../../sql/settled/holders.sql");
 
+/// How a sequence counts.
+pub(super) const COUNTING: &str = include_str!("../../sql/settled/counting.sql");
+
 /// The first pause between two looks; each further one doubles it, for a look at `pg_locks` is not
 /// free (11 ms with 24,000 locks).
 const PAUSE_FIRST: Duration = Duration::from_millis(2);
@@ -208,26 +211,33 @@ fn sequence(client: &mut Client, events: &QualifiedName, table: Oid) -> Result<O
             .hint("compare the defaults of global_position: pupctl schema verify"));
     };
     let name = name(row);
-    let (cache, increment): (i64, i64) = (row.get("cache"), row.get("increment"));
-    let wrong = if cache != 1 {
-        Some(format!("has CACHE {cache}, so sessions draw positions ahead of their use"))
-    } else if increment != 1 {
-        Some(format!("has INCREMENT {increment}"))
-    } else if row.get("cycle") {
-        Some("has CYCLE, so positions come again".to_owned())
-    } else {
-        None
-    };
-    if let Some(wrong) = wrong {
-        return Err(Error::refused(format!("the sequence {name} {wrong}"))
-            .detail("positions are settled in order only where they are drawn one by one")
-            .hint("set CACHE 1, INCREMENT 1 and NO CYCLE on it"));
-    }
+    refuse_counting(row)?;
     if !row.get::<_, bool>("readable") {
         return Err(Error::refused(format!("the role may not read the sequence {name}"))
             .hint("work as the owner of the tables (--role), or ask the owner for the right"));
     }
     Ok(row.get("oid"))
+}
+
+/// Refuses a sequence that does not count every number once and in order.
+pub(super) fn refuse_counting(row: &Row) -> Result<()> {
+    let name = QualifiedName::new(row.get::<_, String>("schema"), row.get::<_, String>("name"));
+    let (cache, increment): (i64, i64) = (row.get("cache"), row.get("increment"));
+    let wrong = if cache != 1 {
+        format!("has CACHE {cache}, so sessions draw positions ahead of their use")
+    } else if increment != 1 {
+        format!("has INCREMENT {increment}")
+    } else if row.get("cycle") {
+        "has CYCLE, so positions come again".to_owned()
+    } else {
+        return Ok(());
+    };
+    Err(Error::refused(format!("the sequence {name} {wrong}"))
+        .detail("positions are settled in order only where they are drawn one by one")
+        .hint(
+            "set CACHE 1, INCREMENT 1 and NO CYCLE on it, and let the writers connect anew: \
+             their sessions keep what they have drawn ahead",
+        ))
 }
 
 fn last(client: &mut Client, sequence: Oid) -> Result<i64> {

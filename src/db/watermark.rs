@@ -28,10 +28,15 @@ use crate::finding::holder::Holder;
 use crate::layout::name::QualifiedName;
 use crate::render::environment::{render, values};
 
-use super::settled::{HOLDERS, LAST, Source, failed, sessions, source};
+use super::settled::{COUNTING, HOLDERS, LAST, Source, failed, refuse_counting, sessions, source};
 
 /// The most positions that are counted at a time. Beyond that a look at the locks is cheaper.
 const COUNTED_MAX: i64 = 10_000;
+
+/// Refuses where no settled position can be found, as [`Watermark::begin`] does.
+pub fn check(client: &mut Client, events: &QualifiedName) -> Result<()> {
+    source(client, events).map(drop)
+}
 
 /// The settled position of a store, on one connection.
 #[derive(Debug)]
@@ -40,6 +45,7 @@ pub struct Watermark {
     last: Statement,
     holders: Statement,
     prefix: Statement,
+    counting: Statement,
     settled: i64,
     drawn: i64,
     pending: Option<Pending>,
@@ -66,6 +72,7 @@ impl Watermark {
             last: prepare(LAST)?,
             holders: prepare(HOLDERS)?,
             prefix: prepare(&prefix)?,
+            counting: prepare(COUNTING)?,
             settled,
             drawn: settled,
             pending: None,
@@ -150,6 +157,10 @@ impl Watermark {
     /// Notes, in a statement after the one that read the position, who may have drawn up to it.
     fn note_writers(&mut self, client: &mut Client, position: i64) -> Result<()> {
         let open = holders(client, &self.holders, self.source)?;
+        // Somebody may have changed the sequence since: sessions that draw ahead leave holes for
+        // which nobody holds a lock.
+        let row = client.query_one(&self.counting, &[&self.source.sequence]).map_err(failed)?;
+        refuse_counting(&row)?;
         if open.is_empty() {
             self.settled = position;
         } else {

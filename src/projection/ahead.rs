@@ -110,14 +110,18 @@ impl Ahead {
         self.next = 0;
         let is_live = settled - self.upto <= i64::from(LIVE_MAX);
         let limit = if is_live { usize::from(LIVE_MAX) } else { self.window(batch_size) };
-        let rows = self.query(client, tables, scope, settled, is_live.then_some(()), limit)?;
-        let full = rows.len() >= limit;
+        // One more than are taken: where it follows at the same position, they stay together.
+        let rows = self.query(client, tables, scope, settled, is_live.then_some(()), limit + 1)?;
+        let full = rows.len() > limit;
         let mut events = Vec::with_capacity(rows.len());
         let mut bytes = 0;
         for row in &rows {
             let event = Event::from_row(row).map_err(failed)?;
             bytes += EVENT_BYTES + event.payload.len();
             events.push(event);
+        }
+        if full {
+            drop_last_position(&mut events);
         }
         self.upto = match events.last() {
             Some(last) if full => last.global_position,
@@ -203,7 +207,11 @@ impl Ahead {
     pub(super) fn part(&self, batch_size: usize, bound: i64) -> Part<'_> {
         let left = &self.events[self.next..];
         let within = left.partition_point(|event| event.global_position <= bound);
-        let events = &left[..within.min(batch_size)];
+        let mut size = within.min(batch_size);
+        while size < within && left[size].global_position == left[size - 1].global_position {
+            size += 1;
+        }
+        let events = &left[..size];
         let position = match events.last() {
             Some(last) if events.len() < within => last.global_position,
             _ => self.upto.min(bound),
@@ -217,6 +225,17 @@ impl Ahead {
         self.next += left.partition_point(|event| event.global_position <= position);
         self.at = position;
         self.upto = self.upto.max(position);
+    }
+}
+
+/// Leaves out the events at the last position, of which some may not have been read. Positions are
+/// there twice where somebody wrote them by hand into several partitions.
+fn drop_last_position(events: &mut Vec<Event>) {
+    let Some(last) = events.last().map(|event| event.global_position) else { return };
+    let before = events.partition_point(|event| event.global_position < last);
+    // So many at one position are not read apart.
+    if before > 0 {
+        events.truncate(before);
     }
 }
 

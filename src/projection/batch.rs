@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use postgres::types::ToSql;
 use postgres::{Client, GenericClient, IsolationLevel, Row, Statement};
 
+use crate::db::Interrupt;
 use crate::error::Error;
 use crate::failpoint::reach;
 use crate::render::environment::{render, values};
@@ -16,7 +17,7 @@ use super::careful::{Careful, Letter, handle};
 use super::checkpoint::{self, Division, Tables, number};
 use super::config::{ProcessorConfig, Slots};
 use super::definition::{Event, Projection, Scope};
-use super::failure::{Failure, stopped};
+use super::failure::{Failure, between, ended, stopped};
 use super::letters;
 use super::transaction::{Statements, Transaction};
 
@@ -26,10 +27,7 @@ pub(super) enum Care {
     /// All events together.
     None,
     /// By halves, since one of them fails.
-    Halves {
-        /// Whether it fails only at the commit.
-        at_commit: bool,
-    },
+    Halves,
 }
 
 /// What a batch did.
@@ -65,6 +63,8 @@ pub(super) struct Work {
 struct Claim {
     group: Group,
     position: i64,
+    /// The transaction that holds their locks.
+    transaction: String,
     /// They may not move beyond it in this batch.
     bound: i64,
     parked: bool,
@@ -124,6 +124,7 @@ impl Work {
         settled: i64,
         share: i64,
         care: Care,
+        stop: &Interrupt,
     ) -> Result<Option<Batch>, Failure> {
         let started = Instant::now();
         // Whatever the role or the database prefers: what is read after the claim has to be newer
@@ -159,7 +160,7 @@ impl Work {
             done.position = claim.position;
             let strategy = &*self.division.strategy;
             done.handled =
-                letters::replay(&mut tx, &self.tables, projection, &claim.group, strategy)?;
+                letters::replay(&mut tx, &self.tables, projection, &claim.group, strategy, stop)?;
             done.parked = !letters::parked(&mut tx, &self.tables, projection.name())?.is_empty();
         } else if care == Care::None && waiting.is_empty() {
             if !part.events.is_empty() {
@@ -167,9 +168,8 @@ impl Work {
             }
             done.handled = part.events.len();
         } else {
-            let immediate = care == Care::Halves { at_commit: true };
             let policy = self.config.on_error;
-            let mut careful = Careful::new(projection, policy, immediate, waiting);
+            let mut careful = Careful::new(projection, policy, stop, waiting);
             careful.handle(&mut tx, part.events)?;
             done.take(careful);
         }
@@ -287,6 +287,7 @@ fn together(rows: &[Row], settled: i64) -> Claim {
             slots,
         },
         position: lowest,
+        transaction: first.map_or_else(String::new, |row| row.get("transaction")),
         bound: bound.max(lowest),
         parked: members.iter().any(|row| row.get("parked")),
         replay,
@@ -329,7 +330,7 @@ fn advance(
     let slots = &claim.group.slots;
     let error = done.stopped.as_ref().map(|(_, error)| error.message());
     let failed_at = done.stopped.as_ref().map(|(event, _)| event.global_position);
-    let values: [&(dyn ToSql + Sync); 10] = [
+    let values: [&(dyn ToSql + Sync); 11] = [
         &name,
         slots,
         &done.position,
@@ -340,30 +341,21 @@ fn advance(
         &error,
         &failed_at,
         &claim.position,
+        &claim.transaction,
     ];
-    let moved = (**tx).execute(statement, &values).map_err(|error| {
-        // The transaction is over, though the handler said that all is well.
-        let aborted = error.code().is_some_and(|code| code.code() == "25P02");
-        match Failure::database("moving the checkpoint", error) {
-            Failure::Fatal(error) if aborted => Failure::Refused {
-                error: error.detail("a statement of the handler failed, and it went on"),
-                at_commit: false,
-            },
-            other => other,
-        }
-    })?;
+    let moved = (**tx)
+        .execute(statement, &values)
+        // A statement of a handler may have failed, though it said that all is well.
+        .map_err(|error| between(name, "moving the checkpoint", error))?;
     if moved == slots.len() as u64 {
         return Ok(());
     }
-    Err(Failure::Fatal(
-        Error::refused(format!("the checkpoint of {name} was moved while its lock was held"))
-            .hint("a handler must not end the transaction of its batch"),
-    ))
+    Err(Failure::Fatal(ended(name)))
 }
 
 fn at_commit(error: postgres::Error) -> Failure {
     match Failure::database("committing a batch", error) {
-        Failure::Fatal(error) => Failure::Refused { error, at_commit: true },
+        Failure::Fatal(error) => Failure::Refused(error),
         other => other,
     }
 }

@@ -4,11 +4,13 @@
 use std::collections::HashSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use crate::db::Interrupt;
+use crate::db::interrupt::is_cancelled;
 use crate::error::Error;
 
 use super::config::ErrorPolicy;
 use super::definition::{Event, Projection};
-use super::failure::{Failure, of_handler, of_panic};
+use super::failure::{Failure, between, of_handler, of_panic};
 use super::transaction::Transaction;
 
 /// An aggregate: its context, type and id.
@@ -32,8 +34,8 @@ pub(super) struct Letter<'e> {
 pub(super) struct Careful<'a, 'e> {
     projection: &'a dyn Projection,
     policy: ErrorPolicy,
-    /// Whether constraints that are deferred to the commit are looked at in each savepoint.
-    immediate: bool,
+    /// Raised when the worker is to stop.
+    stop: &'a Interrupt,
     /// The aggregates whose events wait.
     pub(super) parked: HashSet<Aggregate>,
     /// What goes to the dead letters.
@@ -48,18 +50,10 @@ impl<'a, 'e> Careful<'a, 'e> {
     pub(super) fn new(
         projection: &'a dyn Projection,
         policy: ErrorPolicy,
-        immediate: bool,
+        stop: &'a Interrupt,
         parked: HashSet<Aggregate>,
     ) -> Self {
-        Self {
-            projection,
-            policy,
-            immediate,
-            parked,
-            letters: Vec::new(),
-            stopped: None,
-            handled: 0,
-        }
+        Self { projection, policy, stop, parked, letters: Vec::new(), stopped: None, handled: 0 }
     }
 
     /// Handles the events in order, as far as they can be.
@@ -103,26 +97,11 @@ impl<'a, 'e> Careful<'a, 'e> {
         tx: &mut Transaction<'_>,
         events: &'e [Event],
     ) -> Result<Result<(), Error>, Failure> {
-        let failed = |error| Failure::database("setting a savepoint", error);
-        let mut savepoint = tx.savepoint().map_err(failed)?;
-        match handle(self.projection, &mut savepoint, events) {
-            Ok(()) => {}
-            Err(Failure::Refused { error, .. }) => return Ok(Err(error)),
-            Err(other) => return Err(other),
+        let outcome = attempt(self.projection, tx, events, self.stop)?;
+        if outcome.is_ok() {
+            self.handled += events.len();
         }
-        if self.immediate
-            && let Err(error) = savepoint.batch_execute(IMMEDIATE)
-        {
-            return refused(error);
-        }
-        // A handler may have gone on after a statement that failed.
-        match savepoint.commit() {
-            Ok(()) => {
-                self.handled += events.len();
-                Ok(Ok(()))
-            }
-            Err(error) => refused(error),
-        }
+        Ok(outcome)
     }
 
     fn refuse(&mut self, event: &'e Event, error: Error) {
@@ -147,14 +126,37 @@ impl<'a, 'e> Careful<'a, 'e> {
     }
 }
 
-/// What the commit would find.
-const IMMEDIATE: &str = include_str!("../../sql/projection/immediate.sql");
+/// Looks for what the commit would find, and leaves everything as it is.
+const COMMITTABLE: &str = include_str!("../../sql/projection/committable.sql");
 
-fn refused(error: postgres::Error) -> Result<Result<(), Error>, Failure> {
-    match Failure::database("handling it", error) {
-        Failure::Fatal(error) => Ok(Err(error)),
-        other => Err(other),
-    }
+/// Tries events in a savepoint: they are handled, or nothing of them is left. What would be found
+/// only at the commit is found here.
+pub(super) fn attempt(
+    projection: &dyn Projection,
+    tx: &mut Transaction<'_>,
+    events: &[Event],
+    stop: &Interrupt,
+) -> Result<Result<(), Error>, Failure> {
+    let name = projection.name();
+    let mut savepoint = tx
+        .savepoint()
+        .map_err(|error| between(name, "setting a savepoint", error).unless_refused())?;
+    let outcome = handle(projection, &mut savepoint, events).and_then(|()| {
+        let committable = savepoint.batch_execute(COMMITTABLE);
+        committable.map_err(|error| between(name, "looking at deferred constraints", error))
+    });
+    let refused = match outcome {
+        Ok(()) => None,
+        // Who is told to stop is not to blame the event for it.
+        Err(Failure::Refused(error)) if stop.is_raised() && is_cancelled(&error) => {
+            return Err(Failure::Transient(error));
+        }
+        Err(Failure::Refused(error)) => Some(error),
+        Err(other) => return Err(other),
+    };
+    let end = if refused.is_none() { savepoint.commit() } else { savepoint.rollback() };
+    end.map_err(|error| between(name, "ending a savepoint", error).unless_refused())?;
+    Ok(refused.map_or(Ok(()), Err))
 }
 
 /// Lets the projection handle events; a panic of its is an error like any other.
@@ -163,13 +165,12 @@ pub(super) fn handle(
     tx: &mut Transaction<'_>,
     events: &[Event],
 ) -> Result<(), Failure> {
-    let refused = |error| Failure::Refused { error, at_commit: false };
     match catch_unwind(AssertUnwindSafe(|| projection.handle_batch(tx, events))) {
         Ok(Ok(())) => Ok(()),
         Ok(Err(error)) => match of_handler(&error) {
             (error, true) => Err(Failure::Transient(error)),
-            (error, false) => Err(refused(error)),
+            (error, false) => Err(Failure::Refused(error)),
         },
-        Err(panic) => Err(refused(of_panic(&*panic))),
+        Err(panic) => Err(Failure::Refused(of_panic("handler", &*panic))),
     }
 }

@@ -236,7 +236,9 @@ pub(super) fn failed(error: postgres::Error) -> Error {
     let older = error.code().is_some_and(|code| matches!(code.code(), "42703" | "42P01"));
     let error = Error::database("reading the checkpoints of the projection", error);
     if older {
-        return error.hint("an older pupctl made this store; extend it: pupctl projections init");
+        return Error::refused("the checkpoints of this store are those of an older pupctl")
+            .detail(error.message())
+            .hint("extend the store: pupctl projections init");
     }
     error
 }

@@ -31,12 +31,7 @@ pub(super) enum Failure {
     /// Something that passes: connect again, after a pause.
     Transient(Error),
     /// A handler refused an event of the batch, or the commit did.
-    Refused {
-        /// What it said.
-        error: Error,
-        /// Whether the server found it only at the commit, as a deferred constraint.
-        at_commit: bool,
-    },
+    Refused(Error),
     /// Nothing that another try would help.
     Fatal(Error),
 }
@@ -47,10 +42,55 @@ impl Failure {
         if is_transient(&error) { Self::Transient(error) } else { Self::Fatal(error) }
     }
 
+    /// Where it was no event that was refused: there is nothing that a smaller batch would help.
+    pub(super) fn unless_refused(self) -> Self {
+        match self {
+            Self::Refused(error) => Self::Fatal(error),
+            other => other,
+        }
+    }
+
     /// Of the driver, for a statement of the processor itself.
     pub(super) fn database(doing: &str, error: postgres::Error) -> Self {
         Self::of(Error::database(doing, error))
     }
+}
+
+/// Of a statement between the events of a batch, in which a handler may have left the transaction
+/// in any state.
+pub(super) fn between(projection: &str, doing: &str, error: postgres::Error) -> Failure {
+    match error.code().map(postgres::error::SqlState::code) {
+        // no_active_sql_transaction, and a savepoint that is gone.
+        Some("25P01" | "3B001") => Failure::Fatal(ended(projection).because(error)),
+        // in_failed_sql_transaction
+        Some("25P02") => Failure::Refused(
+            Error::refused("a statement of the handler failed, and it went on")
+                .hint("let the handler hand the error on, or run the statement in a savepoint")
+                .because(error),
+        ),
+        _ => match Failure::database(doing, error) {
+            Failure::Fatal(error) => Failure::Refused(error),
+            other => other,
+        },
+    }
+}
+
+/// The transaction of a batch is not the one that it began with.
+pub(super) fn ended(projection: &str) -> Error {
+    Error::refused(format!(
+        "a handler of the projection {projection} ended the transaction of its batch"
+    ))
+    .detail("what it had committed by then will come again, for the checkpoint has not moved")
+    .hint("let the handler run no COMMIT and no ROLLBACK; a savepoint is Transaction::savepoint")
+}
+
+/// Whether starting again is of no use: somebody has to do something about it.
+pub(super) fn is_lasting(error: &Error) -> bool {
+    matches!(error.kind(), Kind::Refused | Kind::Invalid)
+        || error.sqlstate().is_some_and(|code| {
+            // A table, a column, a right that is missing; no such database; a read-only server.
+            code.starts_with("42") || matches!(code, "3D000" | "3F000" | "25006")
+        })
 }
 
 impl From<Error> for Failure {
@@ -92,14 +132,14 @@ pub(super) fn of_handler(error: &HandlerError) -> (Error, bool) {
     (Error::refused(crate::error::chain(&**error)), transient)
 }
 
-/// What a handler panicked with.
-pub(super) fn of_panic(panic: &(dyn Any + Send)) -> Error {
+/// What somebody panicked with: a handler, or a worker around it.
+pub(super) fn of_panic(who: &str, panic: &(dyn Any + Send)) -> Error {
     let text = panic
         .downcast_ref::<&str>()
         .map(|text| (*text).to_owned())
         .or_else(|| panic.downcast_ref::<String>().cloned());
     let text = text.unwrap_or_else(|| "without a message".to_owned());
-    Error::refused(format!("the handler panicked: {text}"))
+    Error::refused(format!("the {who} panicked: {text}"))
 }
 
 /// The error of a projection that stops at an event.

@@ -4,11 +4,12 @@ use std::collections::{HashMap, HashSet};
 
 use postgres::Row;
 
+use crate::db::Interrupt;
 use crate::error::Error;
 use crate::render::environment::{render, values};
 
 use super::ahead::Group;
-use super::careful::{Aggregate, Letter, handle};
+use super::careful::{Aggregate, Letter, attempt};
 use super::checkpoint::Tables;
 use super::definition::{Event, Projection};
 use super::failure::Failure;
@@ -75,6 +76,7 @@ pub(super) fn replay(
     projection: &dyn Projection,
     group: &Group,
     strategy: &dyn PartitionStrategy,
+    stop: &Interrupt,
 ) -> Result<usize, Failure> {
     let wanted = wanted(tx, tables, projection.name(), group, strategy)?;
     let mut events = events(tx, tables, &wanted)?;
@@ -90,7 +92,7 @@ pub(super) fn replay(
             continue;
         }
         let outcome = match event {
-            Some(event) => attempt(tx, projection, event)?,
+            Some(event) => attempt(projection, tx, &[event], stop)?,
             None => Err(Error::refused("the event is not in the store any more")),
         };
         match outcome {
@@ -159,25 +161,6 @@ fn events(
             Ok((event.global_position, event))
         })
         .collect()
-}
-
-fn attempt(
-    tx: &mut Transaction<'_>,
-    projection: &dyn Projection,
-    event: Event,
-) -> Result<Result<(), Error>, Failure> {
-    let mut savepoint = tx.savepoint().map_err(failed)?;
-    match handle(projection, &mut savepoint, &[event]) {
-        Ok(()) => match savepoint.commit() {
-            Ok(()) => Ok(Ok(())),
-            Err(error) => match failed(error) {
-                Failure::Fatal(error) => Ok(Err(error)),
-                other => Err(other),
-            },
-        },
-        Err(Failure::Refused { error, .. }) => Ok(Err(error)),
-        Err(other) => Err(other),
-    }
 }
 
 fn failed(error: postgres::Error) -> Failure {

@@ -63,7 +63,7 @@ impl Processor {
             shared: None,
             control: &control,
             until,
-            label: label(0),
+            label: label(),
         };
         worker.run()?;
         let report = control.report.lock().unwrap_or_else(PoisonError::into_inner).clone();

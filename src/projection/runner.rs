@@ -12,6 +12,7 @@ use crate::error::{Error, Kind, Result};
 use super::config::{ProcessorConfig, Slots};
 use super::connect::Connect;
 use super::definition::Projection;
+use super::failure::is_lasting;
 use super::name;
 use super::shared::{Shared, follow, sleep};
 use super::worker::{Control, Report, Until, Worker, label};
@@ -249,7 +250,7 @@ impl Runner {
                 shared: Some(&shared),
                 control: &control,
                 until,
-                label: label(number),
+                label: label(),
             };
             let _ = sender.send((number, supervise(&worker)));
         })?;
@@ -327,7 +328,7 @@ fn supervise(worker: &Worker<'_>) -> Result<()> {
         let Err(error) = worker.run() else { return Ok(()) };
         let name = worker.projection.name();
         tracing::error!(projection = name, "{error}");
-        if error.kind() == Kind::Refused || worker.until == Until::CaughtUp {
+        if is_lasting(&error) || worker.until == Until::CaughtUp {
             worker.control.projection_stopped.store(true, Ordering::Relaxed);
             let mut report = worker.control.report.lock().unwrap_or_else(PoisonError::into_inner);
             report.stopped.get_or_insert_with(|| error.message().to_owned());

@@ -76,6 +76,11 @@ impl<'a> Transaction<'a> {
         self.inner.commit()
     }
 
+    /// Takes back what was done in a savepoint.
+    pub(super) fn rollback(self) -> Result<(), postgres::Error> {
+        self.inner.rollback()
+    }
+
     /// The statement, prepared now or before.
     fn statement(&mut self, sql: &str) -> Result<Statement, postgres::Error> {
         if let Some(statement) = self.statements.0.get(sql) {

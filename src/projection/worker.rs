@@ -1,13 +1,14 @@
 //! One worker: a connection, and batch after batch on it.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use postgres::{CancelToken, Client, Statement};
 
-use crate::db::Interrupt;
-use crate::error::Result;
+use crate::db::{Interrupt, watermark};
+use crate::error::{Error, Result};
 use crate::render::environment::{render, values};
 use crate::store::stored_layout;
 
@@ -16,7 +17,7 @@ use super::checkpoint::{self, Tables, number, register};
 use super::config::{ProcessorConfig, Slots};
 use super::connect::{Connect, application_name};
 use super::definition::{Projection, Scope};
-use super::failure::Failure;
+use super::failure::{Failure, of_panic};
 use super::shared::{Follower, Settled, Shared, sleep};
 
 /// How often a worker looks for what nobody tells it: a resumed projection, a slot that became
@@ -28,6 +29,9 @@ const IDLE_MOVE: Duration = Duration::from_secs(1);
 
 /// How often the workers are counted.
 const COUNT_EVERY: Duration = Duration::from_secs(2);
+
+/// A connection that lasts this long was not one of several in a row that fail.
+const LONG: Duration = Duration::from_mins(1);
 
 /// How far a worker is to go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -117,14 +121,19 @@ impl Worker<'_> {
         // Where to go is decided once, not anew after each failure.
         let mut target = None;
         loop {
-            let failure = match self.connected(&mut target, &mut attempts) {
+            let begun = Instant::now();
+            let failure = match self.caught(&mut target, &mut attempts) {
                 Ok(()) => return Ok(()),
                 Err(failure) => failure,
             };
+            if begun.elapsed() > LONG {
+                attempts = 0;
+            }
             self.control.set_cancel(None);
             let error = match failure {
                 Failure::Transient(error) => error,
-                Failure::Refused { error, .. } | Failure::Fatal(error) => return Err(error),
+                Failure::Refused(error) => return Err(self.refused(&error)),
+                Failure::Fatal(error) => return Err(error),
             };
             if self.control.is_over() {
                 return Ok(());
@@ -144,6 +153,20 @@ impl Worker<'_> {
         }
     }
 
+    /// Of a batch of which each event could be handled, and all together could not.
+    fn refused(&self, cause: &Error) -> Error {
+        let name = self.projection.name();
+        Error::refused(format!("the projection {name} stopped: {}", cause.message()))
+            .detail("no event of the batch fails alone")
+            .details(cause.detail_lines().iter().cloned())
+    }
+
+    /// A worker that panics fails; it must not be missing without a word.
+    fn caught(&self, target: &mut Option<i64>, attempts: &mut u32) -> Result<(), Failure> {
+        catch_unwind(AssertUnwindSafe(|| self.connected(target, attempts)))
+            .unwrap_or_else(|panic| Err(Failure::Fatal(of_panic("worker", &*panic))))
+    }
+
     fn connected(&self, target: &mut Option<i64>, attempts: &mut u32) -> Result<(), Failure> {
         let name = self.projection.name();
         let mut client = self.connect.connect(&application_name(name))?;
@@ -158,6 +181,8 @@ impl Worker<'_> {
         let layout = stored_layout(&mut client, &self.config.schema)?;
         let tables = Tables::of(&layout, &self.config.schema);
         let scope = Scope::of(&**self.projection);
+        // A standby, for one, would only say that nothing can be written there.
+        watermark::check(&mut client, &tables.events)?;
         let division = register(&mut client, &tables, name, &scope, self.config)?;
         let settled = match self.shared {
             Some(shared) => Settled::Shared { shared: Arc::clone(shared), since },
@@ -290,22 +315,21 @@ impl Session<'_> {
     /// A batch; where an event of it cannot be handled, the same one by halves.
     fn batch(&mut self, settled: i64) -> Result<Option<Batch>, Failure> {
         let share = self.share()?;
-        let mut care = Care::None;
-        loop {
-            let (error, at_commit) = match self.work.batch(&mut self.client, settled, share, care) {
-                Err(Failure::Refused { error, at_commit }) => (error, at_commit),
-                done => return done,
-            };
-            let next = Care::Halves { at_commit };
-            // What was looked for in vain will not be found by looking again.
-            if care == next || care == (Care::Halves { at_commit: true }) {
-                return Err(Failure::Fatal(error));
+        let stop = &self.worker.control.stop;
+        let error = match self.work.batch(&mut self.client, settled, share, Care::None, stop) {
+            // It may have been cancelled; and whoever is in a hurry does not look for poison.
+            Err(Failure::Refused(error)) if stop.is_raised() => {
+                return Err(Failure::Transient(error));
             }
-            care = next;
-            let name = self.worker.projection.name();
-            tracing::debug!(projection = name, "looking for the event that fails: {error}");
-            self.work.forget();
-        }
+            Err(Failure::Refused(error)) => error,
+            done => return done,
+        };
+        tracing::debug!(
+            projection = self.worker.projection.name(),
+            "looking for the event that fails: {error}"
+        );
+        self.work.forget();
+        self.work.batch(&mut self.client, settled, share, Care::Halves, stop)
     }
 
     /// How many slots to claim, so that each worker gets as many.
@@ -345,8 +369,10 @@ fn with_chance(pause: Duration) -> Duration {
     pause.mul_f64(0.75 + f64::from(u16::try_from(chance).unwrap_or(0)) / 4_000.0)
 }
 
-/// The name of a worker in the checkpoints: `host:pid/thread`.
-pub(super) fn label(number: usize) -> String {
+/// The name of a new worker in the checkpoints: `host:pid/number`, which no other one has.
+pub(super) fn label() -> String {
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    let number = NEXT.fetch_add(1, Ordering::Relaxed);
     let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
     format!("{host}:{}/{number}", std::process::id())
 }

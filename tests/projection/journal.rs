@@ -88,16 +88,24 @@ pub(crate) fn positions(db: &TestDatabase, projection: &str) -> Vec<i64> {
 /// their order.
 #[track_caller]
 pub(crate) fn assert_whole(db: &TestDatabase, projection: &str) {
+    assert_whole_of(db, projection, "%");
+}
+
+/// The same for a projection that reads the contexts of this pattern.
+#[track_caller]
+pub(crate) fn assert_whole_of(db: &TestDatabase, projection: &str, context: &str) {
     let count = |sql: &str| db.client().query_one(sql, &[&projection]).expect("a count");
-    let missing: i64 = count(
-        "SELECT count(*) FROM events WHERE NOT EXISTS (
+    let missing: i64 = count(&format!(
+        "SELECT count(*) FROM events WHERE bounded_context LIKE '{context}' AND NOT EXISTS (
             SELECT FROM journal WHERE projection = $1 AND position = global_position)",
-    )
+    ))
     .get(0);
     assert_eq!(missing, 0, "events that were never handled");
     let strange: i64 = count(
         "SELECT count(*) FROM journal WHERE projection = $1 AND NOT EXISTS (
-            SELECT FROM events WHERE position = global_position)",
+            SELECT FROM events
+            WHERE position = global_position AND bounded_context = context
+                AND aggregate_id = aggregate AND aggregate_version = version)",
     )
     .get(0);
     assert_eq!(strange, 0, "events that are not there");

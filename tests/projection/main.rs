@@ -7,18 +7,31 @@ mod support;
 mod basics;
 mod errors;
 mod journal;
+mod poison;
+mod proxy;
+mod refusals;
+mod rescue;
+mod rivals;
 mod runner;
 mod slots;
+mod torture;
+mod worker;
+mod writers;
 
 use postgres::{Client, NoTls};
 use pupctl::db::Interrupt;
-use pupctl::projection::{Connect, Processor, ProcessorConfig, Projection, Report};
+use pupctl::projection::{Connect, Processor, ProcessorConfig, Projection, Report, Runner};
 
-use support::TestDatabase;
+use support::{TestDatabase, TestServer};
 
 /// Connects as a program with a way of its own does.
 pub(crate) fn connect(db: &TestDatabase) -> impl Connect + 'static {
-    let url = db.url().to_owned();
+    connect_to(db.url())
+}
+
+/// The same by an address.
+pub(crate) fn connect_to(url: &str) -> impl Connect + 'static {
+    let url = url.to_owned();
     move |application_name: &str| {
         let failed = |error| pupctl::Error::database("connecting", error);
         let mut client = Client::connect(&url, NoTls).map_err(failed)?;
@@ -30,7 +43,12 @@ pub(crate) fn connect(db: &TestDatabase) -> impl Connect + 'static {
 
 /// A store of this layout with the contexts `Sales` and `Billing`.
 pub(crate) fn store(layout: &str) -> TestDatabase {
-    let db = TestDatabase::new();
+    store_on(TestServer::shared(), layout)
+}
+
+/// The same on a server of its own.
+pub(crate) fn store_on(server: &TestServer, layout: &str) -> TestDatabase {
+    let db = TestDatabase::on(server);
     let mut arguments = vec!["schema", "init", "--partition-by", layout, "--months", "1"];
     arguments.extend(["--contexts", "Sales,Billing"]);
     if layout.contains("hash") {
@@ -81,4 +99,85 @@ pub(crate) fn positions(db: &TestDatabase, projection: &str) -> Vec<i64> {
         ORDER BY slot";
     let rows = db.client().query(sql, &[&projection]).expect("checkpoints");
     rows.iter().map(|row| row.get(0)).collect()
+}
+
+/// Raises a flag when it is dropped, so that threads which wait for it end with a test that fails.
+pub(crate) struct Raise<F: Fn()>(pub(crate) F);
+
+impl<F: Fn()> Drop for Raise<F> {
+    fn drop(&mut self) {
+        (self.0)();
+    }
+}
+
+/// Runs a runner in a thread of its own until this is dropped or stopped.
+pub(crate) struct Running {
+    stop: Interrupt,
+    thread: Option<std::thread::JoinHandle<pupctl::Result<Vec<Report>>>>,
+}
+
+impl Running {
+    pub(crate) fn start(runner: Runner) -> Self {
+        let stop = runner.stopper();
+        Self { stop, thread: Some(std::thread::spawn(move || runner.run())) }
+    }
+
+    /// Whether it ended by itself.
+    pub(crate) fn is_over(&self) -> bool {
+        self.thread.as_ref().is_none_or(std::thread::JoinHandle::is_finished)
+    }
+
+    /// Stops it. What it did.
+    pub(crate) fn stop(self) -> Vec<Report> {
+        self.stop.raise();
+        self.outcome().expect("stopped")
+    }
+
+    /// Waits for its end, which is near.
+    pub(crate) fn outcome(mut self) -> pupctl::Result<Vec<Report>> {
+        support::eventually("the runner ends", || self.is_over());
+        self.thread.take().expect("it was not awaited").join().expect("no panic")
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.stop.raise();
+    }
+}
+
+/// Adds many events at once, in one transaction: so many, of so many aggregates.
+pub(crate) fn fill(db: &TestDatabase, context: &str, events: i64, aggregates: i64) {
+    let sql = format!(
+        "INSERT INTO events (bounded_context, aggregate_type, aggregate_id, aggregate_version,
+            event_id, event_type, payload)
+         SELECT '{context}', 'Order', 'f-' || number % {aggregates}, number / {aggregates} + 1,
+            gen_random_uuid(), 'OrderPlaced', ''
+         FROM generate_series(0, {events} - 1) AS number"
+    );
+    db.execute(&sql);
+}
+
+/// The last position of the store.
+pub(crate) fn last(db: &TestDatabase) -> i64 {
+    db.one("SELECT coalesce(max(global_position), 0) FROM events")
+}
+
+/// Waits until a projection has handled everything that is there by now.
+#[track_caller]
+pub(crate) fn await_caught_up(db: &TestDatabase, projection: &str) {
+    let last = last(db);
+    let mut client = db.client();
+    let sql = "SELECT coalesce(min(last_global_position), -1) FROM projection_checkpoints
+        WHERE projection = $1";
+    support::eventually(&format!("{projection} has reached {last}"), || {
+        let row = client.query_one(sql, &[&projection]).expect("the checkpoints");
+        row.get::<_, i64>(0) >= last
+    });
+}
+
+/// Sends a signal to a process, as `KILL`.
+pub(crate) fn signal(name: &str, pid: i64) {
+    let sent = std::process::Command::new("kill").args(["-s", name, &pid.to_string()]).status();
+    assert!(sent.expect("the program kill").success(), "cannot send {name} to {pid}");
 }

@@ -1,16 +1,13 @@
 //! Servers that cannot be worked with, and the private one that holds data.
 
-use std::fs::OpenOptions;
-use std::io::Write;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::PathBuf;
 
 use insta::assert_snapshot;
-use pupctl::server::{Embedded, Programs};
+use pupctl::server::Programs;
 
 use super::{refused, told};
 use crate::support::{
-    Output, Pupctl, SETTINGS, TestDatabase, TestServer, eventually, fingerprint, open_folder,
+    Pupctl, Standby, TestDatabase, TestServer, eventually, fingerprint, open_folder,
 };
 
 /// The programs of PostgreSQL 13, which pupctl itself does not look for.
@@ -38,48 +35,6 @@ fn a_server_that_is_too_old() {
     assert_eq!(refused(&db, ["schema", "status"], 1), init);
 }
 
-/// A standby of a server: its data copied while it is stopped, then fed by it. `pg_basebackup`
-/// would do the same, but fetched servers come without it.
-struct Standby {
-    embedded: Embedded,
-    _folder: tempfile::TempDir,
-}
-
-impl Standby {
-    fn of(primary: &TestServer, programs: &Programs) -> Self {
-        let running = primary.embedded().start().expect("it runs").server;
-        let folder = open_folder();
-        let copy = folder.path().join(".pupctl");
-        std::fs::create_dir(&copy).expect("a folder");
-        primary.embedded().stop().expect("it stops");
-        copy_all(&running.folder, &copy.join("postgresql"));
-        primary.embedded().start().expect("it starts again");
-
-        let data = copy.join("postgresql/data");
-        copy_all(&data.join("PG_VERSION"), &data.join("standby.signal"));
-        let settings = OpenOptions::new().append(true).open(data.join("postgresql.auto.conf"));
-        let socket = running.folder.join("socket");
-        let from = format!("primary_conninfo = 'host={} user=postgres'", socket.display());
-        writeln!(settings.expect("the settings"), "{from}").expect("written");
-        let embedded =
-            Embedded::in_folder(copy).with_programs(programs.clone()).with_settings(SETTINGS);
-        embedded.start().expect("a standby");
-        Self { embedded, _folder: folder }
-    }
-}
-
-impl Drop for Standby {
-    fn drop(&mut self) {
-        let removed = self.embedded.remove();
-        assert!(removed.is_ok() || std::thread::panicking(), "{removed:?}");
-    }
-}
-
-/// Copies with owners and rights.
-fn copy_all(from: &Path, to: &Path) {
-    Output::of(Command::new("cp").arg("-a").args([from, to])).success();
-}
-
 #[test]
 fn a_standby_is_read_and_not_written() {
     let programs = Programs::find().expect("server programs");
@@ -87,7 +42,7 @@ fn a_standby_is_read_and_not_written() {
     let db = TestDatabase::on(&primary);
     db.pupctl(["schema", "init", "--partition-by", "context", "--contexts", "A"]).success();
     let standby = Standby::of(&primary, &programs);
-    let url = standby.embedded.url().replace("/pupctl?", &format!("/{}?", db.name()));
+    let url = standby.url_of(db.name());
     let session = || postgres::Client::connect(&url, postgres::NoTls).expect("a session");
     // It follows the primary.
     db.execute(

@@ -24,9 +24,11 @@ mod database;
 mod events;
 mod fingerprint;
 mod server;
+mod standby;
 
 pub use command::{Background, Output, Pupctl, eventually};
 pub use database::TestDatabase;
 pub use events::{Append, event_id};
 pub use fingerprint::fingerprint;
 pub use server::{SETTINGS, TestServer, folder, open_folder};
+pub use standby::Standby;

@@ -1,2 +1,0 @@
--- What is deferred to the commit is looked at now.
-SET CONSTRAINTS ALL IMMEDIATE
