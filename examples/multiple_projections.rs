@@ -19,7 +19,8 @@ use support::{Result, Writer, connect, count, make_tables, say, target};
 
 const TABLES: &str = "
     CREATE TABLE IF NOT EXISTS users (id text PRIMARY KEY);
-    CREATE TABLE IF NOT EXISTS event_statistics (event_type text PRIMARY KEY, events bigint NOT NULL);
+    CREATE TABLE IF NOT EXISTS event_statistics (
+        event_type text PRIMARY KEY, events bigint NOT NULL);
     CREATE TABLE IF NOT EXISTS audit_log (
         position bigint PRIMARY KEY, at timestamptz NOT NULL, line text NOT NULL)";
 

@@ -21,8 +21,8 @@ use support::{Result, Writer, connect, make_tables, say, target};
 const TABLES: &str = "CREATE TABLE IF NOT EXISTS orders_by_region (
     region text, served_by text, orders bigint NOT NULL, PRIMARY KEY (region, served_by))";
 
-/// The regions with a slot of their own, in its order. Never change the order: checkpoints belong to
-/// slots. Another division is another strategy, with another name.
+/// The regions with a slot of their own, in its order. Never change the order: checkpoints belong
+/// to slots. Another division is another strategy, with another name.
 const REGIONS: [&str; 3] = ["us", "eu", "ap"];
 
 struct ByRegion;

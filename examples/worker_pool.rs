@@ -1,8 +1,8 @@
 //! Many workers in one process: a pool that shares the slots of one projection.
 //!
 //! Appends orders, and lets the pool handle them. One instance of the projection serves all
-//! workers, so what it keeps in memory is atomic. Ends by itself. See `examples/user_count.rs` for a
-//! server.
+//! workers, so what it keeps in memory is atomic. Ends by itself. See `examples/user_count.rs` for
+//! a server.
 //!
 //! ```console
 //! $ cargo run --example worker_pool
@@ -36,6 +36,9 @@ struct Arguments {
     /// How many events to append before.
     #[arg(long, default_value_t = 1000)]
     events: usize,
+    /// Of how many customers they are: each one's events are in one slot.
+    #[arg(long, default_value_t = 100)]
+    customers: usize,
     /// The most events of a batch.
     #[arg(long, default_value_t = 100)]
     batch_size: usize,
@@ -85,7 +88,7 @@ fn run(arguments: &Arguments) -> Result {
     let target = target()?;
     let mut client = connect(&target)?;
     make_tables(&mut client, TABLES)?;
-    Writer::open(&target)?.place_orders(arguments.events, 100)?;
+    Writer::open(&target)?.place_orders(arguments.events, arguments.customers)?;
 
     let orders =
         Arc::new(Orders { handled: AtomicU64::new(0), handler_time: arguments.handler_time });
