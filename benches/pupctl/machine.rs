@@ -106,6 +106,11 @@ impl Database {
         &self.url
     }
 
+    /// The program psql.
+    pub(crate) fn psql_program(&self) -> &Path {
+        &self.psql
+    }
+
     /// The binary on this database.
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_pupctl"));

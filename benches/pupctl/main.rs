@@ -1,6 +1,6 @@
 //! What pupctl's work costs, beside plain SQL, psql or pgbench for the same work in the same run:
 //! `scripts/bench [--quick] [catalog] [live] [events] [append] [guard] [reads] [brin]
-//! [archive]`.
+//! [archive] [projections]`.
 //!
 //! Figures are ratios, because both sides meet the same machine. What does not depend on time,
 //! the number of queries, the locks and the memory, is asserted.
@@ -14,6 +14,7 @@ mod guard;
 mod leaving;
 mod live;
 mod machine;
+mod projections;
 mod reads;
 mod report;
 mod store;
@@ -29,7 +30,7 @@ use crate::report::say;
 type Measurement = fn(&Machine, bool) -> Result<()>;
 
 /// What is measured, by name.
-const MEASUREMENTS: [(&str, Measurement); 8] = [
+const MEASUREMENTS: [(&str, Measurement); 9] = [
     ("catalog", catalog::run),
     ("live", live::run),
     ("events", events::run),
@@ -38,6 +39,7 @@ const MEASUREMENTS: [(&str, Measurement); 8] = [
     ("reads", reads::run),
     ("brin", brin::run),
     ("archive", archive::run),
+    ("projections", projections::run),
 ];
 
 fn main() -> ExitCode {

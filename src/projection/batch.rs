@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use postgres::types::ToSql;
-use postgres::{Client, Row, Statement};
+use postgres::{Client, GenericClient, IsolationLevel, Row, Statement};
 
 use crate::error::Error;
 use crate::failpoint::reach;
@@ -126,8 +126,14 @@ impl Work {
         care: Care,
     ) -> Result<Option<Batch>, Failure> {
         let started = Instant::now();
-        let begin = |error| Failure::database("beginning a batch", error);
-        let mut tx = client.transaction().map_err(begin)?;
+        // Whatever the role or the database prefers: what is read after the claim has to be newer
+        // than what the claim saw.
+        let mut tx = client
+            .build_transaction()
+            .isolation_level(IsolationLevel::ReadCommitted)
+            .read_only(false)
+            .start()
+            .map_err(|error| Failure::database("beginning a batch", error))?;
         let Some(claim) = self.claim(&mut tx, settled, share)? else { return Ok(None) };
         let waiting = if claim.parked {
             letters::parked(&mut tx, &self.tables, self.projection.name())?
@@ -194,13 +200,22 @@ impl Work {
         Ok(Some(batch))
     }
 
-    /// Claims slots, of which those are worked on that are furthest behind together.
-    fn claim(
+    /// Whether there is a slot to claim, at the cost of one statement.
+    pub(super) fn is_something_free(
         &mut self,
-        tx: &mut postgres::Transaction<'_>,
+        client: &mut Client,
+        settled: i64,
+    ) -> Result<bool, Failure> {
+        Ok(!self.free(client, settled, 1)?.is_empty())
+    }
+
+    /// Locks free slots with something to do, until the transaction ends.
+    fn free(
+        &self,
+        client: &mut impl GenericClient,
         settled: i64,
         share: i64,
-    ) -> Result<Option<Claim>, Failure> {
+    ) -> Result<Vec<Row>, Failure> {
         let name = self.projection.name();
         let key = match self.config.slots {
             Slots::Pinned { key, .. } => Some(number(key)),
@@ -208,9 +223,17 @@ impl Work {
         };
         let mut values: Vec<&(dyn ToSql + Sync)> = vec![&name, &settled, &self.label, &share];
         values.extend(key.as_ref().map(|key| key as &(dyn ToSql + Sync)));
-        let rows = tx
-            .query(&self.claim, &values)
-            .map_err(|error| Failure::of(checkpoint::failed(error)))?;
+        client.query(&self.claim, &values).map_err(|error| Failure::of(checkpoint::failed(error)))
+    }
+
+    /// Claims slots, of which those are worked on that are furthest behind together.
+    fn claim(
+        &mut self,
+        tx: &mut postgres::Transaction<'_>,
+        settled: i64,
+        share: i64,
+    ) -> Result<Option<Claim>, Failure> {
+        let rows = self.free(tx, settled, share)?;
         let Some(first) = rows.first() else { return Ok(None) };
         self.follow_division(first)?;
         Ok(Some(together(&rows, settled)))

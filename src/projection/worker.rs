@@ -254,16 +254,19 @@ impl Session<'_> {
     fn step(&mut self, settled: i64) -> Result<bool, Failure> {
         if let Some((upto, at)) = self.checked
             && upto >= settled
-            && at.elapsed() < self.patience()
         {
-            return Ok(false);
+            if at.elapsed() < self.patience() {
+                return Ok(false);
+            }
+            // One statement instead of a transaction, since nothing is likely to have changed.
+            if !self.work.is_something_free(&mut self.client, settled)? {
+                self.checked = Some((settled, Instant::now()));
+                return Ok(false);
+            }
         }
         let nothing = self.work.look_ahead(&mut self.client, settled)?;
-        if nothing
-            && self.worker.until == Until::Stopped
-            && self.moved.elapsed() < IDLE_MOVE
-            && self.checked.is_some_and(|(_, at)| at.elapsed() < RECHECK)
-        {
+        let moved_now = self.moved.elapsed() < IDLE_MOVE;
+        if nothing && moved_now && self.worker.until == Until::Stopped {
             // Nothing in scope: the checkpoint follows in a while.
             return Ok(false);
         }
@@ -287,17 +290,22 @@ impl Session<'_> {
     /// A batch; where an event of it cannot be handled, the same one by halves.
     fn batch(&mut self, settled: i64) -> Result<Option<Batch>, Failure> {
         let share = self.share()?;
-        let (error, at_commit) = match self.work.batch(&mut self.client, settled, share, Care::None)
-        {
-            Err(Failure::Refused { error, at_commit }) => (error, at_commit),
-            done => return done,
-        };
-        tracing::debug!(
-            projection = self.worker.projection.name(),
-            "looking for the event that fails: {error}"
-        );
-        self.work.forget();
-        self.work.batch(&mut self.client, settled, share, Care::Halves { at_commit })
+        let mut care = Care::None;
+        loop {
+            let (error, at_commit) = match self.work.batch(&mut self.client, settled, share, care) {
+                Err(Failure::Refused { error, at_commit }) => (error, at_commit),
+                done => return done,
+            };
+            let next = Care::Halves { at_commit };
+            // What was looked for in vain will not be found by looking again.
+            if care == next || care == (Care::Halves { at_commit: true }) {
+                return Err(Failure::Fatal(error));
+            }
+            care = next;
+            let name = self.worker.projection.name();
+            tracing::debug!(projection = name, "looking for the event that fails: {error}");
+            self.work.forget();
+        }
     }
 
     /// How many slots to claim, so that each worker gets as many.
