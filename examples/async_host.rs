@@ -19,14 +19,15 @@ use std::time::Duration;
 use clap::Parser;
 use pupctl::db::connect::Target;
 use pupctl::projection::{Event, HandlerError, ProcessorConfig, Projection, Runner, Transaction};
-use support::{Result, Writer, connect, make_tables, say, target};
+use support::{Result, Writer, connect, count, make_tables, say, target};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::spawn_blocking;
 
-const EVENTS: u64 = 200;
-
 const TABLES: &str = "CREATE TABLE IF NOT EXISTS async_orders (
     customer text PRIMARY KEY, orders bigint NOT NULL)";
+
+const LEFT: &str = "SELECT (SELECT count(*) FROM events WHERE bounded_context = 'Sales')
+    - (SELECT coalesce(sum(orders), 0)::bigint FROM async_orders)";
 
 /// Run projections beside tokio
 #[derive(Parser)]
@@ -73,7 +74,7 @@ async fn main() -> ExitCode {
 
 async fn run(arguments: Arguments) -> Result {
     support::log();
-    let target = spawn_blocking(prepare).await??;
+    let (target, events) = spawn_blocking(prepare).await??;
     let orders = Arc::new(Orders::default());
     let mut runner = Runner::new(target);
     runner.add_shared(orders.clone(), ProcessorConfig::default().slots(4), 2)?;
@@ -85,7 +86,7 @@ async fn run(arguments: Arguments) -> Result {
         (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     let mut ticks = 0;
     let mut tick = tokio::time::interval(Duration::from_millis(20));
-    while arguments.forever || orders.handled.load(Ordering::Relaxed) < EVENTS {
+    while arguments.forever || orders.handled.load(Ordering::Relaxed) < events {
         tokio::select! {
             _ = tick.tick() => ticks += 1,
             _ = terminate.recv() => break,
@@ -100,9 +101,12 @@ async fn run(arguments: Arguments) -> Result {
     say(format_args!("{} events handled, {ticks} ticks meanwhile", reports[0].events))
 }
 
-fn prepare() -> Result<Target> {
+/// Makes the table, and appends events. The database, and how many events are to be handled.
+fn prepare() -> Result<(Target, u64)> {
     let target = target()?;
-    make_tables(&mut connect(&target)?, TABLES)?;
-    Writer::open(&target)?.place_orders(usize::try_from(EVENTS)?, 20)?;
-    Ok(target)
+    let mut client = connect(&target)?;
+    make_tables(&mut client, TABLES)?;
+    Writer::open(&target)?.place_orders(200, 20)?;
+    let left = count(&mut client, LEFT)?;
+    Ok((target, left.try_into()?))
 }

@@ -2,7 +2,7 @@
 //!
 //! Each process gets a key of its own and the same total, from the environment or by arguments, and
 //! handles the aggregates whose FNV-1a hash says so. Logs each batch at info and each event at
-//! debug (`RUST_LOG=debug`). Runs until SIGTERM or SIGINT; with `--until-caught-up` it ends by
+//! debug (`RUST_LOG=pupctl=debug`). Runs until SIGTERM or SIGINT; with `--until-caught-up` it ends by
 //! itself. See `examples/user_count.rs` for a server.
 //!
 //! ```console

@@ -68,7 +68,7 @@ fn run() -> Result {
     let reports = runner.run_until_caught_up()?;
     for (report, (_, workers, _)) in reports.iter().zip(PRIORITIES) {
         say(format_args!(
-            "{}: {workers} workers, {} events, up to position {}",
+            "{}: workers {workers}, events {}, up to position {}",
             report.projection, report.events, report.position
         ))?;
     }

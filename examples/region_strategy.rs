@@ -57,6 +57,10 @@ impl Projection for Orders {
         vec!["Sales"]
     }
 
+    fn aggregate_types(&self) -> Vec<&str> {
+        vec!["RegionalOrder"]
+    }
+
     fn read_model(&self) -> Vec<&str> {
         vec!["orders_by_region"]
     }
@@ -83,7 +87,7 @@ fn run() -> Result {
     make_tables(&mut client, TABLES)?;
     let mut writer = Writer::open(&target)?;
     for (orders, region) in [(30, "us"), (20, "eu"), (10, "ap")] {
-        let order = StreamId::new("Sales", "Order", format!("{region}-4711"));
+        let order = StreamId::new("Sales", "RegionalOrder", format!("{region}-4711"));
         writer.append(&order, "OrderPlaced", &vec![json!({"cents": 250}); orders])?;
     }
 

@@ -117,7 +117,7 @@ fn add_workers(arguments: &Arguments, client: &mut Client) -> Result<Vec<Process
         sleep(arguments.step);
         let handled = f64::from(u32::try_from(count(client, HANDLED)? - before)?);
         say(format_args!(
-            "{number} workers: {:.0} events/s, {} behind",
+            "workers: {number}, {:.0} events/s, {} behind",
             handled / start.elapsed().as_secs_f64(),
             count(client, LAG)?
         ))?;

@@ -110,7 +110,7 @@ fn show(client: &mut Client, number: usize, id: &str) -> Result {
         format!("{}.{:02}", cents / 100, cents % 100)
     };
     say(format_args!(
-        "wallet {number}: {}, debited {}, credited {}, {} transactions",
+        "wallet {number}: {}, debited {}, credited {}, transactions {}",
         euros("balance"),
         euros("debited"),
         euros("credited"),
