@@ -1,13 +1,11 @@
 //! The changes at which pupsourcing's processors lose or repeat events: 2,000 events of 200
 //! aggregates by FNV-1a, before and after the same change.
 
-use std::time::Duration;
-
 use pupctl::projection::Fnv1a;
 
 use crate::adopt::foreign;
 use crate::support::TestDatabase;
-use crate::worker::{Workers, wait_until_caught_up};
+use crate::worker::change;
 use crate::{events, exactly_once, handle_before, projections, rows, store};
 
 const EVENTS: i64 = 2_000;
@@ -29,20 +27,17 @@ fn adopted(positions: &[i64]) -> TestDatabase {
 }
 
 /// From partitions at these positions to so many slots.
-fn change(positions: &[i64], slots: usize) {
+fn check(positions: &[i64], slots: usize) {
     let db = adopted(positions);
-    let workers = Workers::start(&db, "a", 3, Duration::ZERO);
-    projections(&db, &["rescale", "a", "--slots", &slots.to_string()]).success();
-    wait_until_caught_up(&db, "a");
-    drop(workers);
+    change(&db, "a", &["--slots", &slots.to_string()]);
     assert_eq!(rows(&db).len(), slots);
     exactly_once(&db, "a");
 }
 
 #[test]
 fn one_becomes_four() {
-    change(&[EVENTS], 4);
-    change(&[EVENTS / 2], 4);
+    check(&[EVENTS], 4);
+    check(&[EVENTS / 2], 4);
 }
 
 #[test]
@@ -64,29 +59,29 @@ fn four_become_one_with_a_stale_row_of_before() {
 
 #[test]
 fn four_become_eight() {
-    change(&[EVENTS; 4], 8);
-    change(&[1500, 2000, 100, 1999], 8);
+    check(&[EVENTS; 4], 8);
+    check(&[1500, 2000, 100, 1999], 8);
 }
 
 #[test]
 fn four_become_two_or_three_with_one_that_stopped_on_the_way() {
     for slots in [2, 3] {
-        change(&[EVENTS, EVENTS, EVENTS * 6 / 10, EVENTS], slots);
+        check(&[EVENTS, EVENTS, EVENTS * 6 / 10, EVENTS], slots);
     }
 }
 
 #[test]
 fn a_worker_joins_or_leaves_with_one_behind() {
-    change(&[EVENTS, EVENTS - 1000], 3);
-    change(&[EVENTS, EVENTS, EVENTS - 500], 2);
+    check(&[EVENTS, EVENTS - 1000], 3);
+    check(&[EVENTS, EVENTS, EVENTS - 500], 2);
 }
 
 #[test]
 fn sixteen_become_thirty_two_or_eight() {
-    change(&[EVENTS; 16], 32);
+    check(&[EVENTS; 16], 32);
     let mut positions = [EVENTS; 16];
     positions[9] = EVENTS * 6 / 10;
-    change(&positions, 8);
+    check(&positions, 8);
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::time::Duration;
 use pupctl::projection::{Fnv1a, ServerHash};
 
 use crate::support::fingerprint;
-use crate::worker::{Workers, catch_up, wait_until_caught_up};
+use crate::worker::{Workers, catch_up, change, wait_until_caught_up};
 use crate::{append, events, exactly_once, handle_before, projection, projections, rows, store};
 
 #[test]
@@ -105,12 +105,9 @@ fn another_hash_goes_through_a_barrier() {
     let positions = [100, 50, 10];
     projection(&db, "orders", Fnv1a::NAME, &positions);
     handle_before(&db, "orders", Fnv1a::NAME, &positions);
-    let workers = Workers::start(&db, "orders", 2, Duration::from_millis(2));
-    let line = ["rescale", "orders", "--slots", "3", "--hash", "hashtextextended", "-o", "json"];
-    let json = projections(&db, &line).success().json();
+    let json = change(&db, "orders", &["--hash", "hashtextextended", "-o", "json"]).json();
     assert_eq!(json["way"], "barrier", "{json}");
-    wait_until_caught_up(&db, "orders");
-    drop(workers);
+    assert_eq!(json["before"].as_array().map(Vec::len), Some(3), "{json}");
     let hashes = db.texts("SELECT DISTINCT slot_hash FROM public.projection_checkpoints");
     assert_eq!(hashes, [ServerHash::NAME]);
     exactly_once(&db, "orders");

@@ -9,7 +9,7 @@ use std::time::Duration;
 use postgres::Client;
 use pupctl::projection::Fnv1a;
 
-use crate::support::{TestDatabase, eventually};
+use crate::support::{Output, TestDatabase, eventually};
 
 const CLAIM: &str = "SELECT projection_name, last_global_position, slot, slots, slot_hash,
         least($2, coalesce(drain_to, $2))
@@ -111,6 +111,20 @@ fn work(client: &mut Client, projection: &str, batch: Duration) -> Result<bool, 
     assert_eq!(transaction.execute(MOVE, &[&name, &to, &count])?, 1, "{name} is gone");
     transaction.commit()?;
     Ok(true)
+}
+
+/// Runs a change of slots, with workers from the moment at which there is a barrier: those that had
+/// begun before might have caught up before the change looks.
+pub(crate) fn change(db: &TestDatabase, projection: &str, arguments: &[&str]) -> Output {
+    let line = [&["projections", "rescale", projection], arguments].concat();
+    let mut run = db.command(line).spawn();
+    let barrier = "SELECT EXISTS (SELECT FROM projection_checkpoints WHERE drain_to IS NOT NULL)";
+    eventually("the barrier, or the end", || !run.is_running() || db.one(barrier));
+    let workers = Workers::start(db, projection, 3, Duration::ZERO);
+    let done = run.wait().success();
+    wait_until_caught_up(db, projection);
+    drop(workers);
+    done
 }
 
 /// Lets workers run until all slots have handled all events.
