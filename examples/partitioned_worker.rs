@@ -2,8 +2,8 @@
 //!
 //! Each process gets a key of its own and the same total, from the environment or by arguments, and
 //! handles the aggregates whose FNV-1a hash says so. Logs each batch at info and each event at
-//! debug (`RUST_LOG=pupctl=debug`). Runs until SIGTERM or SIGINT; with `--until-caught-up` it ends by
-//! itself. See `examples/user_count.rs` for a server.
+//! debug (`RUST_LOG=pupctl=debug`). Runs until SIGTERM or SIGINT; with `--until-caught-up` it ends
+//! by itself. See `examples/user_count.rs` for a server.
 //!
 //! ```console
 //! $ cargo run --example partitioned_worker -- --append 1000
