@@ -11,8 +11,16 @@
 mod support;
 
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
 
 use postgres::Client;
+use pupctl::db::Interrupt;
+use pupctl::db::inspect::{self, Depth};
+use pupctl::layout::name::Tables as Names;
+use pupctl::projection::control::Tables;
+use pupctl::projection::control::change::{self, Waiting};
+use pupctl::projection::control::delete::{self, Delete};
 use pupctl::projection::{Event, HandlerError, ProcessorConfig, Projection, Runner, Transaction};
 use pupctl::store::StreamId;
 use serde::Deserialize;
@@ -98,7 +106,7 @@ fn run() -> Result {
     for (number, id) in (1..).zip(&ids) {
         show(&mut client, number, id)?;
     }
-    delete(&mut client)
+    forget(&mut client)
 }
 
 fn show(client: &mut Client, number: usize, id: &str) -> Result {
@@ -119,13 +127,17 @@ fn show(client: &mut Client, number: usize, id: &str) -> Result {
 }
 
 /// What `pupctl projections delete wallet_balance --read-model` does, in a program.
-fn delete(client: &mut Client) -> Result {
-    let mut transaction = client.transaction()?;
-    transaction.batch_execute(
-        "DELETE FROM projection_checkpoints WHERE projection = 'wallet_balance';
-         DELETE FROM projection_dead_letters WHERE projection = 'wallet_balance';
-         DROP TABLE wallet_balance",
-    )?;
-    transaction.commit()?;
+fn forget(client: &mut Client) -> Result {
+    let catalog = inspect::catalog(client, "public", &Names::default(), Depth::default())?;
+    let tables = Tables::of(&catalog.layout.ok_or("there is no store")?, "public");
+    let wish = Delete { name: "wallet_balance".to_owned(), foreign: false, read_model: true };
+    // It waits for batches that run, and says whose they are.
+    let mut waiting = Waiting {
+        patience: Duration::from_secs(30),
+        interrupt: &Interrupt::default(),
+        look: &mut || None,
+        tell: Arc::new(|who| tracing::info!("waiting for {who}")),
+    };
+    change::run(client, &mut waiting, &mut |tx| delete::plan(tx, &tables, &wish))?;
     say("the projection and its table are deleted")
 }
