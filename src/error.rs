@@ -212,7 +212,7 @@ impl StdError for Error {
 
 /// Whether the network, or the socket, failed: nobody listens, or the other end is gone.
 fn is_of_network(error: &(dyn StdError + 'static)) -> bool {
-    error.is::<std::io::Error>() || error.source().is_some_and(|cause| is_of_network(cause))
+    error.is::<std::io::Error>() || error.source().is_some_and(is_of_network)
 }
 
 /// The messages of an error and its causes, joined; a cause that repeats its parent is left out.

@@ -80,6 +80,7 @@ mod strategy;
 mod transaction;
 mod worker;
 
+pub use crate::db::Interrupt;
 pub use config::{BATCH_SIZE_MAX, ErrorPolicy, ProcessorConfig, RetryPolicy, Slots};
 pub use connect::{AsRole, Connect, application_name};
 pub use definition::{Event, HandlerError, Projection};

@@ -18,9 +18,8 @@ use super::worker::{Control, Report, Until, Worker, label};
 /// they share what is settled.
 ///
 /// ```no_run
-/// use pupctl::db::Interrupt;
 /// use pupctl::db::connect::{Sources, Target};
-/// use pupctl::projection::{Processor, ProcessorConfig};
+/// use pupctl::projection::{Interrupt, Processor, ProcessorConfig};
 /// # use pupctl::projection::{Event, HandlerError, Projection, Transaction};
 /// # struct Orders;
 /// # impl Projection for Orders {

@@ -159,8 +159,9 @@ impl Runner {
     ///
     /// # Errors
     ///
-    /// Where a handler does not come back within the deadline after the wish to stop. Its batch is
-    /// not committed: the server takes it back when the process ends.
+    /// The first failure, where the last projection has stopped though nobody wished it. And where
+    /// a handler does not come back within the deadline after the wish to stop: its batch is not
+    /// committed, and the server takes it back when the process ends.
     pub fn run(&self) -> Result<Vec<Report>> {
         self.work(Until::Stopped)
     }
@@ -305,7 +306,8 @@ impl Runner {
             }
         }
         match failed {
-            Some(error) if until == Until::CaughtUp => Err(error),
+            // Whoever was not told to stop, and has nothing left to run, has failed.
+            Some(error) if until == Until::CaughtUp || stopping.is_none() => Err(error),
             _ => Ok(()),
         }
     }
