@@ -7,6 +7,8 @@
 /// Every point that the code names; `tests/tidy.rs` keeps the list true, and the crash tests
 /// kill pupctl at each of them.
 pub const NAMES: &[&str] = &[
+    "adopt::after_commit",
+    "adopt::before_commit",
     "archive::after_rename",
     "archive::before_heads",
     "archive::before_rename",
@@ -51,6 +53,11 @@ pub const NAMES: &[&str] = &[
     "projection::committed",
     "projection::handled",
     "projections::before_commit",
+    "rescale::after_commit",
+    "rescale::barrier",
+    "rescale::before_abort",
+    "rescale::before_barrier",
+    "rescale::before_commit",
     "restore::attached",
     "restore::before_heads",
     "restore::before_join",

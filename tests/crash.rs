@@ -135,7 +135,7 @@ fn schema_init_is_finished_by_the_next_run() {
         after_kill: nothing_more,
     };
     // pupctl's own tables and the store's by migrations; the layout and the partitions of two tables.
-    scenario.kill_everywhere(&[run(7 + 3, 3), migrations(7)].concat());
+    scenario.kill_everywhere(&[run(8 + 3, 3), migrations(8)].concat());
 }
 
 #[test]
@@ -193,7 +193,7 @@ fn schema_migrate_is_finished_by_the_next_run() {
         command: &["schema", "migrate"],
         after_kill: nothing_more,
     };
-    // pupctl's own tables, four generated files, two others.
+    // pupctl's own tables but what the file of the layout brings, four generated files, two others.
     scenario.kill_everywhere(&[run(3 + 6, 0), migrations(3 + 6)].concat());
 }
 
@@ -406,6 +406,17 @@ const PROJECTION: [&str; 3] =
 /// The points of commands on projections, at which their own tests kill.
 const PROJECTIONS: [&str; 1] = ["projections::before_commit"];
 
+/// The points of `pupctl projections rescale` and `adopt`, at which their own tests kill.
+const SLOTS: [&str; 7] = [
+    "adopt::after_commit",
+    "adopt::before_commit",
+    "rescale::after_commit",
+    "rescale::barrier",
+    "rescale::before_abort",
+    "rescale::before_barrier",
+    "rescale::before_commit",
+];
+
 #[test]
 fn every_fail_point_is_one_of_those_above() {
     let all: BTreeSet<_> = pupctl::failpoint::NAMES.iter().copied().collect();
@@ -414,6 +425,6 @@ fn every_fail_point_is_one_of_those_above() {
     let killed = killed.chain(EMBEDDED.map(|(_, point)| point)).chain(EXPORT);
     let killed =
         killed.chain(["generate::before_file"]).chain(ARCHIVE).chain(ARCHIVES).chain(DRAIN);
-    let killed = killed.chain(PROJECTION).chain(PROJECTIONS);
+    let killed = killed.chain(PROJECTION).chain(PROJECTIONS).chain(SLOTS);
     assert_eq!(killed.collect::<BTreeSet<_>>(), all);
 }

@@ -118,3 +118,24 @@ fn links_between_the_documents_lead_somewhere() {
         }
     }
 }
+
+#[test]
+fn the_projection_in_the_readme_is_the_one_that_is_compiled() {
+    let source = fs::read_to_string(root().join("src/projection/mod.rs")).expect("the module");
+    let mut example = String::new();
+    // What the documentation shows of its example: lines that begin with `# ` are hidden there.
+    let lines = source.lines().map(|line| line.trim_start_matches("//!"));
+    for line in lines.skip_while(|line| *line != " ```no_run").skip(1) {
+        let line = line.strip_prefix(' ').unwrap_or(line);
+        if line == "```" {
+            break;
+        }
+        if !line.starts_with("# ") {
+            example.push_str(line);
+            example.push('\n');
+        }
+    }
+    assert!(example.lines().count() >= 15, "{example}");
+    let readme = fs::read_to_string(root().join("README.md")).expect("the page");
+    assert!(readme.contains(&example), "the README has another example than:\n{example}");
+}

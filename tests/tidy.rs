@@ -31,10 +31,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ),
     ("event", &["error", "failpoint", "layout", "catalog", "plan", "render", "db", "operation"]),
     ("store", &["error", "layout", "render", "event"]),
-    (
-        "projection",
-        &["error", "failpoint", "layout", "catalog", "render", "finding", "db", "event", "store"],
-    ),
+    ("projection", &["error", "failpoint", "layout", "render", "finding", "db", "store"]),
     ("cli", &["error", "layout", "render", "db", "operation", "event"]),
     (
         "command",

@@ -11,7 +11,7 @@ use crate::event::import::{self, Phase};
 use crate::operation::archive;
 use crate::render::RenderedStep;
 
-use super::output::Output;
+use super::output::{Output, count};
 
 /// Tells how a script goes on.
 #[derive(Debug)]
@@ -302,6 +302,56 @@ impl Drop for PositionBar {
 }
 
 impl Drop for Meter {
+    fn drop(&mut self) {
+        self.drawn.finish_and_clear();
+    }
+}
+
+/// How often it is told how far a wait is, where no bar is drawn.
+const TELL_EVERY: Duration = Duration::from_secs(5);
+
+/// Tells how far the slots of a projection are from their barrier.
+#[derive(Debug)]
+pub struct DrainBar<'a> {
+    output: &'a Output,
+    drawn: ProgressBar,
+    told: Option<Instant>,
+}
+
+impl<'a> DrainBar<'a> {
+    /// Nobody waits yet.
+    #[must_use]
+    pub fn new(output: &'a Output) -> Self {
+        let drawn = if output.shows_progress() {
+            ProgressBar::new_spinner()
+        } else {
+            ProgressBar::hidden()
+        };
+        if let Ok(style) = ProgressStyle::with_template("{spinner} [{elapsed_precise}] {wide_msg}")
+        {
+            drawn.set_style(style);
+        }
+        Self { output, drawn, told: None }
+    }
+
+    /// So many slots have so many positions to go.
+    pub fn left(&mut self, slots: usize, positions: i64) {
+        let slots = count(slots, "slot");
+        let words =
+            format!("Waiting for workers: {slots} before the barrier, {positions} positions left");
+        if self.drawn.is_hidden() {
+            if self.told.is_none_or(|told| told.elapsed() >= TELL_EVERY) {
+                self.told = Some(Instant::now());
+                self.output.say(words);
+            }
+        } else {
+            self.drawn.set_message(words);
+            self.drawn.tick();
+        }
+    }
+}
+
+impl Drop for DrainBar<'_> {
     fn drop(&mut self) {
         self.drawn.finish_and_clear();
     }

@@ -162,17 +162,6 @@ pub fn publications(client: &mut Client, partition: &Relation) -> Result<Vec<Str
     Ok(rows.iter().map(|row| row.get("name")).collect())
 }
 
-/// The projections that have not read all of a table, with how far they are.
-pub fn laggards(
-    client: &mut Client,
-    checkpoints: &QualifiedName,
-    table: &QualifiedName,
-) -> Result<Vec<(String, i64)>> {
-    let sql = render("detach/laggards", &values! { checkpoints, table });
-    let rows = client.query(&sql, &[]).map_err(failed)?;
-    Ok(rows.iter().map(|row| (row.get("name"), row.get("position"))).collect())
-}
-
 /// Whether the detach of a partition was begun and is not finished.
 pub fn is_pending(client: &mut Client, partition: u32) -> Result<bool> {
     let sql = include_str!("../../sql/detach/pending.sql");

@@ -121,8 +121,9 @@ impl LockLimits {
     fn for_step(self, step: &RenderedStep) -> Self {
         let mut locks = step.statements.iter().flat_map(|statement| &statement.locks);
         let exclusive = locks.any(|lock| lock.mode == LockMode::AccessExclusive);
-        // A migration's locks are on what it makes, or the user's own business.
-        if !exclusive || step.migration.is_some() {
+        // What a file locks is the user's own business.
+        let of_file = step.migration.as_ref().is_some_and(|migration| migration.file.is_some());
+        if !exclusive || of_file {
             return self;
         }
         let capped = |timeout: Duration| timeout.min(EXCLUSIVE_TRY);

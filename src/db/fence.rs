@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 use postgres::{Client, GenericClient, Row};
 
 use crate::error::{Error, Result};
-use crate::finding::fence::{Fence, Laggard, SplitStream, SplitStreams};
+use crate::finding::fence::{Checkpoint, Fence, Laggard, SplitStream, SplitStreams};
 use crate::finding::holder::Holder;
-use crate::layout::name::QualifiedName;
+use crate::layout::name::{DEAD_LETTERS, QualifiedName};
 use crate::render;
 use crate::render::environment::{render, values};
 
@@ -139,27 +139,40 @@ pub fn look_at_checkpoints(
     let (Some(last), Some(checkpoints)) = (fence.last_position, checkpoints) else {
         return Ok(fence);
     };
-    (fence.laggards, fence.ignored) = behind(client, checkpoints, last, options)?;
+    (fence.laggards, fence.ignored) = behind(client, leaf, checkpoints, last, options)?;
     Ok(fence)
 }
 
-/// The projections that have not passed a position; and those of them that are to be ignored, in
-/// words.
+/// The projections that have not passed a position, or have events of the leaf up to it among the
+/// dead letters; and those of them that are to be ignored, in words.
 pub fn behind(
     client: &mut impl GenericClient,
+    leaf: &QualifiedName,
     checkpoints: &QualifiedName,
     last: i64,
     options: &Options,
 ) -> Result<(Vec<Laggard>, Vec<String>)> {
+    let letters = dead_letters(client, checkpoints)?;
     let rows = client
-        .query(&render("fence/laggards", &values! { checkpoints }), &[&last])
+        .query(&render("fence/laggards", &values! { leaf, checkpoints, letters }), &[&last])
         .map_err(|error| Error::database("reading the checkpoints of projections", error))?;
     let (mut laggards, mut ignored) = (Vec::new(), Vec::new());
     for row in &rows {
         let name: String = row.get("name");
-        let is_ignored = options.ignore_projections.contains(&name);
-        let (position, moved) = (row.get("position"), row.get("moved"));
-        let laggard = Laggard::projection(checkpoints, name, position, last, moved);
+        let projection: Option<String> = row.get("projection");
+        // All rows of a projection, or one of them.
+        let is_ignored = [Some(&name), projection.as_ref()]
+            .into_iter()
+            .flatten()
+            .any(|name| options.ignore_projections.contains(name));
+        let position = row.get("position");
+        let laggard = match row.get::<_, Option<i64>>("letters") {
+            Some(events) => Laggard::DeadLetters { projection: name, events, position },
+            None => {
+                let row = Checkpoint { name, projection, position, moved_at: row.get("moved") };
+                Laggard::projection(checkpoints, row, last)
+            }
+        };
         if is_ignored {
             ignored.push(laggard.words());
         } else {
@@ -167,6 +180,36 @@ pub fn behind(
         }
     }
     Ok((laggards, ignored))
+}
+
+/// The lowest position that a projection has not handled yet, less one: that of the checkpoint
+/// that is furthest behind, or before an event of the leaf that is among the dead letters. None
+/// where nobody reads.
+pub fn lowest(
+    client: &mut impl GenericClient,
+    leaf: &QualifiedName,
+    checkpoints: &QualifiedName,
+    options: &Options,
+) -> Result<Option<i64>> {
+    let letters = dead_letters(client, checkpoints)?;
+    let ignored: Vec<_> = options.ignore_projections.iter().collect();
+    let sql = render("archive/lowest_checkpoint", &values! { leaf, checkpoints, letters });
+    let row = client
+        .query_one(&sql, &[&ignored])
+        .map_err(|error| Error::database("reading the checkpoints of projections", error))?;
+    Ok(row.get("lowest"))
+}
+
+/// The table of dead letters beside the checkpoints; none in a store of an earlier version.
+fn dead_letters(
+    client: &mut impl GenericClient,
+    checkpoints: &QualifiedName,
+) -> Result<Option<QualifiedName>> {
+    let letters = QualifiedName::new(checkpoints.schema.clone(), DEAD_LETTERS);
+    let there = client
+        .query_opt(include_str!("../../sql/fence/table.sql"), &[&letters.schema, &letters.name])
+        .map_err(|error| Error::database("looking for the dead letters of projections", error))?;
+    Ok(there.map(|_| letters))
 }
 
 /// Which of the names that are to be ignored nobody has, in words.
@@ -184,9 +227,11 @@ pub fn unknown(
     let wanted = &options.ignore_projections;
     let names: Vec<_> = wanted.iter().collect();
     let rows = match checkpoints {
-        Some(checkpoints) if !names.is_empty() => client
-            .query(&render("fence/known_projections", &values! { checkpoints }), &[&names])
-            .map_err(failed)?,
+        Some(checkpoints) if !names.is_empty() => {
+            let letters = dead_letters(client, checkpoints)?;
+            let sql = render("fence/known_projections", &values! { checkpoints, letters });
+            client.query(&sql, &[&names]).map_err(failed)?
+        }
         _ => Vec::new(),
     };
     tell("projection", wanted, &rows);

@@ -39,8 +39,20 @@ pub enum Laggard {
         behind: i64,
         /// When it moved last.
         moved_at: Option<DateTime<Utc>>,
-        /// The statement that removes a dead one.
+        /// What removes a dead one: a statement, or pupctl's command for a projection of its own.
         remove: String,
+        /// The projection, where the row is that of one of its slots.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        projection: Option<String>,
+    },
+    /// Events of the leaf that a projection has put aside, because it could not handle them.
+    DeadLetters {
+        /// The projection.
+        projection: String,
+        /// How many.
+        events: i64,
+        /// The position of the first.
+        position: i64,
     },
     /// A logical replication slot of this database.
     Slot {
@@ -71,6 +83,19 @@ pub enum Laggard {
     },
 }
 
+/// A row of `projection_checkpoints`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Checkpoint {
+    /// Its name.
+    pub name: String,
+    /// The projection of which it is a slot, where pupctl works on it.
+    pub projection: Option<String>,
+    /// Where it is.
+    pub position: i64,
+    /// When it moved last.
+    pub moved_at: Option<DateTime<Utc>>,
+}
+
 /// Aggregates of which the leaf holds a part, and whose later versions lie elsewhere.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct SplitStreams {
@@ -98,31 +123,40 @@ pub struct SplitStream {
 }
 
 impl Laggard {
-    /// Of a row of the checkpoints.
+    /// Of a row of the checkpoints that is behind the last position.
     #[must_use]
-    pub fn projection(
-        checkpoints: &QualifiedName,
-        name: String,
-        position: i64,
-        last: i64,
-        moved_at: Option<DateTime<Utc>>,
-    ) -> Self {
-        let remove = render::forget_projection(checkpoints, &name);
-        Self::Projection { name, position, behind: last.saturating_sub(position), moved_at, remove }
+    pub fn projection(checkpoints: &QualifiedName, row: Checkpoint, last: i64) -> Self {
+        let Checkpoint { name, projection, position, moved_at } = row;
+        // The slots of a projection are there together or not at all.
+        let remove = match &projection {
+            Some(projection) => format!("pupctl projections delete {}", word(projection)),
+            None => render::forget_projection(checkpoints, &name),
+        };
+        let behind = last.saturating_sub(position);
+        Self::Projection { name, position, behind, moved_at, remove, projection }
     }
 
     /// One line that says who it is, where it is, and how to be rid of it.
     #[must_use]
     pub fn words(&self) -> String {
         match self {
-            Self::Projection { name, position, behind, moved_at, remove } => {
+            Self::Projection { name, position, behind, moved_at, remove, projection } => {
                 let moved = moved_at.map_or_else(String::new, |moved| {
                     format!(", and moved last at {}", moved.format("%F %T UTC"))
                 });
                 format!(
                     "the projection {name} is at position {position}, {behind} behind{moved}; if \
                      it is dead: {remove} or --ignore-projection {}",
-                    word(name)
+                    word(projection.as_ref().unwrap_or(name))
+                )
+            }
+            Self::DeadLetters { projection, events, position } => {
+                let are = if *events == 1 { "event is" } else { "events are" };
+                let of = word(projection);
+                format!(
+                    "{events} {are} among the dead letters of the projection {projection}, the \
+                     first at position {position}: pupctl projections dead-letters replay|discard \
+                     {of} --all, or --ignore-projection {of}"
                 )
             }
             Self::Slot { name, active, log, confirmed, behind_bytes, remove } => {
@@ -236,7 +270,8 @@ mod tests {
         let checkpoints = QualifiedName::new("public", "projection_checkpoints");
         let moved = "2026-02-03T04:05:06Z".parse().ok();
         let name = "it's \"old\"_p3".to_owned();
-        let projection = Laggard::projection(&checkpoints, name, 4711, 5000, moved);
+        let row = Checkpoint { name, projection: None, position: 4711, moved_at: moved };
+        let projection = Laggard::projection(&checkpoints, row, 5000);
         let slot = Laggard::Slot {
             name: "debezium".to_owned(),
             active: false,
@@ -263,6 +298,38 @@ mod tests {
         if it is dead: SELECT pg_catalog.pg_drop_replication_slot('debezium');
         or --ignore-slot debezium
         "#);
+    }
+
+    #[test]
+    fn a_slot_is_told_with_the_commands_for_its_projection() {
+        let checkpoints = QualifiedName::new("public", "projection_checkpoints");
+        let row = Checkpoint {
+            name: "it's:0/4".to_owned(),
+            projection: Some("it's".to_owned()),
+            position: 4711,
+            moved_at: None,
+        };
+        let slot = Laggard::projection(&checkpoints, row, 5000);
+        let letters =
+            Laggard::DeadLetters { projection: "orders".to_owned(), events: 3, position: 17 };
+        let one = Laggard::DeadLetters { projection: "it's".to_owned(), events: 1, position: 17 };
+        let lines: Vec<_> = [slot, letters, one].iter().map(Laggard::words).collect();
+        let lines = lines
+            .join("\n")
+            .replace("; ", ";\n")
+            .replace(": pup", ":\npup")
+            .replace(", or ", ",\nor ");
+        insta::assert_snapshot!(lines, @r"
+        the projection it's:0/4 is at position 4711, 289 behind;
+        if it is dead:
+        pupctl projections delete 'it'\''s' or --ignore-projection 'it'\''s'
+        3 events are among the dead letters of the projection orders, the first at position 17:
+        pupctl projections dead-letters replay|discard orders --all,
+        or --ignore-projection orders
+        1 event is among the dead letters of the projection it's, the first at position 17:
+        pupctl projections dead-letters replay|discard 'it'\''s' --all,
+        or --ignore-projection 'it'\''s'
+        ");
     }
 
     #[test]

@@ -1,5 +1,6 @@
-//! Plans the adoption of tables that were not made by pupctl: nothing is changed in them, their
-//! migrations are recorded and their layout is stored.
+//! Plans the adoption of tables that were not made by pupctl: their migrations are recorded and
+//! their layout is stored. Nothing is changed in them but that the checkpoints get columns for what
+//! pupctl's projections keep there, which nobody has to know.
 
 use crate::catalog::{Catalog, missing_keys};
 use crate::error::{Error, Result};

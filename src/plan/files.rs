@@ -5,7 +5,10 @@ use crate::catalog::{AppliedMigration, Catalog};
 use crate::error::{Error, Kind, Result};
 use crate::layout::Layout;
 
-use super::init::{GUARD, LAYOUT_MIGRATION, STORE_MIGRATIONS, is_own_name, own_tables};
+use super::init::{
+    GUARD, LAYOUT_MIGRATION, OWN_MIGRATIONS, PROJECTIONS, STORE_MIGRATIONS, extends_the_store,
+    is_own_name, own_tables,
+};
 use super::step::{Action, Plan, Step, Transaction};
 
 /// A migration of a directory, as it was read.
@@ -257,9 +260,26 @@ pub fn plan(files: &[MigrationFile], catalog: &Catalog, to: Option<i64>) -> Resu
     }
     // The journal is one of them.
     let bare = Layout::default();
-    plan.steps.extend(own_tables(catalog.layout.as_ref().unwrap_or(&bare), catalog)?);
+    let mut own = own_tables(catalog.layout.as_ref().unwrap_or(&bare), catalog)?;
+    own.retain(|step| may_extend(catalog) || !extends_the_store(step));
+    plan.steps.extend(own);
     plan.steps.extend(steps);
     Ok(plan)
+}
+
+/// The migrations of pupctl's own tables that come before the files.
+pub fn own_pending(catalog: &Catalog) -> impl Iterator<Item = (i64, &'static str)> {
+    let applied = |version| catalog.own_migrations.iter().any(|row| row.version == version);
+    let comes = move |&(version, _): &(i64, &str)| {
+        !applied(version) && (version != PROJECTIONS || may_extend(catalog))
+    };
+    OWN_MIGRATIONS.iter().copied().filter(comes)
+}
+
+/// Without a layout nobody knows yet how the store's tables are called: the file that stores it
+/// extends them.
+fn may_extend(catalog: &Catalog) -> bool {
+    catalog.layout.is_some() && catalog.checkpoints.is_some()
 }
 
 fn step(schema: &str, file: &MigrationFile) -> Step {

@@ -20,7 +20,7 @@ pub const OWN_MIGRATIONS: &[(i64, &str)] =
     &[(1, "own_tables"), (2, "operation_state"), (3, "archives"), (PROJECTIONS, "projections")];
 
 /// The migration of pupctl's own that extends one of the store's tables, and so comes after them.
-const PROJECTIONS: i64 = 4;
+pub(super) const PROJECTIONS: i64 = 4;
 
 /// The migrations of the store's tables, by version. Generated files have the same numbers.
 pub const STORE_MIGRATIONS: &[(i64, &str)] =
@@ -59,7 +59,7 @@ pub fn plan(layout: &Layout, catalog: &Catalog, months: &Months) -> Result<Plan>
         ));
     }
     let (extensions, own): (Vec<_>, Vec<_>) =
-        own_tables(layout, catalog)?.into_iter().partition(extends_the_store);
+        own_steps(layout, catalog)?.into_iter().partition(extends_the_store);
     plan.steps.extend(own);
     if catalog.layout.as_ref() != Some(layout) {
         plan.steps.push(store_layout(layout, catalog));
@@ -100,8 +100,15 @@ pub fn store_layout(layout: &Layout, catalog: &Catalog) -> Step {
     )
 }
 
-/// The steps that bring pupctl's own tables to this version.
+/// The steps that bring pupctl's own tables to this version. What extends a table of the store
+/// waits until that table is there: it would be recorded without having done anything.
 pub fn own_tables(layout: &Layout, catalog: &Catalog) -> Result<Vec<Step>> {
+    let mut steps = own_steps(layout, catalog)?;
+    steps.retain(|step| catalog.checkpoints.is_some() || !extends_the_store(step));
+    Ok(steps)
+}
+
+fn own_steps(layout: &Layout, catalog: &Catalog) -> Result<Vec<Step>> {
     let newest = OWN_MIGRATIONS.last().map_or(0, |(version, _)| *version);
     if let Some(later) = catalog.own_migrations.iter().find(|m| m.version > newest) {
         return Err(Error::refused(format!(
@@ -122,7 +129,8 @@ pub fn own_tables(layout: &Layout, catalog: &Catalog) -> Result<Vec<Step>> {
         .collect())
 }
 
-fn extends_the_store(step: &Step) -> bool {
+/// Whether a step of pupctl's own tables extends one of the store's.
+pub(super) fn extends_the_store(step: &Step) -> bool {
     step.actions.iter().any(|action| {
         matches!(action, Action::Migrate(made)
             if made.set == MigrationSet::Own && made.version == PROJECTIONS)

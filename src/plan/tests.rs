@@ -122,6 +122,8 @@ fn a_new_store_is_planned_in_one_go() {
       migrate events
     Apply migration 3, indexes
       migrate indexes
+    Extend the checkpoints, and make the list of dead letters
+      migrate projections
     Make aggregate_heads_identity
       lock aggregate_heads
       create aggregate_heads_identity like aggregate_heads

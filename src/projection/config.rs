@@ -33,9 +33,10 @@ pub struct ProcessorConfig {
     pub strategy: Option<Arc<dyn PartitionStrategy>>,
     /// The longest pause between two looks for new events, on an idle store. Default: 50 ms.
     pub poll_interval: Duration,
-    /// What to do when the server was away, or a transaction lost against another one.
+    /// What to do when the server was away, or a transaction lost against another one. Default: try
+    /// again without end.
     pub retry: RetryPolicy,
-    /// What to do with an event that its handler refuses.
+    /// What to do with an event that its handler refuses. Default: stop.
     pub on_error: ErrorPolicy,
     /// How long a handler may leave its transaction idle before the server ends it, so that a
     /// worker that hangs gives up its slots. Zero for ever. Default: 60 s.
@@ -70,13 +71,15 @@ impl ProcessorConfig {
         Self { batch_size: events, ..self }
     }
 
-    /// With this many slots, which the workers share out among themselves.
+    /// With this many slots, which the workers share out among themselves. They are made when the
+    /// projection starts for the first time; from then on a worker with another number is refused.
     #[must_use]
     pub fn slots(self, slots: u32) -> Self {
         Self { slots: Slots::Shared(slots), ..self }
     }
 
-    /// Pinned to one slot of so many, as `PARTITION_KEY` and `TOTAL_PARTITIONS` say it.
+    /// Pinned to one slot of so many, as `PARTITION_KEY` and `TOTAL_PARTITIONS` say it. Divided by
+    /// [`Fnv1a`] where the projection starts for the first time and no strategy is given.
     #[must_use]
     pub fn pinned(self, key: u32, total: u32) -> Self {
         Self { slots: Slots::Pinned { key, total }, ..self }
@@ -90,7 +93,8 @@ impl ProcessorConfig {
         })
     }
 
-    /// Divided by this strategy.
+    /// Divided by this strategy: one of one's own, or [`Fnv1a`] for slots that are shared. A
+    /// projection that is divided otherwise already is refused.
     #[must_use]
     pub fn strategy(self, strategy: impl PartitionStrategy + 'static) -> Self {
         Self { strategy: Some(Arc::new(strategy)), ..self }
@@ -220,14 +224,16 @@ impl Slots {
 
 /// What to do when a batch fails for a reason that passes: the connection is lost, the server is
 /// away (class 08, 57P01 to 57P03, 53300), the transaction lost against another one (40001, 40P01),
-/// or a lock was not there in time (55P03).
+/// or a lock was not there in time (55P03). A handler adds to these with
+/// [`Transient`](super::Transient).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RetryPolicy {
     /// The pause before the first repetition; each further one doubles it, with some chance in it.
     pub first: Duration,
     /// The longest pause.
     pub longest: Duration,
-    /// How often in a row before the worker fails. A batch that succeeds starts the count anew.
+    /// How often in a row before the worker fails: by default without end. A batch that succeeds
+    /// starts the count anew.
     pub attempts: u32,
 }
 

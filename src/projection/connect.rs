@@ -11,7 +11,23 @@ const APPLICATION_NAME_BYTES_MAX: usize = 63;
 /// Opens connections, one for each worker and one for the settled position.
 ///
 /// A [`Target`] connects as the command line does. A closure serves too, for a program that has
-/// its own way; it gets the `application_name` by which workers of one projection find each other.
+/// its own way; it gets the `application_name` by which workers of one projection find each other,
+/// and has to set it on the connection: without it each takes itself to be alone, and claims as
+/// many slots as are free.
+///
+/// ```
+/// use postgres::{Client, Config, NoTls};
+/// use pupctl::projection::Connect;
+///
+/// fn connector(config: Config) -> impl Connect {
+///     move |application_name: &str| {
+///         let mut config = config.clone();
+///         config.application_name(application_name);
+///         config.connect(NoTls).map_err(|error| pupctl::Error::database("connecting", error))
+///     }
+/// }
+/// # connector(Client::configure());
+/// ```
 pub trait Connect: Send + Sync {
     /// Opens a connection with this `application_name`. It has to be a session of its own: behind
     /// a pooler that gives each transaction another one the settled position cannot be followed.

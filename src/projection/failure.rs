@@ -10,6 +10,21 @@ use super::definition::{Event, HandlerError};
 
 /// An error of a handler that passes by itself: another system is away for a while. The batch is
 /// tried again after a pause, as after a lost connection, instead of looking for a bad event.
+///
+/// ```
+/// use pupctl::projection::{HandlerError, Transient};
+///
+/// fn send(text: &str) -> Result<(), std::io::Error> {
+/// #   let _ = text;
+/// #   Ok(())
+/// }
+///
+/// fn notify(text: &str) -> Result<(), HandlerError> {
+///     send(text).map_err(|error| Transient(error.into()))?;
+///     Ok(())
+/// }
+/// # notify("hello").unwrap();
+/// ```
 #[derive(Debug)]
 pub struct Transient(pub HandlerError);
 

@@ -84,10 +84,7 @@ pub(super) fn replay(
     let mut done = Vec::new();
     for Replay { id, position, aggregate } in wanted {
         let event = events.remove(&position);
-        if let (Some(event), true) = (&event, group.slots.len() < group.of as usize)
-            && !strategy.is_servers()
-            && !is_of(group, strategy, event)
-        {
+        if !strategy.is_servers() && !is_of(group, strategy, event.as_ref()) {
             continue;
         }
         if let Some(waiting) = blocked.get_mut(&aggregate) {
@@ -118,8 +115,10 @@ pub(super) fn replay(
     Ok(done.len())
 }
 
-fn is_of(group: &Group, strategy: &dyn PartitionStrategy, event: &Event) -> bool {
-    let slot = strategy.slot(event, group.of);
+/// Whether a group is to look at an event. Of one that is gone nobody knows the slot: the first one
+/// tells so.
+fn is_of(group: &Group, strategy: &dyn PartitionStrategy, event: Option<&Event>) -> bool {
+    let slot = event.map_or(0, |event| strategy.slot(event, group.of));
     i32::try_from(slot).is_ok_and(|slot| group.slots.binary_search(&slot).is_ok())
 }
 

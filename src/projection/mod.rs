@@ -4,6 +4,43 @@
 //! [`Runner`] with many workers and projections. All of it is synchronous: threads, and the driver
 //! `postgres`.
 //!
+//! ```no_run
+//! # use pupctl::db::connect::{Sources, Target};
+//! # use pupctl::projection::{
+//! #     Event, HandlerError, ProcessorConfig, Projection, Runner, Transaction,
+//! # };
+//! # fn main() -> pupctl::Result<()> {
+//! struct Users;
+//!
+//! impl Projection for Users {
+//!     fn name(&self) -> &'static str {
+//!         "users"
+//!     }
+//!
+//!     fn handle(&self, tx: &mut Transaction<'_>, event: &Event) -> Result<(), HandlerError> {
+//!         if event.event_type == "UserRegistered" {
+//!             tx.execute("INSERT INTO users (id) VALUES ($1)", &[&event.aggregate_id])?;
+//!         }
+//!         Ok(())
+//!     }
+//! }
+//!
+//! let mut runner = Runner::new(Target::resolve(&Sources::from_process(None, None))?);
+//! runner.add(Users, ProcessorConfig::default().slots(8), 4)?.stop_on_signals()?;
+//! let reports = runner.run()?;
+//! # Ok(()) }
+//! ```
+//!
+//! | what | where |
+//! |---|---|
+//! | what is promised, and the handler | [`Projection`] |
+//! | its transaction | [`Transaction`] |
+//! | one projection on one connection | [`Processor`] |
+//! | many projections and workers | [`Runner`] |
+//! | batches, slots, pauses | [`ProcessorConfig`], [`Slots`] |
+//! | what fails: for a while, or for good | [`RetryPolicy`], [`Transient`], [`ErrorPolicy`] |
+//! | which slot an event belongs to | [`PartitionStrategy`] |
+//!
 //! # What is read
 //!
 //! Events up to the *settled position*, below which nothing can appear any more. Positions are
@@ -44,6 +81,7 @@ mod strategy;
 mod transaction;
 mod worker;
 
+pub use crate::db::Interrupt;
 pub use config::{BATCH_SIZE_MAX, ErrorPolicy, ProcessorConfig, RetryPolicy, Slots};
 pub use connect::{AsRole, Connect, application_name};
 pub use definition::{Event, HandlerError, Projection};

@@ -16,6 +16,26 @@ use super::worker::{Control, Report, Until, Worker, label};
 ///
 /// For several projections or workers in one process take a [`Runner`](super::Runner), in which
 /// they share what is settled.
+///
+/// ```no_run
+/// use pupctl::db::connect::{Sources, Target};
+/// use pupctl::projection::{Interrupt, Processor, ProcessorConfig};
+/// # use pupctl::projection::{Event, HandlerError, Projection, Transaction};
+/// # struct Orders;
+/// # impl Projection for Orders {
+/// #     fn name(&self) -> &str { "orders" }
+/// #     fn handle(&self, _: &mut Transaction<'_>, _: &Event) -> Result<(), HandlerError> {
+/// #         Ok(())
+/// #     }
+/// # }
+///
+/// # fn main() -> pupctl::Result<()> {
+/// let target = Target::resolve(&Sources::from_process(None, None))?;
+/// let processor = Processor::new(target, Orders, ProcessorConfig::default())?;
+/// let report = processor.run_until_caught_up(&Interrupt::default())?;
+/// assert_eq!(report.projection, "orders");
+/// # Ok(()) }
+/// ```
 pub struct Processor {
     projection: Arc<dyn Projection>,
     config: ProcessorConfig,
@@ -48,6 +68,11 @@ impl Processor {
 
     /// Processes what is there by now, and comes back. Waits for transactions that are open, and
     /// for other workers that have slots of the projection; slots that are paused do not count.
+    ///
+    /// # Errors
+    ///
+    /// As [`run`](Self::run). A server that is away is waited for as long as
+    /// [`RetryPolicy::attempts`](super::RetryPolicy::attempts) says: by default without end.
     pub fn run_until_caught_up(&self, stop: &Interrupt) -> Result<Report> {
         self.work(stop, Until::CaughtUp)
     }

@@ -36,7 +36,9 @@ const RESTART_LONGEST: Duration = Duration::from_mins(1);
 /// # struct Orders;
 /// # impl Projection for Orders {
 /// #     fn name(&self) -> &str { "orders" }
-/// #     fn handle(&self, _: &mut Transaction<'_>, _: &Event) -> Result<(), HandlerError> { Ok(()) }
+/// #     fn handle(&self, _: &mut Transaction<'_>, _: &Event) -> Result<(), HandlerError> {
+/// #         Ok(())
+/// #     }
 /// # }
 ///
 /// # fn main() -> pupctl::Result<()> {
@@ -78,6 +80,9 @@ impl Runner {
 
     /// Adds a projection with so many workers. More workers than slots have nothing to do, but take
     /// over when others fail.
+    ///
+    /// Its report has the place in which it was added. A projection is added once; one that is
+    /// [pinned](ProcessorConfig::pinned) once for each key, and then has a report for each.
     pub fn add(
         &mut self,
         projection: impl Projection + 'static,
@@ -129,7 +134,9 @@ impl Runner {
         self
     }
 
-    /// What stops it when raised, from any thread.
+    /// What stops it when raised, from any thread: a signal handler, a test, an asynchronous
+    /// program that gave [`run`](Self::run) a thread that may block. Take it before the runner
+    /// moves there.
     #[must_use]
     pub fn stopper(&self) -> Interrupt {
         self.stop.clone()
@@ -152,8 +159,9 @@ impl Runner {
     ///
     /// # Errors
     ///
-    /// Where a handler does not come back within the deadline after the wish to stop. Its batch is
-    /// not committed: the server takes it back when the process ends.
+    /// The first failure, where the last projection has stopped though nobody wished it. And where
+    /// a handler does not come back within the deadline after the wish to stop: its batch is not
+    /// committed, and the server takes it back when the process ends.
     pub fn run(&self) -> Result<Vec<Report>> {
         self.work(Until::Stopped)
     }
@@ -162,7 +170,9 @@ impl Runner {
     ///
     /// # Errors
     ///
-    /// The first failure that does not pass by itself.
+    /// The first failure that does not pass by itself, after all others have caught up or failed;
+    /// what they did is committed. A server that is away is waited for as long as
+    /// [`RetryPolicy::attempts`](super::RetryPolicy::attempts) says: by default without end.
     pub fn run_until_caught_up(&self) -> Result<Vec<Report>> {
         self.work(Until::CaughtUp)
     }
@@ -296,7 +306,8 @@ impl Runner {
             }
         }
         match failed {
-            Some(error) if until == Until::CaughtUp => Err(error),
+            // Whoever was not told to stop, and has nothing left to run, has failed.
+            Some(error) if until == Until::CaughtUp || stopping.is_none() => Err(error),
             _ => Ok(()),
         }
     }

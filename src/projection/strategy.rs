@@ -9,6 +9,29 @@ use crate::store::StoredEvent;
 /// the checkpoints of the slots mean nothing else. So a strategy has a name, which is stored with
 /// them, and a worker with another one refuses to start. Give a strategy that divides differently
 /// another name.
+///
+/// ```
+/// use pupctl::projection::{Event, Fnv1a, PartitionStrategy};
+///
+/// /// The one large tenant in the first slot, all others spread over the rest.
+/// struct LargeTenantApart;
+///
+/// impl PartitionStrategy for LargeTenantApart {
+///     fn name(&self) -> &'static str {
+///         "large-tenant-apart-1"
+///     }
+///
+///     fn slot(&self, event: &Event, slots: u32) -> u32 {
+///         if slots == 1 || event.aggregate_id.starts_with("acme-") {
+///             return 0;
+///         }
+///         1 + Fnv1a::slot_of(&event.aggregate_id, slots - 1)
+///     }
+/// }
+/// ```
+///
+/// The server does not know it: a worker is sent all events of its scope and leaves out those of
+/// other slots.
 pub trait PartitionStrategy: Send + Sync {
     /// Its name, as it is stored with the checkpoints.
     fn name(&self) -> &str;

@@ -66,7 +66,19 @@ impl<'a> Transaction<'a> {
         self.inner.query_opt(&statement, values)
     }
 
-    /// A savepoint: [`commit`](Self::commit) keeps what was done in it, dropping it takes that back.
+    /// A savepoint: [`commit`](Self::commit) keeps what was done in it, dropping it takes that
+    /// back. For a statement that may fail: without it, the first error ends the whole batch.
+    ///
+    /// ```
+    /// # use pupctl::projection::{HandlerError, Transaction};
+    /// fn keep_first(tx: &mut Transaction<'_>, name: &str) -> Result<(), HandlerError> {
+    ///     let mut savepoint = tx.savepoint()?;
+    ///     if savepoint.execute("INSERT INTO names VALUES ($1)", &[&name]).is_ok() {
+    ///         savepoint.commit()?;
+    ///     }
+    ///     Ok(())
+    /// }
+    /// ```
     pub fn savepoint(&mut self) -> Result<Transaction<'_>, postgres::Error> {
         Ok(Transaction { inner: self.inner.transaction()?, statements: &mut *self.statements })
     }

@@ -381,6 +381,9 @@ fn migration_locks(wanted: &Migration) -> Vec<Lock> {
         (MigrationSet::Own, "operation_state") => {
             (LockMode::AccessExclusive, vec![operations_table(schema)])
         }
+        (MigrationSet::Own, "projections") => {
+            (LockMode::AccessExclusive, vec![layout.checkpoints(schema)])
+        }
         (MigrationSet::Store, "indexes") => {
             let roots = [Role::Events, Role::Heads].map(|role| layout.table(schema, role));
             (LockMode::Share, [&roots[..], &[layout.checkpoints(schema)]].concat())

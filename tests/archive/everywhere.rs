@@ -59,7 +59,7 @@ const OUTSIDE: &str = "SELECT class.oid::regclass::text FROM pg_class AS class
      JOIN pg_attribute ON attrelid = class.oid AND attname = 'global_position'
      LEFT JOIN pg_inherits ON inhrelid = class.oid
      WHERE relnamespace = 'public'::regnamespace AND relkind = 'r'
-        AND (inhrelid IS NULL OR inhdetachpending)
+        AND (inhrelid IS NULL OR inhdetachpending) AND relname <> 'projection_dead_letters'
      ORDER BY 1";
 
 /// The tables that are like a partition and are none.

@@ -1,7 +1,9 @@
 //! Nothing leaves before everybody has read it.
 
 use crate::support::{Append, TestDatabase, TestServer, eventually};
-use crate::{archive, archives, checkpoint, count, events, everywhere, restore, store, store_in};
+use crate::{
+    archive, archives, checkpoint, count, events, everywhere, park, restore, store, store_in,
+};
 
 /// Nothing was changed: no table left, no file was begun.
 #[track_caller]
@@ -55,6 +57,81 @@ fn a_context_waits_for_projections_as_a_month_does() {
     checkpoint(&db, "orders", 8);
     run.wait().success();
     assert_eq!(everywhere::of_files(&db), before);
+}
+
+#[test]
+fn an_event_among_the_dead_letters_is_not_handled_yet() {
+    for (layout, part) in [("month", None), ("context", Some("A"))] {
+        let db = store(layout, &[]);
+        events(&db, "A", -2, 3);
+        events(&db, "B", 0, 1);
+        checkpoint(&db, "it's", 8);
+        park(&db, "it's", 3, "failed");
+        park(&db, "it's", 5, "waiting");
+        // These do not lie there, or were left out for good.
+        park(&db, "it's", 8, "failed");
+        park(&db, "other", 1, "skipped");
+        let month = db.month(-2);
+        let part = part.unwrap_or(&month);
+        let before = now(&db);
+        let dry = archive(&db, &[part, "--dry-run"]).success();
+        let words = "2 events are among the dead letters of the projection it's, the first at \
+            position 3: pupctl projections dead-letters replay|discard 'it'\\''s' --all";
+        assert!(dry.stderr.contains(words), "{dry}");
+        let start = std::time::Instant::now();
+        let refused = archive(&db, &[part, "--drop", "--patience", "60s"]).failure(1);
+        assert!(start.elapsed().as_secs() < 30, "nobody is waited for");
+        assert!(refused.stderr.contains(words), "{refused}");
+        assert!(!refused.stderr.contains("other"), "{refused}");
+        untouched(&db, &before);
+        db.execute("DELETE FROM projection_dead_letters WHERE global_position = 3");
+        let refused = archive(&db, &[part, "--drop"]).failure(1);
+        assert!(refused.stderr.contains("1 event is among the dead letters"), "{refused}");
+        archive(&db, &[part, "--drop", "--ignore-projection", "it's"]).success();
+        assert_eq!(count(&db, "events"), 2, "{layout}");
+    }
+}
+
+#[test]
+fn a_projection_is_ignored_with_all_its_slots_or_with_one() {
+    let db = store("month", &[]);
+    events(&db, "A", -2, 3);
+    for slot in 0..3 {
+        let slots = "INSERT INTO projection_checkpoints (projection_name, last_global_position,
+            projection, slot, slots, slot_hash, epoch)
+            VALUES ($1, $2, 'orders', $3, 3, 'hashtextextended', 1)";
+        let (name, position) = (format!("orders:{slot}/3"), i64::from(slot) + 4);
+        db.client().execute(slots, &[&name, &position, &slot]).expect("a slot");
+    }
+    let month = db.month(-2);
+    let refused = archive(&db, &[&month]).failure(1);
+    for words in [
+        "the projection orders:0/3 is at position 4, 2 behind",
+        "the projection orders:1/3 is at position 5, 1 behind",
+        "pupctl projections delete orders or --ignore-projection orders",
+    ] {
+        assert!(refused.stderr.contains(words), "{words}: {refused}");
+    }
+    assert!(!refused.stderr.contains("orders:2/3"), "{refused}");
+    let one = archive(&db, &[&month, "--ignore-projection", "orders:0/3"]).failure(1);
+    assert!(!one.stderr.contains("error: the projection orders:0/3"), "{one}");
+    assert!(one.stderr.contains("the projection orders:1/3"), "{one}");
+    assert!(!one.stderr.contains("there is no projection"), "{one}");
+    let all = archive(&db, &[&month, "--drop", "--ignore-projection", "orders"]).success();
+    assert!(!all.stderr.contains("there is no projection"), "{all}");
+    assert_eq!(count(&db, "events"), 0);
+}
+
+#[test]
+fn a_detach_warns_of_dead_letters() {
+    let db = store("month", &[]);
+    events(&db, "A", -2, 3);
+    checkpoint(&db, "orders", 6);
+    park(&db, "orders", 2, "failed");
+    let detached = db.pupctl(["partitions", "detach", &db.month(-2), "--yes"]).success();
+    assert!(detached.stderr.contains("cannot be replayed"), "{detached}");
+    assert!(detached.stderr.contains("orders (1 event, the first at 2)"), "{detached}");
+    assert!(!detached.stderr.contains("have not read"), "{detached}");
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::support::{Background, TestDatabase, eventually};
-use crate::{archive, archives, checkpoint, count, events, everywhere, store, verified};
+use crate::{archive, archives, checkpoint, count, events, everywhere, park, store, verified};
 
 /// Starts an archive that pauses at a point, and waits until it is there.
 fn paused(db: &TestDatabase, arguments: &[&str], point: &str, record: &str) -> Background {
@@ -100,6 +100,34 @@ fn what_comes_to_a_context_stays_live() {
     let again = "INSERT INTO events SELECT (jsonb_populate_record(event, '{\"global_position\": 99}')).* FROM events AS event";
     db.client().batch_execute(again).expect_err("the same version");
     db.client().batch_execute("UPDATE events SET payload = 'x'").expect_err("immutable");
+}
+
+#[test]
+fn what_is_parked_meanwhile_stays() {
+    let db = store("context", &[]);
+    events(&db, "A", -2, 3);
+    checkpoint(&db, "orders", 6);
+    let run = paused(&db, &["A", "--drop"], "archive::replaced", "events_a: detaching");
+    eventually("the next leaf is made", || everywhere::outside(&db).len() == 1);
+    assert_eq!(late(&db, "late"), 7);
+    park(&db, "orders", 7, "failed");
+    checkpoint(&db, "orders", 7);
+    run.wait().success();
+    assert_eq!(everywhere::of_files(&db).rows, 6);
+    assert_eq!(db.one::<i64>("SELECT global_position FROM events"), 7);
+    // A month leaves whole or not at all.
+    let db = store("month", &[]);
+    events(&db, "A", -2, 3);
+    checkpoint(&db, "orders", 6);
+    let record = format!("{}: detaching", crate::leaf(&db, "events", -2));
+    let run = paused(&db, &[&db.month(-2), "--drop"], "execute::before_step", &record);
+    std::thread::sleep(Duration::from_millis(200));
+    assert_eq!(late(&db, "late"), 7);
+    park(&db, "orders", 7, "failed");
+    checkpoint(&db, "orders", 7);
+    let refused = run.wait().failure(1);
+    assert!(refused.stderr.contains("1 event is among the dead letters"), "{refused}");
+    assert_eq!(count(&db, "events"), 7);
 }
 
 #[test]

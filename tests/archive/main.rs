@@ -82,6 +82,20 @@ fn checkpoint(db: &TestDatabase, name: &str, position: i64) {
         .expect("a checkpoint");
 }
 
+/// Puts the event at a position among the dead letters of a projection.
+fn park(db: &TestDatabase, projection: &str, position: i64, state: &str) {
+    db.client()
+        .execute(
+            "INSERT INTO projection_dead_letters (projection, global_position, bounded_context,
+                aggregate_type, aggregate_id, aggregate_version, event_id, event_type, state)
+             SELECT $1, global_position, bounded_context, aggregate_type, aggregate_id,
+                aggregate_version, event_id, event_type, $3
+             FROM events WHERE global_position = $2",
+            &[&projection, &position, &state],
+        )
+        .expect("a dead letter");
+}
+
 /// The name of the partition of a month, this far from the current one.
 fn leaf(db: &TestDatabase, base: &str, ahead: i32) -> String {
     format!("{base}_{}", db.month(ahead).replace('-', "_"))

@@ -231,6 +231,7 @@ fn lists() {
      own   | V1__own_tables            | [time]
      own   | V2__operation_state       | [time]
      own   | V3__archives              | [time]
+     own   | V4__projections           | [time]
      store | V1__heads_and_checkpoints | [time]
      store | V2__events                | [time]
      store | V3__indexes               | [time]
@@ -261,6 +262,7 @@ fn an_empty_database() {
          | V1__own_tables            | pending
          | V2__operation_state       | pending
          | V3__archives              | pending
+         | V4__projections           | pending
          | V1__heads_and_checkpoints | pending
          | V2__events                | pending
          | V3__indexes               | pending

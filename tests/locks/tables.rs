@@ -137,3 +137,48 @@ fn no_lock_on_what_others_use_is_stronger_than_share_update_exclusive() {
     let _ = held.kill().killed();
     assert_eq!(leaves(&db), 2, "what was not committed is there");
 }
+
+#[test]
+fn a_worker_in_an_open_transaction_keeps_the_columns_of_checkpoints_away_and_nobody_else() {
+    let db = months();
+    db.execute(
+        "ALTER TABLE projection_checkpoints DROP COLUMN projection;
+         DROP TABLE projection_dead_letters;
+         DELETE FROM pupctl_history WHERE version >= 4;
+         INSERT INTO projection_checkpoints VALUES ('orders_p0', 0), ('orders_p1', 0)",
+    );
+    let mut worker = db.client();
+    let batch = "SET application_name = 'pupsourcing'; BEGIN;
+        SELECT last_global_position FROM projection_checkpoints
+        WHERE projection_name = 'orders_p0' FOR UPDATE";
+    worker.batch_execute(batch).expect("a batch");
+    let mut ensure = db.command(ENSURE).args(["--lock-budget", "3s"]).spawn();
+    // The others move on meanwhile, however often it tries.
+    let mut other = db.client();
+    let (mut moves, mut slowest) = (0, std::time::Duration::ZERO);
+    while ensure.is_running() {
+        let start = std::time::Instant::now();
+        other
+            .batch_execute(
+                "SET lock_timeout = '2s';
+                 UPDATE projection_checkpoints SET last_global_position = last_global_position + 1
+                 WHERE projection_name = 'orders_p1'",
+            )
+            .expect("a checkpoint moves");
+        slowest = slowest.max(start.elapsed());
+        moves += 1;
+    }
+    let output = ensure.wait().failure(5);
+    assert!(moves > 20 && slowest.as_millis() < 1000, "{moves} moves, {slowest:?}");
+    let step = "the step \"Extend the checkpoints, and make the list of dead letters\" did not";
+    assert!(output.stderr.contains(step), "{output}");
+    let who =
+        "pupsourcing, idle in transaction) holds RowShareLock on public.projection_checkpoint";
+    assert!(output.stderr.contains(who), "{output}");
+    assert_eq!(leaves(&db), 2);
+    assert!(db.one::<bool>("SELECT to_regclass('projection_dead_letters') IS NULL"));
+    worker.batch_execute("COMMIT").expect("it ends");
+    db.pupctl(ENSURE).success();
+    assert_eq!(db.one::<i64>("SELECT count(*) FROM projection_dead_letters"), 0);
+    assert_eq!(leaves(&db), 4);
+}

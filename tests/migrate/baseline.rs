@@ -247,11 +247,11 @@ fn a_kill_anywhere_is_finished_by_the_next_run() {
         ("lock::taken", 1),
         ("operation::started", 1),
         ("operation::before_end", 1),
-        ("execute::before_step", 6),
+        ("execute::before_step", 8),
         ("execute::before_commit", 1),
-        ("execute::after_step", 6),
-        ("migration::before_apply", 5),
-        ("migration::after_apply", 5),
+        ("execute::after_step", 8),
+        ("migration::before_apply", 7),
+        ("migration::after_apply", 7),
     ];
     for (point, times) in points {
         for passed in 0..times {

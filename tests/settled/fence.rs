@@ -66,6 +66,37 @@ fn every_projection_has_to_pass_the_last_event() {
 }
 
 #[test]
+fn a_store_of_an_earlier_version_has_no_dead_letters() {
+    let db = TestDatabase::new();
+    store(&db);
+    db.execute(&insert("events", "A"));
+    checkpoint(&db, "orders", 1);
+    let letter = "INSERT INTO projection_dead_letters (projection, global_position,
+            bounded_context, aggregate_type, aggregate_id, aggregate_version, event_id, event_type,
+            state)
+        SELECT 'orders', global_position, bounded_context, aggregate_type, aggregate_id, 1,
+            event_id, event_type, 'failed' FROM events";
+    db.execute(letter);
+    let fence = look(&db, "events_a", &options());
+    let [Laggard::DeadLetters { projection, events: 1, position: 1 }] = &fence.laggards[..] else {
+        panic!("{fence:?}")
+    };
+    assert_eq!(projection, "orders");
+    let json = serde_json::to_value(&fence).expect("JSON");
+    assert_eq!(json["laggards"][0]["kind"], "dead_letters", "{json}");
+    assert!(look(&db, "events_b", &options()).is_open());
+    db.execute(
+        "DROP TABLE projection_dead_letters;
+         ALTER TABLE projection_checkpoints DROP COLUMN projection",
+    );
+    assert!(look(&db, "events_a", &options()).is_open());
+    checkpoint(&db, "orders", 0);
+    assert!(!look(&db, "events_a", &options()).is_open());
+    let ignore = Options { ignore_projections: ["orders".to_owned()].into(), ..options() };
+    assert!(look(&db, "events_a", &ignore).is_open());
+}
+
+#[test]
 fn the_checkpoints_can_be_looked_at_in_a_transaction() {
     let db = TestDatabase::new();
     store(&db);

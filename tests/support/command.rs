@@ -19,7 +19,19 @@ pub struct Pupctl {
 impl Pupctl {
     /// The binary in the given folder, which is its home as well.
     pub fn new(folder: &Path) -> Self {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_pupctl"));
+        Self::of(Path::new(env!("CARGO_BIN_EXE_pupctl")), folder)
+    }
+
+    /// An example in the given folder. They are built with the tests, beside the binary.
+    pub fn example(name: &str, folder: &Path) -> Self {
+        let programs = Path::new(env!("CARGO_BIN_EXE_pupctl")).with_file_name("examples");
+        let program = programs.join(name);
+        assert!(program.is_file(), "{} is not built: cargo build --examples", program.display());
+        Self::of(&program, folder)
+    }
+
+    fn of(program: &Path, folder: &Path) -> Self {
+        let mut command = Command::new(program);
         command.env_clear().current_dir(folder).env("HOME", folder);
         for name in ["PATH", "PUPCTL_PG_BIN", "RUST_BACKTRACE", "LLVM_PROFILE_FILE"] {
             if let Some(value) = std::env::var_os(name) {

@@ -93,7 +93,7 @@ pub(super) struct WhatArgs {
     #[arg(long)]
     allow_split_streams: bool,
 
-    /// A projection that is dead, and need not have read the events
+    /// A projection that is dead, and need not have handled the events: all its slots, or one row
     #[arg(long, value_name = "NAME")]
     ignore_projection: Vec<String>,
 

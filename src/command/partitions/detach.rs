@@ -14,10 +14,11 @@ use crate::cli::output::{count, green, table};
 use crate::cli::progress::{Bar, units};
 use crate::command::context::{Context, layout_of};
 use crate::command::write::{lock_at, refuse_without_rights, watch};
-use crate::db::detach::{await_holders, is_pending, laggards, publications, references};
+use crate::db::detach::{await_holders, is_pending, publications, references};
 use crate::db::inspect::{Depth, one_table};
-use crate::db::{Locked, execute};
+use crate::db::{Locked, execute, fence};
 use crate::error::{Error, Result};
+use crate::finding::fence::Laggard;
 use crate::layout::Layout;
 use crate::operation;
 use crate::plan::detach::{self, Departure};
@@ -248,13 +249,32 @@ impl<'a> Work<'a> {
         let checkpoints = self.layout.checkpoints(&catalog.schema_name);
         for departure in &self.departures {
             let name = &departure.leaf.relation.name;
-            let behind = laggards(client, &checkpoints, name)?;
+            let options = fence::Options::default();
+            let fence = fence::look_at_checkpoints(client, name, Some(&checkpoints), &options)?;
+            let (mut behind, mut parked) = (Vec::new(), Vec::new());
+            for laggard in &fence.laggards {
+                match laggard {
+                    Laggard::Projection { name, position, .. } => {
+                        behind.push(format!("{name} (at {position})"));
+                    }
+                    Laggard::DeadLetters { projection, events, position } => {
+                        let events = count(usize::try_from(*events).unwrap_or(0), "event");
+                        parked.push(format!("{projection} ({events}, the first at {position})"));
+                    }
+                    _ => {}
+                }
+            }
             if !behind.is_empty() {
-                let words: Vec<_> =
-                    behind.iter().map(|(name, at)| format!("{name} (at {at})")).collect();
                 context.output.warn(format!(
                     "projections have not read all of {name}, and will not: {}",
-                    words.join(", ")
+                    behind.join(", ")
+                ));
+            }
+            if !parked.is_empty() {
+                context.output.warn(format!(
+                    "events of {name} are among the dead letters, and cannot be replayed while \
+                     they are not in the store: {}",
+                    parked.join(", ")
                 ));
             }
         }

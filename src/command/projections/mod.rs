@@ -1,9 +1,13 @@
 //! `pupctl projections …`
 
+pub mod adopt;
+pub mod dead_letters;
 pub mod delete;
 pub mod init;
 pub mod list;
 pub mod pause;
+mod place;
+pub mod rescale;
 pub mod reset;
 pub mod resume;
 pub mod status;
@@ -27,6 +31,11 @@ pub enum ProjectionsCommand {
     Resume(resume::ResumeArgs),
     Reset(reset::ResetArgs),
     Delete(delete::DeleteArgs),
+    Rescale(rescale::RescaleArgs),
+    Adopt(adopt::AdoptArgs),
+    /// Look at events that could not be handled, and have them handled or forget them
+    #[command(subcommand)]
+    DeadLetters(dead_letters::DeadLettersCommand),
 }
 
 impl ProjectionsCommand {
@@ -40,6 +49,9 @@ impl ProjectionsCommand {
             Self::Resume(_) => "projections resume",
             Self::Reset(_) => "projections reset",
             Self::Delete(_) => "projections delete",
+            Self::Rescale(_) => "projections rescale",
+            Self::Adopt(_) => "projections adopt",
+            Self::DeadLetters(command) => command.name(),
         }
     }
 }
@@ -53,5 +65,8 @@ pub(super) fn run(command: &ProjectionsCommand, context: &Context) -> anyhow::Re
         ProjectionsCommand::Resume(args) => resume::run(args, context),
         ProjectionsCommand::Reset(args) => reset::run(args, context),
         ProjectionsCommand::Delete(args) => delete::run(args, context),
+        ProjectionsCommand::Rescale(args) => rescale::run(args, context),
+        ProjectionsCommand::Adopt(args) => adopt::run(args, context),
+        ProjectionsCommand::DeadLetters(command) => dead_letters::run(command, context),
     }
 }

@@ -26,8 +26,8 @@ const LISTED_MAX: u32 = 20;
 ///
 /// Checks them first: columns, keys, how they are divided, and whether every head is the last
 /// version of its aggregate, with all versions before it. Then records the migrations that would
-/// have made them, and stores the layout. Nothing is changed in the tables themselves, and writers
-/// go on.
+/// have made them, and stores the layout. Nothing is changed in the tables themselves but that
+/// projection_checkpoints gets columns that may be NULL, and writers and workers go on.
 ///
 /// A unique key serves where pupctl makes a primary key. Further columns and indexes may stay.
 ///

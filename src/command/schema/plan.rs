@@ -5,14 +5,14 @@ use std::path::Path;
 use clap::Args;
 use serde::Serialize;
 
-use crate::catalog::Catalog;
+use crate::catalog::{AppliedMigration, Catalog};
 use crate::cli::exit::Exit;
 use crate::cli::output::{count, table};
 use crate::command::context::Context;
 use crate::db::inspect::Depth;
 use crate::error::{Error, Result};
 use crate::migration::files;
-use crate::plan::files::compare;
+use crate::plan::files::{compare, own_pending};
 use crate::plan::init::{OWN_MIGRATIONS, STORE_MIGRATIONS, store_migrations};
 use crate::plan::{MigrationFile, MigrationSet, Transaction};
 
@@ -79,23 +79,21 @@ fn report(
     files: Option<&[MigrationFile]>,
     catalog: &Catalog,
 ) -> Result<Report> {
-    let embedded = |set, known: &[(i64, &str)], applied: &[crate::catalog::AppliedMigration]| {
-        known
-            .iter()
-            .filter(|(version, _)| !applied.iter().any(|row| row.version == *version))
-            .map(|&(version, name)| Pending {
-                set,
-                version,
-                name: name.to_owned(),
-                file: None,
-                transaction: Transaction::Required,
-            })
-            .collect::<Vec<_>>()
+    let embedded = |set, (version, name): (i64, &str)| Pending {
+        set,
+        version,
+        name: name.to_owned(),
+        file: None,
+        transaction: Transaction::Required,
     };
-    let mut pending = embedded(MigrationSet::Own, OWN_MIGRATIONS, &catalog.own_migrations);
+    let is_missing =
+        |applied: &[AppliedMigration], version| !applied.iter().any(|row| row.version == version);
+    let own = |one| embedded(MigrationSet::Own, one);
     let mut problems = Vec::new();
+    let mut pending: Vec<_>;
     if let Some(files) = files {
         files::refuse_another_schema(files, &catalog.schema_name)?;
+        pending = own_pending(catalog).map(own).collect();
         let comparison = compare(files, catalog);
         pending.extend(comparison.pending.iter().map(|file| Pending {
             set: MigrationSet::Store,
@@ -110,7 +108,12 @@ fn report(
             Some(layout) => store_migrations(layout).collect(),
             None => STORE_MIGRATIONS.to_vec(),
         };
-        pending.extend(embedded(MigrationSet::Store, &of_layout, &catalog.store_migrations));
+        let missing =
+            OWN_MIGRATIONS.iter().filter(|(v, _)| is_missing(&catalog.own_migrations, *v));
+        pending = missing.copied().map(own).collect();
+        let missing =
+            of_layout.into_iter().filter(|(v, _)| is_missing(&catalog.store_migrations, *v));
+        pending.extend(missing.map(|one| embedded(MigrationSet::Store, one)));
     }
     let directory = folder.map(|folder| folder.display().to_string());
     Ok(Report { directory, pending, problems })

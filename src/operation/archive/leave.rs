@@ -72,8 +72,8 @@ impl Archiver<'_> {
         {
             self.interrupt.check()?;
             std::thread::sleep(POLL_INTERVAL);
-            let client = self.locked.client();
-            fence.laggards = fence::behind(client, &checkpoints, last, &self.request.fence)?.0;
+            let (client, options) = (self.locked.client(), &self.request.fence);
+            fence.laggards = fence::behind(client, &fence.leaf, &checkpoints, last, options)?.0;
         }
         fence.refusal().map_or(Ok(fence), Err)
     }
@@ -208,7 +208,7 @@ impl Archiver<'_> {
                     let crowd = crowded.then(|| Error::refused("an event came since"));
                     return crowd.or_else(|| fence.refusal()).map_or(Ok(()), Err);
                 }
-                let cut = cut(transaction, checkpoints, options, limit)?;
+                let cut = cut(transaction, leaf, checkpoints, options, limit)?;
                 transaction
                     .execute(include_str!("../../../sql/archive/set_cut.sql"), &[&cut])
                     .map_err(|error| Error::database("saying what leaves", error))?;
@@ -271,20 +271,17 @@ impl Archiver<'_> {
     }
 }
 
-/// The last position that leaves: what every projection has read, and no more than the limit.
+/// The last position that leaves: what every projection has handled, and no more than the limit.
 fn cut(
     client: &mut impl GenericClient,
+    leaf: &QualifiedName,
     checkpoints: Option<&QualifiedName>,
     options: &fence::Options,
     limit: i64,
 ) -> Result<i64> {
     let Some(checkpoints) = checkpoints else { return Ok(limit) };
-    let ignored: Vec<_> = options.ignore_projections.iter().collect();
-    let sql = render("archive/lowest_checkpoint", &values! { checkpoints });
-    let row = client
-        .query_one(&sql, &[&ignored])
-        .map_err(|error| Error::database("reading the checkpoints of projections", error))?;
-    Ok(row.get::<_, Option<i64>>("lowest").map_or(limit, |lowest| lowest.min(limit)))
+    let lowest = fence::lowest(client, leaf, checkpoints, options)?;
+    Ok(lowest.map_or(limit, |lowest| lowest.min(limit)))
 }
 
 pub(super) fn rendered(step: Step) -> RenderedStep {

@@ -5,15 +5,19 @@
 //! on it; and workers find what was written there when they come back for the next batch. Nobody
 //! has to be told anything.
 
+pub mod adopt;
 pub mod change;
 pub mod checkpoint;
 pub mod delete;
 pub mod head;
 pub mod init;
 pub mod lag;
+pub mod letters;
 pub mod pause;
 pub mod read_model;
+pub mod rescale;
 pub mod reset;
+pub mod row;
 pub mod start;
 pub mod status;
 pub mod wait;
