@@ -75,7 +75,9 @@ pub trait Projection: Send + Sync {
     /// Handles an event. An error ends the batch, and what follows is up to
     /// [`ErrorPolicy`](super::ErrorPolicy).
     ///
-    /// Do not end the transaction with SQL, and do not take long: others that need the same rows
+    /// Do not end the transaction with SQL: the projection stops then, for what was committed comes
+    /// a second time. Hand on the error of a statement that failed, or run it in a
+    /// [`savepoint`](Transaction::savepoint). And do not take long: others that need the same rows
     /// wait, and the server ends a transaction that is idle for longer than
     /// [`batch_timeout`](super::ProcessorConfig::batch_timeout).
     fn handle(&self, tx: &mut Transaction<'_>, event: &Event) -> Result<(), HandlerError>;

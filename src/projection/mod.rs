@@ -56,8 +56,9 @@
 //! worker takes it for one batch, with `FOR UPDATE SKIP LOCKED`, in the transaction that moves the
 //! checkpoint. So there is no lease that could run out, and nothing that a worker could commit
 //! after it has lost its slot. Workers claim what they had before and what is behind, a fair share
-//! each; when one is gone, its slots are free. Slots of one worker that stand at one position are
-//! read together.
+//! each; when one is gone, its slots are free, and when one stands still with its session open,
+//! others take its slots after ten seconds. Slots of one worker that stand at one position are read
+//! together.
 //!
 //! More workers never change what a slot is. The number of slots does, and only
 //! `pupctl projections rescale` changes it.

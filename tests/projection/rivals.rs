@@ -82,23 +82,29 @@ fn a_worker_that_stands_still_in_a_batch_loses_it() {
 fn the_slots_of_a_worker_that_stands_still_between_batches_are_taken_over() {
     let db = store("none");
     // More than they can do while this test lasts, so that each always has something to do.
-    fill(&db, "Sales", 40_000, 400);
-    let pause = Duration::from_millis(20);
-    let worker = Worker { slots: 4, pause, ..Worker::default() };
-    let zombie = worker.spawn(&db);
+    fill(&db, "Sales", 10_000, 400);
+    let pause = Duration::from_millis(100);
+    let worker = Worker { slots: 4, pause, batch_size: 5, ..Worker::default() };
+    let zombie = Worker { pause: Duration::from_millis(20), ..worker }.spawn(&db);
+    let session = "SELECT max(pid) FROM pg_stat_activity WHERE datname = current_database()
+        AND application_name = 'pupctl/projection all'";
+    eventually("it works", || db.one::<Option<i32>>(session).is_some());
+    let state =
+        format!("SELECT state FROM pg_stat_activity WHERE pid = {}", db.one::<i32>(session));
     let running = Running::start(worker.runner(&db));
     beside_events(&db, || {
         eventually("each has its half", || shares(&db).iter().map(|share| share.1).eq([2, 2]));
         // It has two slots, a session, and nothing that is locked.
-        loop {
+        eventually("it stands still between two batches", || {
             zombie.signal("STOP");
             std::thread::sleep(Duration::from_millis(20));
-            if sessions(&db, "idle in transaction") == 0 && sessions(&db, "idle") > 0 {
-                break;
+            let still = db.one::<String>(&state) == "idle";
+            if !still {
+                zombie.signal("CONT");
+                std::thread::sleep(Duration::from_millis(20));
             }
-            zombie.signal("CONT");
-            std::thread::sleep(Duration::from_millis(20));
-        }
+            still
+        });
         let before = positions(&db, "all");
         let all_go_on = || {
             let now = positions(&db, "all");
