@@ -1,5 +1,5 @@
 -- The table of events, and what forbids reading its settled position here.
-SELECT class.oid, pg_is_in_recovery() AS standby,
+SELECT class.oid, pg_is_in_recovery() AS standby, row_security_active(class.oid) AS secured,
     EXISTS (
         WITH RECURSIVE tree AS (
             SELECT class.oid

@@ -190,6 +190,13 @@ fn table(client: &mut Client, events: &QualifiedName) -> Result<Oid> {
         ))
         .hint("connect to the server that publishes the events"));
     }
+    if row.get("secured") {
+        return Err(Error::refused(format!(
+            "row-level security hides events of {events} from the role"
+        ))
+        .detail("what is hidden would be passed over as if it were not there")
+        .hint("work as the owner of the table, or as a role with BYPASSRLS"));
+    }
     Ok(row.get("oid"))
 }
 

@@ -16,7 +16,7 @@
 //! Its connection. A crash of the server may take the sequence back behind what was seen, where
 //! commits were not waited for (`synchronous_commit = off`), and then the same positions come a
 //! second time. A crash ends all connections: with its own the watermark is forgotten, and begins
-//! anew at a checkpoint, whose commit has made everything before it durable. Whoever uses its value
+//! anew below everything that anybody is to read. Whoever uses its value
 //! on another connection has to be sure that it was looked up after that one was opened.
 
 use std::collections::BTreeSet;

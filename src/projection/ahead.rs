@@ -34,6 +34,8 @@ pub(super) struct Group {
     pub(super) epoch: i32,
     /// Of how many.
     pub(super) of: u32,
+    /// By which hash.
+    pub(super) hash: String,
     /// Which, in order.
     pub(super) slots: Vec<i32>,
 }
@@ -57,6 +59,8 @@ pub(super) struct Ahead {
     /// Everything up to here has been read.
     upto: i64,
     events: Vec<Event>,
+    /// The slots of the events; empty where there is one slot.
+    slots: Vec<i32>,
     /// The first of them that is not handled yet.
     next: usize,
     /// How many to read the next time.
@@ -64,19 +68,59 @@ pub(super) struct Ahead {
     live: Option<Statement>,
 }
 
-/// A part of what was read ahead.
-#[derive(Debug)]
-pub(super) struct Part<'a> {
-    /// The events of a batch.
+/// What is ready to be handled, in order.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Ready<'a> {
+    /// The events.
     pub(super) events: &'a [Event],
-    /// Where the checkpoint stands after them.
-    pub(super) position: i64,
+    /// Their slots; empty where there is one.
+    slots: &'a [i32],
+    /// Where the checkpoint stands after all of them.
+    end: i64,
+}
+
+impl<'a> Ready<'a> {
+    /// The events of a batch from there on, at most so many; those at one position stay together.
+    pub(super) fn batch(&self, from: usize, batch_size: usize) -> &'a [Event] {
+        let left = &self.events[from..];
+        let mut size = left.len().min(batch_size);
+        while size > 0
+            && size < left.len()
+            && left[size].global_position == left[size - 1].global_position
+        {
+            size += 1;
+        }
+        &left[..size]
+    }
+
+    /// Where the checkpoint stands after so many of them.
+    pub(super) fn position(&self, events: usize) -> i64 {
+        match events.checked_sub(1) {
+            Some(last) if events < self.events.len() => self.events[last].global_position,
+            _ => self.end,
+        }
+    }
+
+    /// The slot of an event.
+    pub(super) fn slot(&self, event: usize) -> Option<i32> {
+        self.slots.get(event).copied()
+    }
 }
 
 impl Ahead {
     /// Nothing read yet.
     pub(super) fn new(group: Group, at: i64, strategy: Arc<dyn PartitionStrategy>) -> Self {
-        Self { group, strategy, at, upto: at, events: Vec::new(), next: 0, window: 0, live: None }
+        Self {
+            group,
+            strategy,
+            at,
+            upto: at,
+            events: Vec::new(),
+            slots: Vec::new(),
+            next: 0,
+            window: 0,
+            live: None,
+        }
     }
 
     /// Whether it fits a claim.
@@ -107,6 +151,7 @@ impl Ahead {
             return Ok(());
         }
         self.events.clear();
+        self.slots.clear();
         self.next = 0;
         let is_live = settled - self.upto <= i64::from(LIVE_MAX);
         let limit = if is_live { usize::from(LIVE_MAX) } else { self.window(batch_size) };
@@ -131,8 +176,18 @@ impl Ahead {
             let fitting = WINDOW_BYTES / (bytes / events.len()).max(1);
             self.window = (limit * 4).min(fitting).clamp(batch_size.min(WINDOW_MAX), WINDOW_MAX);
         }
+        if self.is_hashed_by_server() {
+            let slot = |row: &Row| row.try_get::<_, i64>("slot").map_err(failed);
+            let slots = rows[..events.len()].iter().map(slot).collect::<Result<Vec<_>>>()?;
+            self.slots = slots.iter().map(|&slot| i32::try_from(slot).unwrap_or(-1)).collect();
+        }
         self.events = events;
         self.drop_others()
+    }
+
+    /// Whether the server tells the slots of the events.
+    fn is_hashed_by_server(&self) -> bool {
+        self.strategy.is_servers() && self.group.of > 1
     }
 
     fn window(&self, batch_size: usize) -> usize {
@@ -155,7 +210,8 @@ impl Ahead {
                 columns => Event::COLUMNS,
                 contexts => scope.contexts,
                 types => scope.types,
-                slots => divided.then_some(self.group.of),
+                of => self.is_hashed_by_server().then_some(self.group.of),
+                divided,
                 limit,
             };
             render("projection/read", &values)
@@ -180,43 +236,38 @@ impl Ahead {
 
     /// Leaves out the events of other slots, where the server cannot.
     fn drop_others(&mut self) -> Result<()> {
-        if self.strategy.is_servers() || self.group.is_whole() {
+        let Self { group, strategy, events, slots, .. } = self;
+        if strategy.is_servers() || group.of == 1 {
             return Ok(());
         }
         let mut strange = None;
-        let Self { group, strategy, events, .. } = self;
         events.retain(|event| {
             let slot = strategy.slot(event, group.of);
             if slot >= group.of {
                 strange.get_or_insert((event.global_position, slot));
             }
-            i32::try_from(slot).is_ok_and(|slot| group.slots.binary_search(&slot).is_ok())
+            let own =
+                i32::try_from(slot).ok().filter(|slot| group.slots.binary_search(slot).is_ok());
+            slots.extend(own);
+            own.is_some()
         });
         match strange {
             None => Ok(()),
             Some((position, slot)) => Err(Error::refused(format!(
                 "the strategy {} puts the event at position {position} into slot {slot} of {}",
-                self.strategy.name(),
-                self.group.of
+                strategy.name(),
+                group.of
             ))
             .hint("a strategy has to give numbers below that of the slots")),
         }
     }
 
-    /// The next events, at most so many and none beyond `bound`.
-    pub(super) fn part(&self, batch_size: usize, bound: i64) -> Part<'_> {
+    /// What was read and is not handled yet, none beyond `bound`.
+    pub(super) fn ready(&self, bound: i64) -> Ready<'_> {
         let left = &self.events[self.next..];
         let within = left.partition_point(|event| event.global_position <= bound);
-        let mut size = within.min(batch_size);
-        while size < within && left[size].global_position == left[size - 1].global_position {
-            size += 1;
-        }
-        let events = &left[..size];
-        let position = match events.last() {
-            Some(last) if events.len() < within => last.global_position,
-            _ => self.upto.min(bound),
-        };
-        Part { events, position }
+        let slots = self.slots.get(self.next..self.next + within).unwrap_or_default();
+        Ready { events: &left[..within], slots, end: self.upto.min(bound) }
     }
 
     /// They were handled, and the checkpoint stands at `position`.

@@ -12,7 +12,7 @@ use crate::error::Error;
 use crate::failpoint::reach;
 use crate::render::environment::{render, values};
 
-use super::ahead::{Ahead, Group};
+use super::ahead::{Ahead, Group, Ready};
 use super::careful::{Careful, Letter, handle};
 use super::checkpoint::{self, Division, Tables, number};
 use super::config::{ProcessorConfig, Slots};
@@ -20,6 +20,13 @@ use super::definition::{Event, Projection, Scope};
 use super::failure::{Failure, between, ended, stopped};
 use super::letters;
 use super::transaction::{Statements, Transaction};
+
+/// So long a transaction goes on with the next events that are read already, while it is behind:
+/// beginning and committing cost as much as a small batch. Locks of handlers are held no longer.
+const TRANSACTION_MOST: Duration = Duration::from_millis(20);
+
+/// Over how long the pace of a worker is counted.
+const PACE_SPAN: Duration = Duration::from_secs(1);
 
 /// How carefully a batch is handled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -152,10 +159,10 @@ impl Work {
             let batch_size = self.config.batch_size;
             ahead.fill(&mut tx, &self.tables, &self.scope, claim.bound, batch_size)?;
         }
-        let part = ahead.part(self.config.batch_size, claim.bound);
+        let ready = ahead.ready(claim.bound);
         let mut tx = Transaction::new(tx, &mut self.statements);
         let projection = &*self.projection;
-        let mut done = Done { position: part.position, ..Done::default() };
+        let mut done = Done::default();
         if claim.replay {
             done.position = claim.position;
             let strategy = &*self.division.strategy;
@@ -163,19 +170,19 @@ impl Work {
                 letters::replay(&mut tx, &self.tables, projection, &claim.group, strategy, stop)?;
             done.parked = !letters::parked(&mut tx, &self.tables, projection.name())?.is_empty();
         } else if care == Care::None && waiting.is_empty() {
-            if !part.events.is_empty() {
-                handle(projection, &mut tx, part.events)?;
-            }
-            done.handled = part.events.len();
+            done.take_all(ready, self.config.batch_size, started, |events| {
+                handle(projection, &mut tx, events)
+            })?;
         } else {
+            let events = ready.batch(0, self.config.batch_size);
             let policy = self.config.on_error;
             let mut careful = Careful::new(projection, policy, stop, waiting);
-            careful.handle(&mut tx, part.events)?;
-            done.take(careful);
+            careful.handle(&mut tx, events)?;
+            done.take(careful, ready, events.len());
         }
         reach("projection::handled");
         letters::park(&mut tx, &self.tables, projection.name(), &done.letters)?;
-        self.pace.note(done.handled, started);
+        self.pace.note(done.handled);
         let advanced = advance(
             &mut tx,
             &self.advance,
@@ -189,12 +196,14 @@ impl Work {
         reach("projection::before_commit");
         tx.commit().map_err(at_commit)?;
         reach("projection::committed");
-        log(projection.name(), &claim, &done, part.events);
+        log(projection.name(), &claim, &done, &ready.events[..done.passed]);
         let batch = Batch {
             events: done.handled,
             letters: done.letters.len(),
             position: done.position,
-            stopped: done.stopped.map(|(event, error)| stopped(projection.name(), event, &error)),
+            stopped: done
+                .stopped
+                .map(|(event, error, _)| stopped(projection.name(), event, &error)),
         };
         ahead.advance(batch.position);
         Ok(Some(batch))
@@ -236,7 +245,28 @@ impl Work {
         let rows = self.free(tx, settled, share)?;
         let Some(first) = rows.first() else { return Ok(None) };
         self.follow_division(first)?;
+        self.refuse_other_scope(first)?;
         Ok(Some(together(&rows, settled)))
+    }
+
+    /// A worker of another version reads other events: what one of them passes over, the other would
+    /// never see.
+    fn refuse_other_scope(&self, row: &Row) -> Result<(), Failure> {
+        let same = |column: &str, own: &[String]| {
+            row.get::<_, Option<Vec<String>>>(column).is_none_or(|stored| stored == own)
+        };
+        if same("bounded_contexts", &self.scope.contexts)
+            && same("aggregate_types", &self.scope.types)
+        {
+            return Ok(());
+        }
+        let name = self.projection.name();
+        Err(Failure::Fatal(
+            Error::refused(format!(
+                "a worker that reads other contexts or types has taken the projection {name} over"
+            ))
+            .hint("stop the workers of the earlier version"),
+        ))
     }
 
     /// The slots may have been changed since: a worker that is not pinned goes along.
@@ -252,6 +282,8 @@ impl Work {
         }
         let strategy = checkpoint::strategy(name, &hash, &self.config)?;
         tracing::info!(projection = name, slots, hash, "the slots were changed");
+        // What was read is of the slots that there were.
+        self.ahead = None;
         self.division = Division { slots, strategy };
         Ok(())
     }
@@ -284,6 +316,7 @@ fn together(rows: &[Row], settled: i64) -> Claim {
         group: Group {
             epoch: first.map_or(0, |row| row.get("epoch")),
             of: u32::try_from(of).unwrap_or(1),
+            hash: first.map_or_else(String::new, |row| row.get("slot_hash")),
             slots,
         },
         position: lowest,
@@ -298,22 +331,69 @@ fn together(rows: &[Row], settled: i64) -> Claim {
 #[derive(Default)]
 struct Done<'e> {
     handled: usize,
+    /// How many events were handled, or went to the dead letters.
+    passed: usize,
     position: i64,
+    /// The slots of the events that were handled, where there are several.
+    slots: Vec<i32>,
     parked: bool,
     letters: Vec<Letter<'e>>,
-    stopped: Option<(&'e Event, Error)>,
+    /// The event at which it stops, why, and its slot.
+    stopped: Option<(&'e Event, Error, Option<i32>)>,
 }
 
 impl<'e> Done<'e> {
-    fn take(&mut self, careful: Careful<'_, 'e>) {
+    /// Handles what is ready, batch after batch, for as long as a transaction may take.
+    fn take_all(
+        &mut self,
+        ready: Ready<'e>,
+        batch_size: usize,
+        started: Instant,
+        mut handle: impl FnMut(&'e [Event]) -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
+        while self.handled < ready.events.len() {
+            let events = ready.batch(self.handled, batch_size);
+            handle(events)?;
+            self.handled += events.len();
+            if started.elapsed() > TRANSACTION_MOST {
+                break;
+            }
+        }
+        self.passed = self.handled;
+        self.position = ready.position(self.handled);
+        self.slots.extend((0..self.handled).filter_map(|event| ready.slot(event)));
+        Ok(())
+    }
+
+    fn take(&mut self, careful: Careful<'_, 'e>, ready: Ready<'e>, events: usize) {
         self.handled = careful.handled;
+        self.passed = events;
+        self.position = ready.position(events);
         self.parked = !careful.parked.is_empty();
         self.letters = careful.letters;
-        if let Some((event, _)) = &careful.stopped {
+        let place =
+            |event: &Event| ready.events.iter().position(|other| other.event_id == event.event_id);
+        self.stopped = careful.stopped.map(|(event, error)| {
             // Everything before it is done.
             self.position = event.global_position - 1;
+            self.passed = place(event).unwrap_or(events);
+            (event, error, ready.slot(self.passed))
+        });
+        let is_letter =
+            |event: &Event| self.letters.iter().any(|l| l.event.event_id == event.event_id);
+        let handled = (0..self.passed).filter(|&event| !is_letter(&ready.events[event]));
+        self.slots = handled.filter_map(|event| ready.slot(event)).collect();
+    }
+
+    /// How many events of each of these slots were handled.
+    fn counts(&self, slots: &[i32]) -> Vec<i64> {
+        let count = |slot: &i32| self.slots.iter().filter(|other| *other == slot).count();
+        let mut counts: Vec<usize> = slots.iter().map(count).collect();
+        // One slot, or dead letters, of which nobody asked.
+        if let Some(first) = counts.first_mut().filter(|_| self.slots.is_empty()) {
+            *first = self.handled;
         }
-        self.stopped = careful.stopped;
+        counts.iter().map(|&count| i64::try_from(count).unwrap_or(i64::MAX)).collect()
     }
 }
 
@@ -326,11 +406,13 @@ fn advance(
     label: &str,
     pace: &Pace,
 ) -> Result<(), Failure> {
-    let handled = i64::try_from(done.handled).unwrap_or(i64::MAX);
     let slots = &claim.group.slots;
-    let error = done.stopped.as_ref().map(|(_, error)| error.message());
-    let failed_at = done.stopped.as_ref().map(|(event, _)| event.global_position);
-    let values: [&(dyn ToSql + Sync); 11] = [
+    let handled = done.counts(slots);
+    let stopped = done.stopped.as_ref();
+    let error = stopped.map(|(_, error, _)| error.message());
+    let failed_at = stopped.map(|(event, ..)| event.global_position);
+    let failed_slot = stopped.and_then(|(.., slot)| slot.or(slots.first().copied()));
+    let values: [&(dyn ToSql + Sync); 12] = [
         &name,
         slots,
         &done.position,
@@ -342,6 +424,7 @@ fn advance(
         &failed_at,
         &claim.position,
         &claim.transaction,
+        &failed_slot,
     ];
     let moved = (**tx)
         .execute(statement, &values)
@@ -385,24 +468,34 @@ fn log(name: &str, claim: &Claim, done: &Done<'_>, events: &[Event]) {
     }
 }
 
-/// How fast a worker is.
-#[derive(Debug, Default)]
+/// How fast a worker is: over the last second in which it did something, and the pause before it.
+#[derive(Debug)]
 struct Pace {
+    since: Instant,
+    events: usize,
     per_second: f64,
-    since: Option<Instant>,
+}
+
+impl Default for Pace {
+    fn default() -> Self {
+        Self { since: Instant::now(), events: 0, per_second: 0.0 }
+    }
 }
 
 impl Pace {
-    /// Notes a batch that began at `started`. What came right before it counts: reading ahead does.
-    fn note(&mut self, events: usize, started: Instant) {
-        let pause = Duration::from_secs(1);
-        let since = self.since.filter(|since| since.elapsed() < pause).unwrap_or(started);
-        let seconds = since.elapsed().as_secs_f64().max(1e-6);
+    fn note(&mut self, events: usize) {
+        self.events += events;
+        let span = self.since.elapsed();
+        let is_first = self.per_second == 0.0;
+        if !is_first && span < PACE_SPAN {
+            return;
+        }
         #[allow(clippy::cast_precision_loss)]
-        let now = events as f64 / seconds;
-        self.per_second =
-            if self.since.is_none() { now } else { self.per_second.mul_add(0.8, now * 0.2) };
-        self.since = Some(Instant::now());
+        let per_second = self.events as f64 / span.as_secs_f64().max(0.05);
+        self.per_second = per_second;
+        if span >= PACE_SPAN {
+            (self.since, self.events) = (Instant::now(), 0);
+        }
     }
 
     /// Of each of so many slots.

@@ -78,10 +78,13 @@ fn make(
 ) -> Result<()> {
     let slots = match config.slots {
         Slots::Stored => 1,
-        Slots::Shared(slots) => slots,
+        Slots::Initial(slots) | Slots::Shared(slots) => slots,
         Slots::Pinned { total, .. } => total,
     };
     let strategy = config.usual_strategy();
+    let forget =
+        render("projection/forget_letters", &values! { dead_letters => tables.dead_letters });
+    client.execute(&forget, &[&name]).map_err(failed)?;
     let names: Vec<_> = (0..slots).map(|slot| row_name(name, slot, slots)).collect();
     let sql = render("projection/register", &values! { checkpoints => tables.checkpoints });
     let Scope { contexts, types, read_model } = scope;
@@ -139,7 +142,7 @@ fn compare(rows: &[Row], name: &str, config: &ProcessorConfig) -> Result<Divisio
 /// A worker with another idea of the slots would pass over events, or repeat them.
 pub(super) fn refuse_other_slots(name: &str, stored: u32, config: &ProcessorConfig) -> Result<()> {
     let wanted = match config.slots {
-        Slots::Stored => stored,
+        Slots::Stored | Slots::Initial(_) => stored,
         Slots::Shared(slots) => slots,
         Slots::Pinned { total, .. } => total,
     };
@@ -225,9 +228,9 @@ fn describe(
     Ok(())
 }
 
-/// The highest checkpoint that a watermark moved.
-pub(super) fn highest(client: &mut impl GenericClient, tables: &Tables) -> Result<i64> {
-    let sql = render("projection/highest", &values! { checkpoints => tables.checkpoints });
+/// The lowest checkpoint of all projections.
+pub(super) fn lowest(client: &mut impl GenericClient, tables: &Tables) -> Result<i64> {
+    let sql = render("projection/lowest", &values! { checkpoints => tables.checkpoints });
     client.query_one(&sql, &[]).map(|row| row.get("position")).map_err(failed)
 }
 

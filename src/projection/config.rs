@@ -78,6 +78,13 @@ impl ProcessorConfig {
         Self { slots: Slots::Shared(slots), ..self }
     }
 
+    /// With this many slots where the projection starts for the first time, and as many as are
+    /// stored after that: `pupctl projections rescale` may change them.
+    #[must_use]
+    pub fn initial_slots(self, slots: u32) -> Self {
+        Self { slots: Slots::Initial(slots), ..self }
+    }
+
     /// Pinned to one slot of so many, as `PARTITION_KEY` and `TOTAL_PARTITIONS` say it. Divided by
     /// [`Fnv1a`] where the projection starts for the first time and no strategy is given.
     #[must_use]
@@ -137,7 +144,7 @@ impl ProcessorConfig {
         }
         match self.slots {
             Slots::Stored => Ok(()),
-            Slots::Shared(slots) => validate_slots(slots),
+            Slots::Initial(slots) | Slots::Shared(slots) => validate_slots(slots),
             Slots::Pinned { key, total } => {
                 validate_slots(total)?;
                 if key < total {
@@ -185,7 +192,9 @@ pub enum Slots {
     /// As many as are stored; one, where the projection starts for the first time.
     #[default]
     Stored,
-    /// So many, and no other number: workers claim what is free, batch by batch.
+    /// So many, where the projection starts for the first time; after that as many as are stored.
+    Initial(u32),
+    /// So many, and no other number: a worker refuses to start with others. Workers claim what is free, batch by batch.
     Shared(u32),
     /// This one of so many, always, as pupsourcing's workers do it. Nobody takes over from a worker
     /// that is gone, unless it is pinned to the same one.

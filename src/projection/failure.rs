@@ -103,8 +103,8 @@ pub(super) fn ended(projection: &str) -> Error {
 pub(super) fn is_lasting(error: &Error) -> bool {
     matches!(error.kind(), Kind::Refused | Kind::Invalid)
         || error.sqlstate().is_some_and(|code| {
-            // A table, a column, a right that is missing; no such database; a read-only server.
-            code.starts_with("42") || matches!(code, "3D000" | "3F000" | "25006")
+            // A table, a column, a right that is missing; no such database.
+            code.starts_with("42") || matches!(code, "3D000" | "3F000")
         })
 }
 
@@ -118,9 +118,10 @@ impl From<Error> for Failure {
 pub(super) fn is_transient(error: &Error) -> bool {
     match error.sqlstate() {
         Some(code) => {
-            matches!(code, "40001" | "40P01" | "55P03" | "53300" | "25P03")
-                || code.starts_with("08")
-                || code.starts_with("57P")
+            // Lost against others, timed out or cancelled, read-only for a while after a failover;
+            // classes: no connection, no room, the operator, the system around the server.
+            matches!(code, "40001" | "40P01" | "55P03" | "25P03" | "25006")
+                || ["08", "53", "57", "58"].iter().any(|class| code.starts_with(class))
         }
         None => error.kind() == Kind::Connection,
     }

@@ -3,6 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use postgres::Row;
+use uuid::Uuid;
 
 use crate::db::Interrupt;
 use crate::error::Error;
@@ -65,6 +66,7 @@ pub(super) fn park(
 struct Replay {
     id: i64,
     position: i64,
+    event: Uuid,
     aggregate: Aggregate,
 }
 
@@ -82,8 +84,8 @@ pub(super) fn replay(
     let mut events = events(tx, tables, &wanted)?;
     let mut blocked: HashMap<Aggregate, Vec<i64>> = HashMap::new();
     let mut done = Vec::new();
-    for Replay { id, position, aggregate } in wanted {
-        let event = events.remove(&position);
+    for Replay { id, event, aggregate, .. } in wanted {
+        let event = events.remove(&event);
         if !strategy.is_servers() && !is_of(group, strategy, event.as_ref()) {
             continue;
         }
@@ -141,7 +143,8 @@ fn wanted(
     let replay = |row: &Row| Replay {
         id: row.get(0),
         position: row.get(1),
-        aggregate: (row.get(2), row.get(3), row.get(4)),
+        event: row.get(2),
+        aggregate: (row.get(3), row.get(4), row.get(5)),
     };
     Ok(rows.iter().map(replay).collect())
 }
@@ -150,7 +153,7 @@ fn events(
     tx: &mut Transaction<'_>,
     tables: &Tables,
     wanted: &[Replay],
-) -> Result<HashMap<i64, Event>, Failure> {
+) -> Result<HashMap<Uuid, Event>, Failure> {
     let values = values! { events => tables.events, columns => Event::COLUMNS };
     let sql = render("projection/letter_events", &values);
     let positions: Vec<i64> = wanted.iter().map(|replay| replay.position).collect();
@@ -158,7 +161,7 @@ fn events(
     rows.iter()
         .map(|row| {
             let event = Event::from_row(row).map_err(failed)?;
-            Ok((event.global_position, event))
+            Ok((event.event_id, event))
         })
         .collect()
 }

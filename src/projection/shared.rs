@@ -12,7 +12,7 @@ use crate::finding::holder::Holder;
 
 use super::checkpoint::{self, Tables};
 use super::connect::Connect;
-use super::failure::is_transient;
+use super::failure::is_lasting;
 use crate::store::stored_layout;
 
 /// The pause after a look that found something new.
@@ -116,7 +116,7 @@ pub(super) fn follow(
             return Ok(());
         };
         shared.publish(None, Some(error.message().to_owned()));
-        if !is_transient(&error) {
+        if is_lasting(&error) {
             return Err(error);
         }
         tracing::warn!("the settled position is lost for now: {error}");
@@ -137,6 +137,9 @@ fn follow_once(
     stop: &Interrupt,
 ) -> Result<()> {
     let mut client = connect.connect("pupctl/settled position")?;
+    client
+        .execute(include_str!("../../sql/projection/follower.sql"), &[])
+        .map_err(|error| Error::database("preparing the session", error))?;
     let layout = stored_layout(&mut client, schema)?;
     let tables = Tables::of(&layout, schema);
     let mut follower = Follower::begin(&mut client, &tables, poll_interval)?;
@@ -160,9 +163,10 @@ pub(super) struct Follower {
 }
 
 impl Follower {
-    /// Begins at the highest checkpoint: its commit made durable what lies before it.
+    /// Begins at the lowest checkpoint: what lies before it nobody reads. A higher one may be of
+    /// somebody who moved it before everything up to there was settled.
     pub(super) fn begin(client: &mut Client, tables: &Tables, longest: Duration) -> Result<Self> {
-        let known = checkpoint::highest(client, tables)?;
+        let known = checkpoint::lowest(client, tables)?;
         let watermark = Watermark::begin(client, &tables.events, known)?;
         let pause = PAUSE_SHORTEST.min(longest);
         Ok(Self { watermark, longest, pause, held_since: None, told: Instant::now() })

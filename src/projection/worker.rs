@@ -10,6 +10,7 @@ use postgres::{CancelToken, Client, Statement};
 use crate::db::{Interrupt, watermark};
 use crate::error::{Error, Result};
 use crate::render::environment::{render, values};
+use crate::render::quote::shell_word;
 use crate::store::stored_layout;
 
 use super::batch::{Batch, Care, Work};
@@ -26,6 +27,9 @@ const RECHECK: Duration = Duration::from_secs(1);
 
 /// How often the checkpoint moves where nothing is in scope.
 const IDLE_MOVE: Duration = Duration::from_secs(1);
+
+/// How often a worker that has nothing to do looks whether something is in its way.
+const TELL_EVERY: Duration = Duration::from_secs(10);
 
 /// How often the workers are counted.
 const COUNT_EVERY: Duration = Duration::from_secs(2);
@@ -117,17 +121,15 @@ impl Worker<'_> {
     /// Works until it is over. Connects again, after a pause, whenever something fails that passes.
     pub(super) fn run(&self) -> Result<()> {
         let retry = &self.config.retry;
-        let mut attempts = 0;
-        // Where to go is decided once, not anew after each failure.
-        let mut target = None;
+        let mut course = Course { target: None, attempts: 0, slots: self.config.slots };
         loop {
             let begun = Instant::now();
-            let failure = match self.caught(&mut target, &mut attempts) {
+            let failure = match self.caught(&mut course) {
                 Ok(()) => return Ok(()),
                 Err(failure) => failure,
             };
             if begun.elapsed() > LONG {
-                attempts = 0;
+                course.attempts = 0;
             }
             self.control.set_cancel(None);
             let error = match failure {
@@ -138,14 +140,14 @@ impl Worker<'_> {
             if self.control.is_over() {
                 return Ok(());
             }
-            attempts += 1;
-            if attempts > retry.attempts {
+            course.attempts += 1;
+            if course.attempts > retry.attempts {
                 return Err(error);
             }
-            let pause = with_chance(retry.pause(attempts));
+            let pause = with_chance(retry.pause(course.attempts));
             tracing::warn!(
                 projection = self.projection.name(),
-                attempt = attempts,
+                attempt = course.attempts,
                 "trying again in {} ms: {error}",
                 pause.as_millis()
             );
@@ -162,12 +164,13 @@ impl Worker<'_> {
     }
 
     /// A worker that panics fails; it must not be missing without a word.
-    fn caught(&self, target: &mut Option<i64>, attempts: &mut u32) -> Result<(), Failure> {
-        catch_unwind(AssertUnwindSafe(|| self.connected(target, attempts)))
+    fn caught(&self, course: &mut Course) -> Result<(), Failure> {
+        catch_unwind(AssertUnwindSafe(|| self.connected(course)))
             .unwrap_or_else(|panic| Err(Failure::Fatal(of_panic("worker", &*panic))))
     }
 
-    fn connected(&self, target: &mut Option<i64>, attempts: &mut u32) -> Result<(), Failure> {
+    fn connected(&self, course: &mut Course) -> Result<(), Failure> {
+        let config = ProcessorConfig { slots: course.slots, ..self.config.clone() };
         let name = self.projection.name();
         let mut client = self.connect.connect(&application_name(name))?;
         // Before anything that was settled is asked for: a crash before this moment ended the
@@ -183,7 +186,8 @@ impl Worker<'_> {
         let scope = Scope::of(&**self.projection);
         // A standby, for one, would only say that nothing can be written there.
         watermark::check(&mut client, &tables.events)?;
-        let division = register(&mut client, &tables, name, &scope, self.config)?;
+        let division = register(&mut client, &tables, name, &scope, &config)?;
+        course.accept_slots();
         let settled = match self.shared {
             Some(shared) => Settled::Shared { shared: Arc::clone(shared), since },
             None => Settled::Own(Box::new(Follower::begin(
@@ -197,7 +201,7 @@ impl Worker<'_> {
             &mut client,
             Arc::clone(self.projection),
             scope,
-            self.config.clone(),
+            config,
             tables,
             division,
             self.label.clone(),
@@ -211,8 +215,10 @@ impl Worker<'_> {
             workers: (1, None),
             moved: Instant::now(),
             checked: None,
+            told: Instant::now(),
+            barred: None,
         }
-        .run(target, attempts)
+        .run(course)
     }
 }
 
@@ -225,6 +231,26 @@ fn caught_up(
     let values = values! { checkpoints => tables.checkpoints, pinned };
     let sql = render("projection/caught_up", &values);
     client.prepare(&sql).map_err(|error| Failure::of(checkpoint::failed(error)))
+}
+
+/// What a worker knows beyond a connection.
+struct Course {
+    /// Where to go, which is decided once and not anew after each failure.
+    target: Option<i64>,
+    /// How often in a row it failed.
+    attempts: u32,
+    /// How many slots it is for.
+    slots: Slots,
+}
+
+impl Course {
+    /// A worker that has started once goes along when the slots are changed, also over a lost
+    /// connection.
+    fn accept_slots(&mut self) {
+        if let Slots::Shared(slots) = self.slots {
+            self.slots = Slots::Initial(slots);
+        }
+    }
 }
 
 /// A worker while it is connected.
@@ -240,28 +266,33 @@ struct Session<'a> {
     moved: Instant,
     /// Up to where everything free was found to be done, and when.
     checked: Option<(i64, Instant)>,
+    /// When it was looked why nothing happens.
+    told: Instant,
+    /// Since when all that is left stands at a barrier.
+    barred: Option<Instant>,
 }
 
 impl Session<'_> {
-    fn run(mut self, target: &mut Option<i64>, attempts: &mut u32) -> Result<(), Failure> {
+    fn run(mut self, course: &mut Course) -> Result<(), Failure> {
         let control = self.worker.control;
         while !control.is_over() {
             let Some(seen) = self.settled.now(&mut self.client)? else {
                 self.settled.wait(i64::MIN, RECHECK, &control.stop);
                 continue;
             };
-            if self.worker.until == Until::CaughtUp && target.is_none() {
-                *target = Some(seen.drawn);
+            if self.worker.until == Until::CaughtUp && course.target.is_none() {
+                course.target = Some(seen.drawn);
             }
             if self.step(seen.settled)? {
-                *attempts = 0;
+                course.attempts = 0;
                 continue;
             }
-            if let Some(target) = *target
+            if let Some(target) = course.target
                 && self.has_reached(target)?
             {
                 return Ok(());
             }
+            self.tell(seen.settled)?;
             self.settled.wait(seen.settled, self.patience(), &control.stop);
         }
         Ok(())
@@ -349,17 +380,89 @@ impl Session<'_> {
         Ok((slots + self.workers.0 - 1) / self.workers.0)
     }
 
-    fn has_reached(&mut self, target: i64) -> Result<bool, Failure> {
+    /// How the slots stand to a position.
+    fn standing(&mut self, position: i64) -> Result<Standing, Failure> {
         let name = self.worker.projection.name();
         let row = match self.worker.config.slots {
             Slots::Pinned { key, .. } => {
-                self.client.query_one(&self.caught_up, &[&name, &target, &number(key)])
+                self.client.query_one(&self.caught_up, &[&name, &position, &number(key)])
             }
-            _ => self.client.query_one(&self.caught_up, &[&name, &target]),
+            _ => self.client.query_one(&self.caught_up, &[&name, &position]),
         };
         let row = row.map_err(|error| Failure::of(checkpoint::failed(error)))?;
-        Ok(row.get("reached"))
+        let standing = Standing {
+            behind: row.get("behind"),
+            paused: row.get("paused"),
+            barred: row.get("barred"),
+        };
+        if row.get::<_, i64>("slots") > 0 {
+            return Ok(standing);
+        }
+        Err(Failure::Fatal(
+            Error::refused(format!("the checkpoints of the projection {name} are gone"))
+                .hint("start the worker again to let the projection begin anew"),
+        ))
     }
+
+    /// Whether all slots have reached a position; an error where some never will.
+    fn has_reached(&mut self, target: i64) -> Result<bool, Failure> {
+        let Standing { behind, paused, barred } = self.standing(target)?;
+        let name = self.worker.projection.name();
+        if behind == 0 {
+            return Ok(true);
+        }
+        if behind > paused + barred {
+            self.barred = None;
+            return Ok(false);
+        }
+        // A rescale that goes on will take the barrier away.
+        let since = *self.barred.get_or_insert_with(Instant::now);
+        if paused == 0 && since.elapsed() < TELL_EVERY {
+            return Ok(false);
+        }
+        let error = if paused > 0 {
+            Error::refused(format!("the projection {name} is paused"))
+                .hint(format!("let it go on: pupctl projections resume {}", shell_word(name)))
+        } else {
+            Error::refused(format!("the slots of the projection {name} stand at a barrier"))
+                .hint(barrier_hint(name))
+        };
+        Err(Failure::Fatal(error))
+    }
+
+    /// Tells, now and then, why nothing happens where somebody may have forgotten it.
+    fn tell(&mut self, settled: i64) -> Result<(), Failure> {
+        if self.told.elapsed() < TELL_EVERY {
+            return Ok(());
+        }
+        self.told = Instant::now();
+        let Standing { barred, .. } = self.standing(settled)?;
+        if barred > 0 {
+            let name = self.worker.projection.name();
+            tracing::warn!(
+                projection = name,
+                "{barred} of its slots stand at the barrier of a rescale: {}",
+                barrier_hint(name)
+            );
+        }
+        Ok(())
+    }
+}
+
+/// How many slots have not reached a position, and why.
+struct Standing {
+    behind: i64,
+    paused: i64,
+    /// At a barrier, below that position.
+    barred: i64,
+}
+
+fn barrier_hint(name: &str) -> String {
+    let name = shell_word(name);
+    format!(
+        "finish it with the command that began it, or take it back: \
+         pupctl projections rescale {name} --abort"
+    )
 }
 
 /// A pause between three quarters and the whole of one, so that many do not come back together.

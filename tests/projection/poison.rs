@@ -105,9 +105,8 @@ fn a_runner_stops_at_poison_that_shows_at_the_commit() {
     let mut runner = Runner::new(connect(&db));
     let config = ProcessorConfig::default().batch_size(10);
     runner.add(Journal::new("all"), config, 1).expect("added");
-    let reports = Running::start(runner).outcome().expect("it ended");
-    let why = reports[0].stopped.as_deref().unwrap_or_default();
-    assert!(why.contains("stopped at position 14"), "{why}");
+    let stopped = Running::start(runner).outcome().expect_err("it stopped");
+    assert!(stopped.message().contains("stopped at position 14"), "{stopped}");
     assert_eq!(positions(&db, "all"), [13]);
 }
 
@@ -229,8 +228,8 @@ fn a_handler_that_ends_the_transaction_stops_the_projection_and_nothing_is_passe
             // A runner does not try again.
             let mut runner = Runner::new(connect(&db));
             runner.add(sinner(), skipping(), 1).expect("added");
-            let reports = Running::start(runner).outcome().expect("it ended");
-            assert!(reports[0].stopped.is_some(), "{sql} {fails}");
+            let stopped = Running::start(runner).outcome().expect_err("it stopped");
+            assert_eq!(stopped.message(), error.message(), "{sql} {fails}");
             // Mended, nothing is missing.
             let mended = Sinner { at: 0, sin: Sin::Panic };
             catch_up(&db, mended, skipping()).expect("caught up");
@@ -413,6 +412,6 @@ fn a_strategy_that_panics_stops_the_projection() {
     assert!(error.message().contains("no idea"), "{error}");
     let mut runner = Runner::new(connect(&db));
     runner.add(Journal::new("all"), config(), 1).expect("added");
-    let reports = Running::start(runner).outcome().expect("it ended");
-    assert!(reports[0].stopped.is_some());
+    let stopped = Running::start(runner).outcome().expect_err("it stopped");
+    assert!(stopped.message().contains("no idea"), "{stopped}");
 }

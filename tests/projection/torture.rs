@@ -121,10 +121,11 @@ fn nothing_is_lost_while_partitions_come_and_go() {
 
 /// Kills a session of the server, which takes all of it down, and up again.
 fn crash(db: &TestDatabase) {
-    let mut client = db.client();
+    let (mut client, mut other) = (db.client(), db.client());
     let pid: i32 = client.query_one("SELECT pg_backend_pid()", &[]).expect("a number").get(0);
     signal("KILL", i64::from(pid));
-    eventually("the server is down", || client.batch_execute("SELECT 1").is_err());
+    // Until it has noticed it takes further sessions.
+    eventually("the server is down", || other.batch_execute("SELECT 1").is_err());
     eventually("the server is up again", || {
         postgres::Client::connect(db.url(), postgres::NoTls).is_ok()
     });
