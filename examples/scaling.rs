@@ -82,8 +82,9 @@ fn main() -> ExitCode {
 
 fn work() -> Result {
     support::log();
-    // More slots than there will ever be workers; a slow handler wants small batches.
-    let config = ProcessorConfig::default().slots(16).batch_size(20);
+    // More slots than there will ever be workers, and what `pupctl projections rescale` makes of
+    // them later; a slow handler wants small batches.
+    let config = ProcessorConfig::default().initial_slots(16).batch_size(20);
     let mut runner = Runner::new(target()?);
     runner.add(Orders, config, 1)?.stop_on_signals()?;
     runner.run()?;
