@@ -3,8 +3,8 @@
 //! The transaction of a batch ends with the store's checkpoint; another database commits by itself.
 //! Where the batch is repeated after that, it gets the same events again. So it notes the ids of
 //! those that it has, in the transaction that uses them. Here the connection to the store is lost
-//! on purpose after the first batch is there, and before the store knows. The other database is the same one, on a connection of its
-//! own. Ends by itself. See `examples/user_count.rs` for a server.
+//! on purpose after the first batch is there, and before the store knows. The other database is the
+//! same one, on a connection of its own. Ends by itself. See `examples/user_count.rs` for a server.
 //!
 //! ```console
 //! $ cargo run --example idempotent

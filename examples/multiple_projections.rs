@@ -2,8 +2,9 @@
 //!
 //! One counts users and reads events of one context; one counts all events by type, a batch in one
 //! statement; one keeps an audit log of all. They share the settled position, and nothing else: one
-//! that fails does not stop the others. The fourth adds up orders, of which one says no number: that
-//! one is parked with the later ones of its customer, and all others are handled. Ends by itself. See `examples/user_count.rs` for a server.
+//! that fails does not stop the others. The fourth adds up orders, of which one says no number:
+//! that one is parked with the later ones of its customer, and all others are handled. Ends by
+//! itself. See `examples/user_count.rs` for a server.
 //!
 //! ```console
 //! $ cargo run --example multiple_projections

@@ -77,6 +77,10 @@ fn worker_pool() {
         // The same program goes on with other slots.
         db.pupctl(["projections", "rescale", "pool_orders", "--slots", "16"]).success();
     }
+    db.pupctl(["projections", "pause", "pool_orders"]).success();
+    let output = example(&db, "worker_pool").run().failure(1);
+    let hint = "hint: let it go on: pupctl projections resume pool_orders\n";
+    assert!(output.stderr.ends_with(hint), "{output}");
 }
 
 #[test]
@@ -265,6 +269,10 @@ fn async_host() {
     forever.signal("TERM");
     let output = forever.wait().success();
     assert!(output.stdout.starts_with("200 events handled, "), "{output}");
+    // What ends the projections ends the program.
+    db.execute("CREATE SCHEMA elsewhere; ALTER TABLE projection_checkpoints SET SCHEMA elsewhere");
+    let output = example(&db, "async_host").args(["--forever"]).run().failure(1);
+    assert!(output.stderr.contains("projection_checkpoints"), "{output}");
 }
 
 #[test]
