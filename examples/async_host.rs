@@ -77,7 +77,7 @@ async fn run(arguments: Arguments) -> Result {
     let (target, events) = spawn_blocking(prepare).await??;
     let orders = Arc::new(Orders::default());
     let mut runner = Runner::new(target);
-    runner.add_shared(orders.clone(), ProcessorConfig::default().slots(4), 2)?;
+    runner.add_shared(orders.clone(), ProcessorConfig::default().initial_slots(4), 2)?;
     let stopper = runner.stopper();
     let projections = spawn_blocking(move || runner.run());
 

@@ -92,10 +92,13 @@ fn demonstrate() -> Result {
     let by_cold = count(&mut client, BY_COLD)?;
 
     writer.place_orders(100, 10)?;
-    let hot = Process::start(&["--role", "hot"])?;
-    wait_until("the hot one has handled all", || Ok(count(&mut client, LEFT)? == 0))?;
+    let mut hot = Process::start(&["--role", "hot"])?;
+    wait_until("the hot one has handled all", || {
+        hot.check()?;
+        Ok(count(&mut client, LEFT)? == 0)
+    })?;
     let before = count(&mut client, HANDLED)?;
-    let cold = Process::start(&["--role", "cold"])?;
+    let mut cold = Process::start(&["--role", "cold"])?;
     writer.place_orders(1000, 10)?;
     wait_until("they work", || Ok(count(&mut client, HANDLED)? >= before + 100))?;
 
@@ -105,7 +108,10 @@ fn demonstrate() -> Result {
     writer.place_orders(100, 10)?;
     wait_until("the cold one takes over", || Ok(count(&mut client, HANDLED)? > at_kill))?;
     say(format_args!("the cold one went on after {} ms", killed.elapsed().as_millis()))?;
-    wait_until("all is handled", || Ok(count(&mut client, LEFT)? == 0))?;
+    wait_until("all is handled", || {
+        cold.check()?;
+        Ok(count(&mut client, LEFT)? == 0)
+    })?;
     cold.stop()?;
     say(format_args!(
         "the cold one handled {} of {} events, each handled once",

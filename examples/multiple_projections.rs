@@ -2,7 +2,9 @@
 //!
 //! One counts users and reads events of one context; one counts all events by type, a batch in one
 //! statement; one keeps an audit log of all. They share the settled position, and nothing else: one
-//! that fails does not stop the others. Ends by itself. See `examples/user_count.rs` for a server.
+//! that fails does not stop the others. The fourth adds up orders, of which one says no number:
+//! that one is parked with the later ones of its customer, and all others are handled. Ends by
+//! itself. See `examples/user_count.rs` for a server.
 //!
 //! ```console
 //! $ cargo run --example multiple_projections
@@ -12,8 +14,12 @@ mod support;
 
 use std::process::ExitCode;
 
-use pupctl::projection::{Event, HandlerError, ProcessorConfig, Projection, Runner, Transaction};
+use postgres::Client;
+use pupctl::projection::{
+    ErrorPolicy, Event, HandlerError, ProcessorConfig, Projection, Runner, Transaction,
+};
 use pupctl::store::StreamId;
+use serde::Deserialize;
 use serde_json::json;
 use support::{Result, Writer, connect, count, make_tables, say, target};
 
@@ -22,7 +28,11 @@ const TABLES: &str = "
     CREATE TABLE IF NOT EXISTS event_statistics (
         event_type text PRIMARY KEY, events bigint NOT NULL);
     CREATE TABLE IF NOT EXISTS audit_log (
-        position bigint PRIMARY KEY, at timestamptz NOT NULL, line text NOT NULL)";
+        position bigint PRIMARY KEY, at timestamptz NOT NULL, line text NOT NULL);
+    CREATE TABLE IF NOT EXISTS turnover (customer text PRIMARY KEY, cents bigint NOT NULL)";
+
+const LETTERS: &str = "SELECT state, aggregate_id, error FROM projection_dead_letters
+    WHERE projection = 'turnover' ORDER BY global_position";
 
 struct Users;
 
@@ -89,6 +99,34 @@ impl Projection for AuditLog {
     }
 }
 
+#[derive(Deserialize)]
+struct Order {
+    cents: i64,
+}
+
+struct Turnover;
+
+impl Projection for Turnover {
+    fn name(&self) -> &'static str {
+        "turnover"
+    }
+
+    fn bounded_contexts(&self) -> Vec<&str> {
+        vec!["Sales"]
+    }
+
+    // An error here is one event's, not the projection's: it was added with `ErrorPolicy::Park`.
+    fn handle(&self, tx: &mut Transaction<'_>, event: &Event) -> Result<(), HandlerError> {
+        let order: Order = serde_json::from_slice(&event.payload)?;
+        tx.execute(
+            "INSERT INTO turnover VALUES ($1, $2)
+             ON CONFLICT (customer) DO UPDATE SET cents = turnover.cents + excluded.cents",
+            &[&event.aggregate_id, &order.cents],
+        )?;
+        Ok(())
+    }
+}
+
 fn main() -> ExitCode {
     support::show(run())
 }
@@ -100,6 +138,8 @@ fn run() -> Result {
     make_tables(&mut client, TABLES)?;
     let mut writer = Writer::open(&target)?;
     writer.place_orders(20, 5)?;
+    let unreadable = StreamId::new("Sales", "Order", "customer-of-old");
+    writer.append(&unreadable, "OrderPlaced", &[json!({"cents": "a lot"}), json!({"cents": 1})])?;
     for id in writer.ids(3)? {
         let user = StreamId::new("Identity", "User", id.to_string());
         writer.append(&user, "UserRegistered", &[json!({})])?;
@@ -109,14 +149,29 @@ fn run() -> Result {
     runner.add(Users, ProcessorConfig::default(), 1)?;
     runner.add(Statistics, ProcessorConfig::default().batch_size(1000), 1)?;
     runner.add(AuditLog, ProcessorConfig::default(), 1)?;
+    runner.add(Turnover, ProcessorConfig::default().on_error(ErrorPolicy::Park), 1)?;
     runner.stop_on_signals()?;
     for report in runner.run_until_caught_up()? {
         say(format_args!("{}: {} events handled", report.projection, report.events))?;
     }
     say(format_args!(
-        "{} users, {} types of events, {} lines in the audit log",
+        "{} users, {} types of events, {} lines in the audit log, {} cents",
         count(&mut client, "SELECT count(*) FROM users")?,
         count(&mut client, "SELECT count(*) FROM event_statistics")?,
-        count(&mut client, "SELECT count(*) FROM audit_log")?
-    ))
+        count(&mut client, "SELECT count(*) FROM audit_log")?,
+        count(&mut client, "SELECT sum(cents)::bigint FROM turnover")?
+    ))?;
+    show_letters(&mut client)
+}
+
+/// What `pupctl projections dead-letters list turnover` does. With a handler that understands them,
+/// `pupctl projections dead-letters replay turnover --all` has them handled.
+fn show_letters(client: &mut Client) -> Result {
+    for row in client.query(LETTERS, &[])? {
+        let (state, customer): (&str, &str) = (row.get("state"), row.get("aggregate_id"));
+        let error: Option<&str> = row.get("error");
+        let why = error.unwrap_or("an earlier one of the customer failed");
+        say(format_args!("dead letter of {customer}: {state}, {why}"))?;
+    }
+    Ok(())
 }

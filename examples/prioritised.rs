@@ -59,7 +59,7 @@ fn run() -> Result {
 
     let mut runner = Runner::new(target);
     for (name, slots, batch_size) in PRIORITIES {
-        let config = ProcessorConfig::default().slots(slots).batch_size(batch_size);
+        let config = ProcessorConfig::default().initial_slots(slots).batch_size(batch_size);
         // The report may look for news once a second; the stock is looked at every 50 ms.
         let config = if slots == 1 { config.poll_interval(Duration::from_secs(1)) } else { config };
         runner.add(Counter(name), config, slots as usize)?;

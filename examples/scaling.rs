@@ -82,8 +82,9 @@ fn main() -> ExitCode {
 
 fn work() -> Result {
     support::log();
-    // More slots than there will ever be workers; a slow handler wants small batches.
-    let config = ProcessorConfig::default().slots(16).batch_size(20);
+    // More slots than there will ever be workers, and what `pupctl projections rescale` makes of
+    // them later; a slow handler wants small batches.
+    let config = ProcessorConfig::default().initial_slots(16).batch_size(20);
     let mut runner = Runner::new(target()?);
     runner.add(Orders, config, 1)?.stop_on_signals()?;
     runner.run()?;
@@ -96,7 +97,7 @@ fn scale(arguments: &Arguments) -> Result {
     make_tables(&mut client, TABLES)?;
 
     let done = AtomicBool::new(false);
-    let workers = std::thread::scope(|scope| -> Result<_> {
+    let mut workers = std::thread::scope(|scope| -> Result<_> {
         let writer = scope.spawn(|| write(&target, arguments.per_second, &done));
         let workers = add_workers(arguments, &mut client);
         done.store(true, Ordering::Relaxed);
@@ -104,7 +105,11 @@ fn scale(arguments: &Arguments) -> Result {
         workers
     })?;
     let placed = count(&mut client, PLACED)?;
-    wait_until("all is handled", || Ok(count(&mut client, HANDLED)? >= placed))?;
+    wait_until("all is handled", || {
+        // One that has ended would be waited for in vain. It has said why.
+        workers.iter_mut().try_for_each(Process::check)?;
+        Ok(count(&mut client, HANDLED)? >= placed)
+    })?;
     workers.into_iter().try_for_each(Process::stop)?;
     say(format_args!("{placed} events placed, {} handled", count(&mut client, HANDLED)?))
 }
@@ -115,6 +120,7 @@ fn add_workers(arguments: &Arguments, client: &mut Client) -> Result<Vec<Process
         workers.push(Process::start(&["--worker"])?);
         let (start, before) = (Instant::now(), count(client, HANDLED)?);
         sleep(arguments.step);
+        workers.iter_mut().try_for_each(Process::check)?;
         let handled = f64::from(u32::try_from(count(client, HANDLED)? - before)?);
         say(format_args!(
             "workers: {number}, {:.0} events/s, {} behind",

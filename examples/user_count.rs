@@ -23,8 +23,7 @@ use support::{Result, Writer, connect, count, make_tables, say, target};
 
 const TABLES: &str = "
     CREATE TABLE IF NOT EXISTS user_count (
-        id boolean PRIMARY KEY DEFAULT true CHECK (id), users bigint NOT NULL);
-    INSERT INTO user_count (users) VALUES (0) ON CONFLICT DO NOTHING";
+        id boolean PRIMARY KEY DEFAULT true CHECK (id), users bigint NOT NULL)";
 
 struct UserCount;
 
@@ -52,8 +51,13 @@ impl Projection for UserCount {
             "UserDeleted" => -1,
             _ => return Ok(()),
         };
-        // Committed together with the checkpoint: it is added once, whatever happens.
-        tx.execute("UPDATE user_count SET users = users + $1", &[&change])?;
+        // Committed together with the checkpoint: it is added once, whatever happens. The table may
+        // be empty, as it is at first and after `pupctl projections reset --truncate`.
+        tx.execute(
+            "INSERT INTO user_count (users) VALUES ($1)
+             ON CONFLICT (id) DO UPDATE SET users = user_count.users + excluded.users",
+            &[&change],
+        )?;
         Ok(())
     }
 }

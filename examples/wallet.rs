@@ -101,7 +101,7 @@ fn run() -> Result {
     }
 
     let mut runner = Runner::new(target);
-    runner.add(WalletBalance, ProcessorConfig::default().slots(4), 4)?.stop_on_signals()?;
+    runner.add(WalletBalance, ProcessorConfig::default().initial_slots(4), 4)?.stop_on_signals()?;
     runner.run_until_caught_up()?;
     for (number, id) in (1..).zip(&ids) {
         show(&mut client, number, id)?;

@@ -92,7 +92,8 @@ fn run(arguments: &Arguments) -> Result {
 
     let orders =
         Arc::new(Orders { handled: AtomicU64::new(0), handler_time: arguments.handler_time });
-    let config = ProcessorConfig::default().slots(arguments.slots).batch_size(arguments.batch_size);
+    let config =
+        ProcessorConfig::default().initial_slots(arguments.slots).batch_size(arguments.batch_size);
     let mut runner = Runner::new(target);
     runner.add_shared(orders.clone(), config, arguments.workers)?;
     runner.stop_on_signals()?;

@@ -105,6 +105,15 @@ fn commands_in_the_documents_are_accepted_by_the_program() {
 }
 
 #[test]
+fn no_page_waits_for_its_figures() {
+    for page in pages() {
+        let text = fs::read_to_string(&page).expect("a page");
+        let found = text.lines().find(|line| line.contains("@@"));
+        assert_eq!(found, None, "{} has a placeholder", page.display());
+    }
+}
+
+#[test]
 fn links_between_the_documents_lead_somewhere() {
     for page in pages() {
         let text = fs::read_to_string(&page).expect("a page");

@@ -5,7 +5,7 @@
 #![allow(dead_code, unreachable_pub)]
 
 use std::fmt::Display;
-use std::io::{Write, stderr, stdout};
+use std::io::{IsTerminal, Write, stderr, stdout};
 use std::process::{Child, Command, ExitCode};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -45,10 +45,15 @@ pub fn say(line: impl Display) -> Result {
     Ok(writeln!(stdout(), "{line}")?)
 }
 
-/// Logs to standard error: batches at info, each event at debug. `RUST_LOG` says otherwise.
+/// Logs to standard error: batches at info, each event at debug. `RUST_LOG` says otherwise. With
+/// colours on a terminal, and without them in a file.
 pub fn log() {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(stderr).init();
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(stderr)
+        .with_ansi(stderr().is_terminal())
+        .init();
 }
 
 /// The database that the environment names, as for pupctl: PUPCTL_DATABASE_URL, PGHOST and so on.
@@ -117,7 +122,7 @@ impl Writer {
             })
             .collect();
         let appended = self.store.append(&mut self.client, ExpectedVersion::Any, &events);
-        appended.map_err(Error::from)?;
+        appended.map_err(|error| place_of(stream, error.into()))?;
         Ok(())
     }
 
@@ -143,6 +148,18 @@ impl Writer {
     }
 }
 
+/// Says what to do where a store that is divided by context does not have the one of an example.
+fn place_of(stream: &StreamId<'_>, error: Error) -> Error {
+    let context = &stream.bounded_context;
+    let divides = |line: &String| line.contains(&format!("(bounded_context) = ({context})"));
+    if error.sqlstate() != Some("23514") || !error.detail_lines().iter().any(divides) {
+        return error;
+    }
+    Error::refused(format!("the store is divided by context, and has no partition for {context}"))
+        .hint(format!("pupctl contexts add {context}"))
+        .because(error)
+}
+
 /// This program once more, as another process. Killed when it is dropped, as by `kill -9`.
 pub struct Process(Child);
 
@@ -150,6 +167,14 @@ impl Process {
     /// Starts it with other arguments.
     pub fn start(arguments: &[&str]) -> Result<Self> {
         Ok(Self(Command::new(std::env::current_exe()?).args(arguments).spawn()?))
+    }
+
+    /// Fails where it has ended by itself.
+    pub fn check(&mut self) -> Result {
+        match self.0.try_wait()? {
+            Some(status) => Err(format!("a worker ended by itself with {status}").into()),
+            None => Ok(()),
+        }
     }
 
     /// Asks it to stop with SIGTERM, and waits for its end.

@@ -3,6 +3,8 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod rights;
+
 use std::collections::BTreeMap;
 
 use support::{Output, Pupctl, TestDatabase, eventually};
@@ -57,6 +59,8 @@ fn user_count() {
     let db = store();
     assert_eq!(run(&db, "user_count"), "4 events handled, 2 users\n");
     assert_eq!(run(&db, "user_count"), "4 events handled, 4 users\n");
+    db.pupctl(["projections", "reset", "user_count", "--truncate", "--yes"]).success();
+    assert_eq!(run(&db, "user_count"), "12 events handled, 6 users\n");
 }
 
 #[test]
@@ -64,12 +68,32 @@ fn worker_pool() {
     let db = store();
     for round in 1..=2 {
         let output = example(&db, "worker_pool").args(["--events", "300"]).run().success();
+        assert!(!output.stderr.contains('\u{1b}'), "colours in a file: {output}");
         assert!(output.stdout.starts_with("4 workers handled 300 events in "), "{output}");
         let orders = 300 * round;
         let whole = format!("{orders} orders were placed, {orders} are in the read model\n");
         assert!(output.stdout.ends_with(&whole), "{output}");
         assert!(logged_batch(&output, "pool_orders"), "{output}");
+        // The same program goes on with other slots.
+        db.pupctl(["projections", "rescale", "pool_orders", "--slots", "16"]).success();
     }
+    db.pupctl(["projections", "pause", "pool_orders"]).success();
+    let output = example(&db, "worker_pool").run().failure(1);
+    let hint = "hint: let it go on: pupctl projections resume pool_orders\n";
+    assert!(output.stderr.ends_with(hint), "{output}");
+}
+
+#[test]
+fn a_store_without_the_context_is_told_how_to_get_it() {
+    let db = TestDatabase::new();
+    let divided = ["schema", "init", "--partition-by", "context", "--contexts", "Identity"];
+    db.pupctl(divided).success();
+    let output = example(&db, "wallet").run().failure(1);
+    let told = "error: the store is divided by context, and has no partition for Billing\n\
+        hint: pupctl contexts add Billing\n";
+    assert!(output.stderr.ends_with(told), "{output}");
+    db.pupctl(["contexts", "add", "Billing"]).success();
+    assert!(run(&db, "wallet").starts_with("wallet 1: 950.00"));
 }
 
 #[test]
@@ -131,6 +155,10 @@ fn scaling() {
         assert_eq!(lines[3], format!("{placed} events placed, {placed} handled"));
         assert!(logged_batch(&output, "scaled_orders"), "{output}");
     }
+    // Workers that cannot go on fail, and so does what waits for them.
+    db.execute("CREATE SCHEMA elsewhere; ALTER TABLE projection_checkpoints SET SCHEMA elsewhere");
+    let output = example(&db, "scaling").args(["--step", "1s"]).run().failure(1);
+    assert!(output.stderr.contains("a worker ended by itself with exit status: 1"), "{output}");
 }
 
 #[test]
@@ -139,14 +167,26 @@ fn multiple_projections() {
     for round in 1..=2 {
         let wanted = format!(
             "users: 3 events handled\n\
-             event_statistics: 23 events handled\n\
-             audit_log: 23 events handled\n\
-             {} users, 2 types of events, {} lines in the audit log\n",
+             event_statistics: 25 events handled\n\
+             audit_log: 25 events handled\n\
+             turnover: 20 events handled\n\
+             {} users, 2 types of events, {} lines in the audit log, {} cents\n\
+             dead letter of customer-of-old: failed, invalid type: string \"a lot\", \
+             expected i64 at line 1 column 16\n{}",
             3 * round,
-            23 * round
+            25 * round,
+            20 * 250 * round,
+            "dead letter of customer-of-old: waiting, an earlier one of the customer failed\n"
+                .repeat(2 * round - 1)
         );
         assert_eq!(run(&db, "multiple_projections"), wanted);
     }
+    // Handled once more they fail once more, and nothing else waits for them.
+    let list = ["projections", "dead-letters", "list", "turnover", "--output", "json"];
+    let before = db.pupctl(list).success().json();
+    db.pupctl(["projections", "dead-letters", "replay", "turnover", "--all"]).success();
+    assert!(run(&db, "multiple_projections").contains("turnover: 20 events handled\n"));
+    assert_ne!(db.pupctl(list).success().json(), before);
 }
 
 #[test]
@@ -199,7 +239,7 @@ fn idempotent() {
     for round in 1..=2 {
         let orders = 50 * round;
         let wanted = format!(
-            "50 events, handled 65 times\n\
+            "50 events, handled 100 times\n\
              {orders} orders were placed, the other database has {orders}\n"
         );
         assert_eq!(run(&db, "idempotent"), wanted);
@@ -229,6 +269,10 @@ fn async_host() {
     forever.signal("TERM");
     let output = forever.wait().success();
     assert!(output.stdout.starts_with("200 events handled, "), "{output}");
+    // What ends the projections ends the program.
+    db.execute("CREATE SCHEMA elsewhere; ALTER TABLE projection_checkpoints SET SCHEMA elsewhere");
+    let output = example(&db, "async_host").args(["--forever"]).run().failure(1);
+    assert!(output.stderr.contains("projection_checkpoints"), "{output}");
 }
 
 #[test]
