@@ -59,8 +59,7 @@ struct Pending {
 }
 
 impl Watermark {
-    /// Begins on this connection, at a position of which the caller knows that it is settled: 0, or
-    /// a checkpoint that was moved by a watermark.
+    /// Begins on this connection, at a position of which the caller knows that it is settled: 0 is.
     ///
     /// Refuses where no settled position can be found: see [`super::settled`].
     pub fn begin(client: &mut Client, events: &QualifiedName, settled: i64) -> Result<Self> {

@@ -19,14 +19,12 @@ use super::config::{ProcessorConfig, Slots};
 use super::definition::{Event, Projection, Scope};
 use super::failure::{Failure, between, ended, stopped};
 use super::letters;
+use super::pace::Pace;
 use super::transaction::{Statements, Transaction};
 
 /// So long a transaction goes on with the next events that are read already, while it is behind:
 /// beginning and committing cost as much as a small batch. Locks of handlers are held no longer.
 const TRANSACTION_MOST: Duration = Duration::from_millis(20);
-
-/// Over how long the pace of a worker is counted.
-const PACE_SPAN: Duration = Duration::from_secs(1);
 
 /// How carefully a batch is handled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -249,8 +247,8 @@ impl Work {
         Ok(Some(together(&rows, settled)))
     }
 
-    /// A worker of another version reads other events: what one of them passes over, the other would
-    /// never see.
+    /// A worker of another version reads other events: what one of them passes over, the other one
+    /// would never see.
     fn refuse_other_scope(&self, row: &Row) -> Result<(), Failure> {
         let same = |column: &str, own: &[String]| {
             row.get::<_, Option<Vec<String>>>(column).is_none_or(|stored| stored == own)
@@ -465,42 +463,5 @@ fn log(name: &str, claim: &Claim, done: &Done<'_>, events: &[Event]) {
                 "event"
             );
         }
-    }
-}
-
-/// How fast a worker is: over the last second in which it did something, and the pause before it.
-#[derive(Debug)]
-struct Pace {
-    since: Instant,
-    events: usize,
-    per_second: f64,
-}
-
-impl Default for Pace {
-    fn default() -> Self {
-        Self { since: Instant::now(), events: 0, per_second: 0.0 }
-    }
-}
-
-impl Pace {
-    fn note(&mut self, events: usize) {
-        self.events += events;
-        let span = self.since.elapsed();
-        let is_first = self.per_second == 0.0;
-        if !is_first && span < PACE_SPAN {
-            return;
-        }
-        #[allow(clippy::cast_precision_loss)]
-        let per_second = self.events as f64 / span.as_secs_f64().max(0.05);
-        self.per_second = per_second;
-        if span >= PACE_SPAN {
-            (self.since, self.events) = (Instant::now(), 0);
-        }
-    }
-
-    /// Of each of so many slots.
-    #[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation)]
-    fn of(&self, slots: usize) -> f32 {
-        (self.per_second / slots.max(1) as f64) as f32
     }
 }

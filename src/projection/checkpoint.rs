@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use postgres::{Client, GenericClient, Row, Transaction};
+use postgres::{Client, Row, Transaction};
 
 use crate::error::{Error, Result};
 use crate::layout::Layout;
@@ -226,12 +226,6 @@ fn describe(
         .execute(&sql, &[&name, &scope.contexts, &scope.types, &scope.read_model])
         .map_err(failed)?;
     Ok(())
-}
-
-/// The lowest checkpoint of all projections.
-pub(super) fn lowest(client: &mut impl GenericClient, tables: &Tables) -> Result<i64> {
-    let sql = render("projection/lowest", &values! { checkpoints => tables.checkpoints });
-    client.query_one(&sql, &[]).map(|row| row.get("position")).map_err(failed)
 }
 
 /// What the server said about the checkpoints; an older store lacks columns of theirs.

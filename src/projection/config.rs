@@ -194,7 +194,8 @@ pub enum Slots {
     Stored,
     /// So many, where the projection starts for the first time; after that as many as are stored.
     Initial(u32),
-    /// So many, and no other number: a worker refuses to start with others. Workers claim what is free, batch by batch.
+    /// So many, and no other number: a worker refuses to start with others. Workers claim what is
+    /// free, batch by batch.
     Shared(u32),
     /// This one of so many, always, as pupsourcing's workers do it. Nobody takes over from a worker
     /// that is gone, unless it is pinned to the same one.

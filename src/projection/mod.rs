@@ -26,7 +26,7 @@
 //! }
 //!
 //! let mut runner = Runner::new(Target::resolve(&Sources::from_process(None, None))?);
-//! runner.add(Users, ProcessorConfig::default().slots(8), 4)?.stop_on_signals()?;
+//! runner.add(Users, ProcessorConfig::default().initial_slots(8), 4)?.stop_on_signals()?;
 //! let reports = runner.run()?;
 //! # Ok(()) }
 //! ```
@@ -74,6 +74,7 @@ mod definition;
 mod failure;
 mod letters;
 pub mod name;
+mod pace;
 mod processor;
 mod runner;
 mod shared;

@@ -67,7 +67,8 @@ impl Processor {
     }
 
     /// Processes what is there by now, and comes back. Waits for transactions that are open, and
-    /// for other workers that have slots of the projection; slots that are paused do not count.
+    /// for other workers that have slots of the projection; a projection that is paused is
+    /// an error.
     ///
     /// # Errors
     ///

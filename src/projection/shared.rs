@@ -10,7 +10,7 @@ use crate::db::watermark::Watermark;
 use crate::error::{Error, Result};
 use crate::finding::holder::Holder;
 
-use super::checkpoint::{self, Tables};
+use super::checkpoint::Tables;
 use super::connect::Connect;
 use super::failure::is_lasting;
 use crate::store::stored_layout;
@@ -163,11 +163,10 @@ pub(super) struct Follower {
 }
 
 impl Follower {
-    /// Begins at the lowest checkpoint: what lies before it nobody reads. A higher one may be of
-    /// somebody who moved it before everything up to there was settled.
+    /// Begins at 0, which is always true: beyond a few positions one look at the locks settles them
+    /// all. A checkpoint may be of somebody who moved it before everything up to there was settled.
     pub(super) fn begin(client: &mut Client, tables: &Tables, longest: Duration) -> Result<Self> {
-        let known = checkpoint::lowest(client, tables)?;
-        let watermark = Watermark::begin(client, &tables.events, known)?;
+        let watermark = Watermark::begin(client, &tables.events, 0)?;
         let pause = PAUSE_SHORTEST.min(longest);
         Ok(Self { watermark, longest, pause, held_since: None, told: Instant::now() })
     }

@@ -247,7 +247,6 @@ const TEMPLATES: &[(&str, &str)] = templates![
     "projection/letters/replay",
     "projection/letters/wake",
     "projection/letters/which",
-    "projection/lowest",
     "projection/park",
     "projection/parked",
     "projection/read",

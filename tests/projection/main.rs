@@ -5,6 +5,7 @@
 mod support;
 
 mod basics;
+mod changes;
 mod errors;
 mod journal;
 mod poison;

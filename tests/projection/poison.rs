@@ -223,7 +223,8 @@ fn a_handler_that_ends_the_transaction_stops_the_projection_and_nothing_is_passe
             let error = catch_up(&db, sinner(), skipping()).expect_err(sql);
             assert_eq!(error.kind(), Kind::Refused, "{sql} {fails}: {error}");
             assert!(error.message().contains("ended the transaction"), "{sql} {fails}: {error}");
-            assert_eq!(positions(&db, "all"), [10], "{sql} {fails}");
+            // Small batches may share a transaction, and it is the whole of it that was ended.
+            assert!(positions(&db, "all")[0] <= 10, "{sql} {fails}");
             assert_eq!(letters(&db), "", "{sql} {fails}");
             // A runner does not try again.
             let mut runner = Runner::new(connect(&db));

@@ -29,7 +29,9 @@ fn a_kill_at_every_point_of_a_batch() {
         fill(&db, "Sales", 100, 7);
         for passed in [0, 3] {
             let action = if passed == 0 { "return" } else { "3*off->return" };
-            let status = Worker::default().spawn_with(&db, &format!("{point}={action}")).wait();
+            // Each batch long enough for a transaction of its own.
+            let worker = Worker { pause: Duration::from_millis(25), ..Worker::default() };
+            let status = worker.spawn_with(&db, &format!("{point}={action}")).wait();
             assert_eq!(status.signal(), Some(9), "{point}: {status}");
         }
         let committed = if *point == "projection::committed" { 50 } else { 30 };

@@ -96,7 +96,7 @@ impl Projection for Together {
 pub(crate) struct Clock(pub(crate) Mutex<HashMap<i64, Instant>>);
 
 impl Projection for Clock {
-    fn name(&self) -> &str {
+    fn name(&self) -> &'static str {
         "clock"
     }
 
