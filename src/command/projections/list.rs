@@ -26,7 +26,7 @@ struct List {
 }
 
 pub(super) fn run(_args: &ListArgs, context: &Context) -> anyhow::Result<Exit> {
-    let Opened { mut client, tables } = open(context, false)?;
+    let Opened { mut client, tables, .. } = open(context, false)?;
     let Status { head, projections } =
         status::look(&mut client, &tables, None, false, &context.interrupt)?;
     let list = List { head: head.position, projections };

@@ -34,7 +34,7 @@ pub struct PauseArgs {
 
 pub(super) fn run(args: &PauseArgs, context: &Context) -> anyhow::Result<Exit> {
     let which = if args.all { Which::All } else { Which::Named(args.names.clone()) };
-    let Opened { mut client, tables } = open(context, true)?;
+    let Opened { mut client, tables, .. } = open(context, true)?;
     let steered = steer(context, &mut client, args.patience.patience, None, &mut |transaction| {
         pause::pause(transaction, &tables, &which)
     })?;

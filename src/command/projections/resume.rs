@@ -32,7 +32,7 @@ pub struct ResumeArgs {
 
 pub(super) fn run(args: &ResumeArgs, context: &Context) -> anyhow::Result<Exit> {
     let which = if args.all { Which::All } else { Which::Named(args.names.clone()) };
-    let Opened { mut client, tables } = open(context, true)?;
+    let Opened { mut client, tables, .. } = open(context, true)?;
     let steered = steer(context, &mut client, args.patience.patience, None, &mut |transaction| {
         pause::resume(transaction, &tables, &which)
     })?;

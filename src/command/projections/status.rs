@@ -62,7 +62,7 @@ pub(super) fn run(args: &StatusArgs, context: &Context) -> anyhow::Result<Exit> 
     match (context.global.wait, args.position) {
         (Some(time), Some(goal)) => Ok(gate(args, context, goal, time)?),
         (None, None) => {
-            let Opened { mut client, tables } = open(context, false)?;
+            let Opened { mut client, tables, .. } = open(context, false)?;
             let status = status::look(&mut client, &tables, name, true, &context.interrupt)?;
             context.output.result(context.name, &status, &text(&status))?;
             if status.projections.is_empty() {
@@ -83,7 +83,7 @@ pub(super) fn run(args: &StatusArgs, context: &Context) -> anyhow::Result<Exit> 
 fn gate(args: &StatusArgs, context: &Context, goal: Goal, time: Duration) -> anyhow::Result<Exit> {
     let start = Instant::now();
     let timeout = args.timeout.unwrap_or(if time.is_zero() { TIMEOUT } else { time });
-    let Opened { mut client, tables } = open(context, false)?;
+    let Opened { mut client, tables, .. } = open(context, false)?;
     let mut bar = PositionBar::new(&context.output);
     let reached = wait::wait(
         &mut client,

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use crate::cli::output::count;
+use crate::projection::control::head::WorkerSession;
 use crate::projection::control::lag::Lag;
 use crate::projection::control::status::{Letters, ProjectionStatus};
 
@@ -41,19 +42,30 @@ pub(super) fn letters(letters: Letters) -> String {
     told.map(|(number, word)| format!("{number} {word}")).collect::<Vec<_>>().join(", ")
 }
 
-/// What is lost with the checkpoints, for a question.
-pub(super) fn at_stake(found: &[ProjectionStatus], foreign: bool) -> String {
+/// `process 4711 (app)`
+fn process(session: &WorkerSession) -> String {
+    match &session.user {
+        Some(user) => format!("process {} ({user})", session.pid),
+        None => format!("process {}", session.pid),
+    }
+}
+
+/// What is lost with the checkpoints, for a question; of the dead letters so many, else all.
+pub(super) fn at_stake(found: &[ProjectionStatus], foreign: bool, letters: Option<i64>) -> String {
     let number = |number: i64| usize::try_from(number).unwrap_or(usize::MAX);
     let mut words = Vec::new();
     for projection in found.iter().filter(|found| foreign || found.slots.is_some()) {
         let rows = count(projection.checkpoints.len(), "checkpoint");
         let mut line = format!("{rows} of {} at {}", projection.name, projection.position);
-        let letters = projection.dead_letters.total();
+        let all = projection.dead_letters.total();
+        let letters = letters.filter(|_| projection.slots.is_some()).unwrap_or(all);
         if letters > 0 {
             let _ = write!(line, " and its {}", count(number(letters), "dead letter"));
         }
         if !projection.sessions.is_empty() {
-            let _ = write!(line, " ({} connected)", count(projection.sessions.len(), "worker"));
+            let workers = count(projection.sessions.len(), "worker");
+            let pids: Vec<_> = projection.sessions.iter().map(process).collect();
+            let _ = write!(line, " ({workers} connected: {})", pids.join(", "));
         }
         words.push(line);
     }

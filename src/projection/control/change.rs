@@ -117,7 +117,11 @@ pub fn run(
 fn begin(client: &mut Client) -> Result<Transaction<'_>> {
     // Each statement has to see what was committed before it.
     let level = IsolationLevel::ReadCommitted;
-    client.build_transaction().isolation_level(level).start().map_err(failed)
+    let mut transaction =
+        client.build_transaction().isolation_level(level).start().map_err(failed)?;
+    // It is the patience that counts, whatever the role's settings say.
+    limit(&mut transaction, REST, "0")?;
+    Ok(transaction)
 }
 
 fn attempt(

@@ -38,7 +38,7 @@ pub fn plan(
     let mut notes = Vec::new();
     let others = match (own, others.is_empty(), wish.foreign) {
         (None, true, _) => return Err(unknown(&wish.name, &all)),
-        (None, false, false) => return Err(needs_foreign(&wish.name, &others, "delete")),
+        (None, false, false) => return Err(needs_foreign(&wish.name, &found, "delete")),
         (Some(_), false, false) => {
             notes.push(left_alone(&others));
             Vec::new()
