@@ -214,6 +214,7 @@ const TEMPLATES: &[(&str, &str)] = templates![
     "projection/control/holes",
     "projection/control/insert",
     "projection/control/lag",
+    "projection/control/letters_up_to",
     "projection/control/lift_barrier",
     "projection/control/lock_name",
     "projection/control/lock_rows",

@@ -18,7 +18,11 @@ use super::steer::{Opened, PatienceArgs, open, report, steer};
 ///   pupctl projections pause order_totals
 ///   pupctl projections pause --all
 #[derive(Debug, Args)]
-#[command(verbatim_doc_comment)]
+#[command(
+    verbatim_doc_comment,
+    override_usage = "pupctl projections pause [OPTIONS] <NAME>...\n       \
+        pupctl projections pause [OPTIONS] --all"
+)]
 pub struct PauseArgs {
     /// The projections
     #[arg(value_name = "NAME", required_unless_present = "all")]

@@ -220,7 +220,12 @@ fn short_try(transaction: &mut Transaction<'_>, sql: &str) -> Result<()> {
 }
 
 fn failed(error: postgres::Error) -> Error {
-    Error::database("changing the checkpoints", error)
+    let error = Error::database("changing the checkpoints", error);
+    // dependent_objects_still_exist: CASCADE, which the server proposes, is not for pupctl to say.
+    match error.sqlstate() {
+        Some("2BP01") => error.hint("drop what depends on the tables first, or drop them yourself"),
+        _ => error,
+    }
 }
 
 /// `lock_not_available`, `deadlock_detected`, and the timeout of a whole statement.

@@ -222,6 +222,21 @@ pub fn is_foreign_row_of(row: &Checkpoint, projection: &str) -> bool {
             .is_some_and(|rest| rest.is_empty() || is_partition(rest))
 }
 
+/// What fails, and which rows: an error that many slots have stands there once.
+pub fn failures<'a>(rows: impl Iterator<Item = &'a Checkpoint>) -> Vec<(&'a str, Vec<&'a str>)> {
+    let mut found: Vec<(&str, Vec<&str>)> = Vec::new();
+    for row in rows {
+        let Some(error) = row.slot.as_ref().and_then(|slot| slot.last_error.as_deref()) else {
+            continue;
+        };
+        match found.iter_mut().find(|(known, _)| *known == error) {
+            Some((_, names)) => names.push(&row.row),
+            None => found.push((error, vec![&row.row])),
+        }
+    }
+    found
+}
+
 /// The rows that other libraries may have of a projection.
 #[must_use]
 pub fn foreign_rows(rows: &[Checkpoint], projection: &str) -> Vec<String> {

@@ -28,7 +28,7 @@ pub struct ListArgs {
     name: Option<String>,
 
     /// Those of an aggregate: its context, type and id
-    #[arg(long, value_name = "CONTEXT/TYPE/ID")]
+    #[arg(long, value_name = "CONTEXT/TYPE/ID", value_parser = super::aggregate)]
     aggregate: Option<String>,
 
     /// At most so many
