@@ -292,12 +292,15 @@ mod tests {
         assert_eq!(error.message(), format!("{message} public.events_2026_01"));
         let lines =
             error.detail_lines().join("\n").replace(" WHERE", "\nWHERE").replace("; ", ";\n");
+        let lines = lines.replace(" AND NOT", "\nAND NOT");
         insta::assert_snapshot!(lines.replace(", ", ",\n"), @r#"
         the projection it's "old"_p3 is at position 4711,
         289 behind,
         and moved last at 2026-02-03 04:05:06 UTC;
         if it is dead: WITH letters AS (DELETE FROM "public"."projection_dead_letters"
-        WHERE projection = 'it''s "old"_p3') DELETE FROM "public"."projection_checkpoints"
+        WHERE projection = 'it''s "old"_p3'
+        AND NOT EXISTS (SELECT FROM "public"."projection_checkpoints"
+        WHERE projection = 'it''s "old"_p3')) DELETE FROM "public"."projection_checkpoints"
         WHERE projection_name = 'it''s "old"_p3';
         or --ignore-projection 'it'\''s "old"_p3'
         the replication slot debezium (inactive) has confirmed 0/16B3748,

@@ -54,8 +54,8 @@ pub fn create_index(table: &QualifiedName, columns: &[&str]) -> String {
     statement("table/create_index", &values! { name, table, columns })
 }
 
-/// `DELETE` of the checkpoint of a projection that is dead, and of its dead letters, where the store
-/// has such a table.
+/// `DELETE` of the checkpoint of a projection that is dead, and of its dead letters, where the
+/// store has a table of them.
 #[must_use]
 pub fn forget_projection(
     checkpoints: &QualifiedName,

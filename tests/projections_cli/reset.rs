@@ -181,7 +181,7 @@ fn events_that_left_the_store_are_not_passed_over() {
         let refused = db.pupctl(reset.iter().chain(more)).failure(1);
         assert!(refused.stderr.contains("pupctl restore old"), "{refused}");
         assert!(refused.stderr.contains("--allow-missing-events"), "{refused}");
-        assert!(!refused.stderr.contains("back"), "{refused}");
+        assert!(!refused.stderr.contains("restore back"), "{refused}");
     }
     assert_eq!(positions(&db), ["orders 5"]);
     db.pupctl(reset.iter().chain(&["--to", "3"])).success();
@@ -213,7 +213,8 @@ fn forward_it_leaves_events_out_and_keeps_dead_letters_before_it() {
     assert!(back.stderr.contains("its 1 dead letter "), "{back}");
     assert!(!back.stderr.contains("never handled"), "{back}");
     db.pupctl(["projections", "reset", "orders", "--to", "3", "--yes"]).success();
-    let kept = "SELECT string_agg(global_position::text, ' ') FROM projection_dead_letters";
+    let kept = "SELECT string_agg(global_position::text, ' ' ORDER BY id)
+        FROM projection_dead_letters";
     assert_eq!(db.one::<String>(kept), "1 2 3");
     let flags = "SELECT bool_and(parked AND replay_at IS NOT NULL) FROM projection_checkpoints";
     assert!(db.one::<bool>(flags));

@@ -31,8 +31,8 @@ const TIMEOUT: Duration = Duration::from_mins(1);
 /// transactions keep all projections from going on at the moment.
 ///
 /// With --wait and --position it waits until every slot is there, or fails: a gate for a
-/// deployment. Without a NAME it waits for all projections that are not paused; it fails where there
-/// is none, and where events up to the position are among the dead letters.
+/// deployment. Without a NAME it waits for all projections that are not paused. It fails where
+/// there is none, and where events up to the position are among the dead letters.
 ///
 /// Examples:
 ///   pupctl projections status
