@@ -170,7 +170,7 @@ pub fn behind(
             Some(events) => Laggard::DeadLetters { projection: name, events, position },
             None => {
                 let row = Checkpoint { name, projection, position, moved_at: row.get("moved") };
-                Laggard::projection(checkpoints, row, last)
+                Laggard::projection(checkpoints, letters.as_ref(), row, last)
             }
         };
         if is_ignored {

@@ -125,12 +125,17 @@ pub struct SplitStream {
 impl Laggard {
     /// Of a row of the checkpoints that is behind the last position.
     #[must_use]
-    pub fn projection(checkpoints: &QualifiedName, row: Checkpoint, last: i64) -> Self {
+    pub fn projection(
+        checkpoints: &QualifiedName,
+        letters: Option<&QualifiedName>,
+        row: Checkpoint,
+        last: i64,
+    ) -> Self {
         let Checkpoint { name, projection, position, moved_at } = row;
         // The slots of a projection are there together or not at all.
         let remove = match &projection {
             Some(projection) => format!("pupctl projections delete {}", word(projection)),
-            None => render::forget_projection(checkpoints, &name),
+            None => render::forget_projection(checkpoints, letters, &name),
         };
         let behind = last.saturating_sub(position);
         Self::Projection { name, position, behind, moved_at, remove, projection }
@@ -271,7 +276,8 @@ mod tests {
         let moved = "2026-02-03T04:05:06Z".parse().ok();
         let name = "it's \"old\"_p3".to_owned();
         let row = Checkpoint { name, projection: None, position: 4711, moved_at: moved };
-        let projection = Laggard::projection(&checkpoints, row, 5000);
+        let letters = QualifiedName::new("public", "projection_dead_letters");
+        let projection = Laggard::projection(&checkpoints, Some(&letters), row, 5000);
         let slot = Laggard::Slot {
             name: "debezium".to_owned(),
             active: false,
@@ -286,11 +292,15 @@ mod tests {
         assert_eq!(error.message(), format!("{message} public.events_2026_01"));
         let lines =
             error.detail_lines().join("\n").replace(" WHERE", "\nWHERE").replace("; ", ";\n");
+        let lines = lines.replace(" AND NOT", "\nAND NOT");
         insta::assert_snapshot!(lines.replace(", ", ",\n"), @r#"
         the projection it's "old"_p3 is at position 4711,
         289 behind,
         and moved last at 2026-02-03 04:05:06 UTC;
-        if it is dead: DELETE FROM "public"."projection_checkpoints"
+        if it is dead: WITH letters AS (DELETE FROM "public"."projection_dead_letters"
+        WHERE projection = 'it''s "old"_p3'
+        AND NOT EXISTS (SELECT FROM "public"."projection_checkpoints"
+        WHERE projection = 'it''s "old"_p3')) DELETE FROM "public"."projection_checkpoints"
         WHERE projection_name = 'it''s "old"_p3';
         or --ignore-projection 'it'\''s "old"_p3'
         the replication slot debezium (inactive) has confirmed 0/16B3748,
@@ -309,7 +319,7 @@ mod tests {
             position: 4711,
             moved_at: None,
         };
-        let slot = Laggard::projection(&checkpoints, row, 5000);
+        let slot = Laggard::projection(&checkpoints, None, row, 5000);
         let letters =
             Laggard::DeadLetters { projection: "orders".to_owned(), events: 3, position: 17 };
         let one = Laggard::DeadLetters { projection: "it's".to_owned(), events: 1, position: 17 };

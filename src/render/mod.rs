@@ -54,10 +54,15 @@ pub fn create_index(table: &QualifiedName, columns: &[&str]) -> String {
     statement("table/create_index", &values! { name, table, columns })
 }
 
-/// `DELETE` of the checkpoint of a projection that is dead.
+/// `DELETE` of the checkpoint of a projection that is dead, and of its dead letters, where the
+/// store has a table of them.
 #[must_use]
-pub fn forget_projection(checkpoints: &QualifiedName, name: &str) -> String {
-    statement("fence/forget_projection", &values! { checkpoints, name })
+pub fn forget_projection(
+    checkpoints: &QualifiedName,
+    letters: Option<&QualifiedName>,
+    name: &str,
+) -> String {
+    statement("fence/forget_projection", &values! { checkpoints, letters, name })
 }
 
 /// Drops a replication slot that nobody reads from any more.

@@ -65,6 +65,12 @@ fn a_name_that_nobody_has_is_told_with_those_that_are_there() {
     let refused = letters(&db, &["replay", "go", "--all"]).failure(1);
     assert!(refused.stderr.contains("go_p0"), "{refused}");
     letters(&db, &["replay", "orders"]).failure(2);
+    for verb in ["list", "replay", "discard"] {
+        for part in ["17", "Order/17", "Sales//17"] {
+            let refused = letters(&db, &[verb, "orders", "--aggregate", part]).failure(2);
+            assert!(refused.stderr.contains("CONTEXT/TYPE/ID"), "{refused}");
+        }
+    }
     letters(&db, &["replay", "orders", "--all", "--position", "3"]).failure(2);
     letters(&db, &["replay", "orders", "--position", "0"]).failure(2);
     let refused = letters(&db, &["replay", "orders", "--all", "--timeout", "3s"]).failure(2);

@@ -11,7 +11,7 @@ fn checkpoints_and_dead_letters_go() {
     let worker = batch(&db, "orders", "0");
     let asks = db.pupctl(delete).failure(2);
     assert!(asks.stderr.contains("4 checkpoints of orders"), "{asks}");
-    assert!(asks.stderr.contains("(1 worker connected)"), "{asks}");
+    assert!(asks.stderr.contains("(1 worker connected: process "), "{asks}");
     drop(worker);
     let before = rows(&db);
     db.pupctl(delete.iter().chain(&["--dry-run"])).success();
@@ -41,7 +41,12 @@ fn the_tables_go_with_it() {
     let refused = db.pupctl(delete).failure(1);
     assert!(refused.stderr.contains("view report depends on table lines"), "{refused}");
     assert_eq!(rows(&db), before);
-    db.execute("DROP VIEW report");
+    assert!(!refused.stderr.contains("CASCADE"), "{refused}");
+    db.execute("DROP VIEW report; CREATE TABLE notes (id int REFERENCES heads)");
+    let refused = db.pupctl(delete).failure(1);
+    assert!(refused.stderr.contains("public.notes refers to public.heads"), "{refused}");
+    assert_eq!(rows(&db), before);
+    db.execute("DROP TABLE notes");
     db.pupctl(delete).success();
     assert!(positions(&db).is_empty());
     assert!(db.one::<bool>("SELECT to_regclass('lines') IS NULL AND to_regclass('heads') IS NULL"));

@@ -1,7 +1,7 @@
 //! A deployment waits until projections are where they have to be.
 
 use crate::support::eventually;
-use crate::{append, store, with_projection};
+use crate::{add_letters, append, store, with_projection};
 
 fn advance(db: &crate::support::TestDatabase, position: i64, slots: &str) {
     db.execute(&format!(
@@ -47,7 +47,8 @@ fn it_fails_with_who_is_where() {
     let late = db.pupctl(wait).failure(1);
     for words in [
         "1 checkpoint has not reached position 5 within 500ms",
-        "orders:1/2 is at 3, and fails: no such order",
+        "orders:1/2 is at 3, and fails",
+        "orders:1/2 fails: no such order",
         "a writer",
         "--timeout",
     ] {
@@ -65,8 +66,9 @@ fn paused_projections_are_not_waited_for() {
     append(&db, "Sales", 0..5);
     db.pupctl(["projections", "pause", "orders"]).success();
     let all = ["projections", "status", "--wait", "--position", "head"];
-    let done = db.pupctl(all).success();
-    assert!(done.stderr.contains("there is no projection that would have to"), "{done}");
+    let nobody = db.pupctl(all).failure(1);
+    assert!(nobody.stderr.contains("there is no projection to wait for"), "{nobody}");
+    assert!(nobody.stderr.contains("orders is paused"), "{nobody}");
     let named = ["projections", "status", "orders", "--wait", "--position", "head"];
     let refused = db.pupctl(named).failure(1);
     assert!(refused.stderr.contains("orders is paused at position 0"), "{refused}");
@@ -90,6 +92,52 @@ fn one_that_is_not_there_yet_may_come() {
     db.pupctl(carts.iter().chain(&["7"])).success();
     let late = db.pupctl(carts.iter().chain(&["8", "--timeout", "300ms"])).failure(1);
     assert!(late.stderr.contains("carts_p0 is at 7"), "{late}");
+}
+
+#[test]
+fn dead_letters_and_what_is_left_out_are_told() {
+    let db = with_projection("orders", 2, &[]);
+    db.pupctl(["projections", "init", "carts"]).success();
+    db.pupctl(["projections", "pause", "carts"]).success();
+    db.execute("INSERT INTO projection_checkpoints VALUES ('others', 0)");
+    append(&db, "Sales", 0..5);
+    advance(&db, 5, "projection = 'orders'");
+    add_letters(&db, "orders", 3);
+    add_letters(&db, "carts", 1);
+    let wait = ["projections", "status", "--wait", "--position", "head"];
+    let refused = db.pupctl(wait).failure(1);
+    assert!(refused.stderr.contains("3 events of orders, the first at position 1"), "{refused}");
+    assert!(refused.stderr.contains("--ignore-dead-letters"), "{refused}");
+    assert!(!refused.stderr.contains("carts"), "{refused}");
+
+    let passes = wait.iter().chain(&["--ignore-dead-letters", "-o", "json"]);
+    let done = db.pupctl(passes).success().json();
+    assert_eq!(done["dead_letters"][0]["letters"], 3);
+    let left = serde_json::json!([
+        {"name": "carts", "why": "paused"}, {"name": "others", "why": "foreign"}
+    ]);
+    assert_eq!(done["left_out"], left);
+    // Those that come later are those of a later gate.
+    db.execute("UPDATE projection_dead_letters SET global_position = global_position + 5");
+    db.pupctl(wait).success();
+}
+
+#[test]
+fn a_barrier_on_the_way_is_told() {
+    let db = with_projection("orders", 2, &[]);
+    append(&db, "Sales", 0..5);
+    db.execute("UPDATE projection_checkpoints SET drain_to = 3, paused_at = now()");
+    let list = db.pupctl(["projections", "list"]).success();
+    assert!(list.stdout.contains("paused, draining"), "{list}");
+    db.pupctl(["projections", "resume", "orders"]).success();
+    let wait = ["projections", "status", "--wait", "--position", "5", "--timeout", "300ms"];
+    let late = db.pupctl(wait).failure(1);
+    assert!(late.stderr.contains("stop at position 3"), "{late}");
+    assert!(late.stderr.contains("pupctl projections rescale orders --abort"), "{late}");
+    advance(&db, 3, "true");
+    let wait = ["projections", "status", "--wait", "--position", "3", "-o", "json"];
+    let done = db.pupctl(wait).success().json();
+    assert_eq!(done["barriers"], serde_json::json!([{"name": "orders", "drain_to": 3}]));
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! The rows of a projection are made once, all or none.
 
 use crate::support::TestDatabase;
-use crate::{append, positions, rows, store, with_projection};
+use crate::{add_letters, append, positions, rows, store, with_projection};
 
 /// Takes away what the newest migration of pupctl's own tables brought.
 fn make_older(db: &TestDatabase) {
@@ -80,13 +80,58 @@ fn what_is_there_otherwise_is_not_changed() {
 }
 
 #[test]
+fn a_position_is_not_passed_over() {
+    let db = with_projection("orders", 2, &["--from", "0"]);
+    append(&db, "Sales", 0..5);
+    db.pupctl(["projections", "init", "orders", "--from", "0"]).success();
+    let refused = db.pupctl(["projections", "init", "orders", "--from", "3"]).failure(1);
+    assert!(refused.stderr.contains("pupctl projections reset orders --to 3"), "{refused}");
+    assert_eq!(positions(&db), ["orders:0/2 0", "orders:1/2 0"]);
+}
+
+#[test]
+fn dead_letters_of_before_are_not_overlooked() {
+    let db = store();
+    append(&db, "Sales", 0..5);
+    add_letters(&db, "orders", 4);
+    let init = ["projections", "init", "orders", "--slots", "2", "--from", "2"];
+    let done = db.pupctl(init).success();
+    assert!(done.stderr.contains("2 dead letters of a former orders"), "{done}");
+    assert_eq!(db.one::<i64>("SELECT max(global_position) FROM projection_dead_letters"), 2);
+    assert!(db.one::<bool>("SELECT bool_and(parked) FROM projection_checkpoints"));
+    db.pupctl(["projections", "init", "carts"]).success();
+    let parked = "SELECT parked IS NULL FROM projection_checkpoints WHERE projection = 'carts'";
+    assert!(db.one::<bool>(parked));
+}
+
+#[test]
+fn names_are_looked_at() {
+    let db = TestDatabase::new();
+    db.pupctl(["schema", "init", "--partition-by", "context", "--contexts", "Sales"]).success();
+    for scope in [["--aggregates", "Order, Invoice"], ["--contexts", "Sales, Billing"]] {
+        for verb in [&["init", "orders"][..], &["adopt", "orders", "--total", "1"]] {
+            let line = ["projections"].iter().chain(verb).chain(&scope);
+            let refused = db.pupctl(line).failure(2);
+            assert!(refused.stderr.contains("starts or ends with a space"), "{refused}");
+        }
+    }
+    let tables = ["projections", "init", "orders", "--tables", "events"];
+    let refused = db.pupctl(tables).failure(1);
+    assert!(refused.stderr.contains("the store's own"), "{refused}");
+    let warned = db.pupctl(["projections", "init", "orders", "--contexts", "Sales,Biling"]);
+    let warned = warned.success();
+    assert!(warned.stderr.contains("the store has no context Biling"), "{warned}");
+    assert!(!warned.stderr.contains("no context Sales"), "{warned}");
+}
+
+#[test]
 fn rows_of_pupsourcing_are_not_overlooked() {
     for row in ["orders", "orders_p3"] {
         let db = store();
         db.execute(&format!("INSERT INTO projection_checkpoints VALUES ('{row}', 7)"));
         let refused = db.pupctl(["projections", "init", "orders"]).failure(1);
         assert!(refused.stderr.contains(&format!("the rows are called {row}")), "{refused}");
-        assert!(refused.stderr.contains("pupctl projections adopt orders --total N"), "{refused}");
+        assert!(refused.stderr.contains("pupctl projections adopt orders --total"), "{refused}");
         db.pupctl(["projections", "init", "order"]).success();
     }
 }

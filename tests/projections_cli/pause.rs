@@ -101,7 +101,7 @@ fn other_libraries_know_nothing_of_pauses() {
     db.execute("INSERT INTO projection_checkpoints VALUES ('orders_p0', 1), ('orders_p1', 2)");
     let refused = db.pupctl(["projections", "pause", "orders"]).failure(1);
     assert!(refused.stderr.contains("orders_p0, orders_p1"), "{refused}");
-    assert!(refused.stderr.contains("adopt orders --total N"), "{refused}");
+    assert!(refused.stderr.contains("adopt orders --total 2"), "{refused}");
     let all = db.pupctl(["projections", "pause", "--all"]).success();
     assert!(all.stderr.contains("Nothing to do"), "{all}");
 }

@@ -1,5 +1,6 @@
 //! A projection begins again.
 
+use crate::support::TestDatabase;
 use crate::{add_letters, append, positions, rows, store, with_projection};
 
 #[test]
@@ -110,7 +111,13 @@ fn what_is_no_read_model_is_not_emptied() {
         db.execute("DELETE FROM projection_checkpoints");
         db.pupctl(["projections", "init", "other", "--tables", "shared"]).success();
         let named: &[&str] = if tables.is_empty() { &[] } else { &["--tables", tables] };
-        db.pupctl(["projections", "init", "orders"].iter().chain(named)).success();
+        db.pupctl(["projections", "init", "orders"]).success();
+        // As a worker may have noted it.
+        db.execute(&format!(
+            "UPDATE projection_checkpoints SET read_model = string_to_array('{}', ',')
+             WHERE projection = 'orders'",
+            named.get(1).unwrap_or(&"")
+        ));
         for more in [&["reset", "--truncate"], &["delete", "--read-model"]] {
             let command = ["projections", more[0], "orders", more[1], "--yes"];
             let refused = db.pupctl(command).failure(1);
@@ -132,7 +139,11 @@ fn rows_of_other_libraries_are_reset_only_if_that_is_said() {
     let reset = ["projections", "reset", "orders", "--yes"];
     let refused = db.pupctl(reset).failure(1);
     assert!(refused.stderr.contains("reset orders --foreign"), "{refused}");
+    let before = "SELECT max(updated_at)::text FROM projection_checkpoints";
+    let moved: String = db.one(before);
     db.pupctl(reset.iter().chain(&["--foreign", "--to", "1"])).success();
+    // Or it would look as if a worker of the other library ran.
+    assert_eq!(db.one::<String>(before), moved);
     assert_eq!(positions(&db), ["orders_p0 1", "orders_p1 1", "orders_px 2"]);
 }
 
@@ -142,5 +153,89 @@ fn slots_that_are_being_changed_are_left_alone() {
     db.execute("UPDATE projection_checkpoints SET drain_to = 7");
     let refused = db.pupctl(["projections", "reset", "orders", "--yes"]).failure(1);
     assert!(refused.stderr.contains("being changed, at position 7"), "{refused}");
-    assert!(refused.stderr.contains("pupctl projections rescale"), "{refused}");
+    assert!(refused.stderr.contains("pupctl projections rescale orders --abort"), "{refused}");
+}
+
+/// An archive of events up to a position, of a context.
+fn archived(db: &TestDatabase, name: &str, last: i64, phase: &str) {
+    db.execute(&format!(
+        "INSERT INTO pupctl_archives (name, folder, format, role, place, leaf, table_name,
+            table_oid, replaced, phase, rows, first_position, last_position)
+         VALUES ('{name}', '/tmp', 'copy', 'events', '[]', 'events_x', 'events_x', 1, false,
+            '{phase}', 1, {last}, {last})"
+    ));
+}
+
+#[test]
+fn events_that_left_the_store_are_not_passed_over() {
+    let db = with_projection("orders", 1, &["--tables", "totals"]);
+    append(&db, "Sales", 0..5);
+    db.execute(
+        "CREATE TABLE totals AS SELECT 1;
+         UPDATE projection_checkpoints SET last_global_position = 5",
+    );
+    archived(&db, "old", 3, "dropped");
+    archived(&db, "back", 4, "restored");
+    let reset = ["projections", "reset", "orders", "--truncate", "--yes"];
+    for more in [&[][..], &["--to", "2"]] {
+        let refused = db.pupctl(reset.iter().chain(more)).failure(1);
+        assert!(refused.stderr.contains("pupctl restore old"), "{refused}");
+        assert!(refused.stderr.contains("--allow-missing-events"), "{refused}");
+        assert!(!refused.stderr.contains("restore back"), "{refused}");
+    }
+    assert_eq!(positions(&db), ["orders 5"]);
+    db.pupctl(reset.iter().chain(&["--to", "3"])).success();
+    let allow = ["projections", "reset", "orders", "--truncate", "--allow-missing-events"];
+    let asks = db.pupctl(allow).failure(2);
+    assert!(asks.stderr.contains("those of the archive old"), "{asks}");
+    let dry = db.pupctl(allow.iter().chain(&["--dry-run"])).success();
+    assert!(dry.stderr.contains("those of the archive old"), "{dry}");
+    db.pupctl(allow.iter().chain(&["--yes"])).success();
+    assert_eq!(positions(&db), ["orders 0"]);
+    let made = db.pupctl(["projections", "init", "carts"]).success();
+    assert!(made.stderr.contains("note: events behind position 0 are not in the store"), "{made}");
+    let made = db.pupctl(["projections", "init", "late", "--from", "3"]).success();
+    assert!(!made.stderr.contains("not in the store"), "{made}");
+}
+
+#[test]
+fn forward_it_leaves_events_out_and_keeps_dead_letters_before_it() {
+    let db = with_projection("orders", 2, &["--contexts", "Sales"]);
+    append(&db, "Sales", 0..5);
+    append(&db, "Billing", 5..9);
+    add_letters(&db, "orders", 4);
+    db.execute(
+        "UPDATE projection_checkpoints SET parked = true,
+            last_global_position = CASE slot WHEN 0 THEN 5 ELSE 9 END",
+    );
+    db.execute("UPDATE projection_dead_letters SET replay_at = now() WHERE global_position = 1");
+    let back = db.pupctl(["projections", "reset", "orders", "--to", "3"]).failure(2);
+    assert!(back.stderr.contains("its 1 dead letter "), "{back}");
+    assert!(!back.stderr.contains("never handled"), "{back}");
+    db.pupctl(["projections", "reset", "orders", "--to", "3", "--yes"]).success();
+    let kept = "SELECT string_agg(global_position::text, ' ' ORDER BY id)
+        FROM projection_dead_letters";
+    assert_eq!(db.one::<String>(kept), "1 2 3");
+    let flags = "SELECT bool_and(parked AND replay_at IS NOT NULL) FROM projection_checkpoints";
+    assert!(db.one::<bool>(flags));
+    // Two events of Sales lie between; those of Billing are not its own.
+    let asks = db.pupctl(["projections", "reset", "orders", "--to", "end"]).failure(2);
+    assert!(asks.stderr.contains("2 events are never handled"), "{asks}");
+    assert!(asks.stderr.contains("3 dead letters at or before position 9 stay"), "{asks}");
+    db.pupctl(["projections", "reset", "orders", "--to", "end", "--yes"]).success();
+    assert_eq!(db.one::<String>(kept), "1 2 3");
+    assert!(db.one::<bool>(flags));
+}
+
+#[test]
+fn tables_to_which_others_refer_are_named() {
+    let db = with_projection("orders", 1, &["--tables", "totals"]);
+    db.execute(
+        "CREATE TABLE totals (id int PRIMARY KEY);
+         CREATE TABLE \"other's\" (id int REFERENCES totals)",
+    );
+    let reset = ["projections", "reset", "orders", "--truncate", "--yes"];
+    let refused = db.pupctl(reset).failure(1);
+    assert!(refused.stderr.contains("public.other's refers to public.totals"), "{refused}");
+    assert!(!refused.stderr.contains("CASCADE"), "{refused}");
 }

@@ -306,3 +306,39 @@ fn the_sql_of_a_dry_run_does_what_the_command_does() {
         assert!(again.stderr.contains("have changed since"), "{again}");
     }
 }
+
+#[test]
+fn one_of_several_partitions_is_not_taken_for_the_whole() {
+    let db = store();
+    foreign(&db, &FOUR);
+    let line = ["adopt", "orders_p1", "--total", "1", "--yes"];
+    let refused = projections(&db, &line).failure(1);
+    assert!(refused.stderr.contains("orders_p3 is at position 100"), "{refused}");
+    assert!(refused.stderr.contains("pupctl projections adopt orders --total 4"), "{refused}");
+    let ignores = [&line[..], &["--ignore-rows", "orders_p0"]].concat();
+    projections(&db, &ignores).failure(1);
+    for verb in ["pause", "rescale"] {
+        let line =
+            [&[verb, "orders_p1"][..], if verb == "pause" { &[] } else { &["--slots", "2"] }];
+        let refused = projections(&db, &line.concat()).failure(1);
+        assert!(refused.stderr.contains("adopt orders --total 4"), "{refused}");
+    }
+    assert_eq!(rows(&db).len(), 4);
+}
+
+#[test]
+fn patience_counts_whatever_the_role_says() {
+    let db = store();
+    foreign(&db, &[("orders", 0)]);
+    let mut worker = db.client();
+    worker.batch_execute("BEGIN; SELECT FROM projection_checkpoints FOR UPDATE").expect("a batch");
+    db.execute(
+        "DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET statement_timeout = 300',
+            current_database()); END $$",
+    );
+    let line = ["adopt", "orders", "--total", "1", "--yes", "--patience", "20s"];
+    let adopt = db.command(["projections"].iter().chain(&line)).spawn();
+    std::thread::sleep(std::time::Duration::from_secs(2));
+    worker.batch_execute("ROLLBACK").expect("an end");
+    adopt.wait().success();
+}

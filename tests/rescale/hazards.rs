@@ -1,11 +1,13 @@
 //! The changes at which pupsourcing's processors lose or repeat events: 2,000 events of 200
 //! aggregates by FNV-1a, before and after the same change.
 
-use pupctl::projection::Fnv1a;
+use pupctl::db::Interrupt;
+use pupctl::projection::{Fnv1a, Processor, ProcessorConfig};
 
 use crate::adopt::foreign;
-use crate::support::TestDatabase;
-use crate::worker::change;
+use crate::processor::{Fragile, connect};
+use crate::support::{TestDatabase, eventually};
+use crate::worker::{catch_up, change};
 use crate::{events, exactly_once, handle_before, projections, rows, store};
 
 const EVENTS: i64 = 2_000;
@@ -87,10 +89,25 @@ fn sixteen_become_thirty_two_or_eight() {
 #[test]
 fn a_worker_of_the_old_number_moves_nothing() {
     let db = adopted(&[100, 200]);
-    // It has read its slots, and is late with its claim.
-    let claim = "SELECT count(*) FROM (SELECT FROM projection_checkpoints WHERE projection = 'a'
-        AND slot = 1 AND slots = 2 AND epoch = 1 FOR UPDATE SKIP LOCKED) AS claimed";
-    assert_eq!(db.one::<i64>(claim), 1);
-    projections(&db, &["rescale", "a", "--slots", "4"]).success();
-    assert_eq!(db.one::<i64>(claim), 0);
+    db.execute("CREATE TABLE poison (position bigint)");
+    let worker = || {
+        let config = ProcessorConfig::default().pinned(1, 2).batch_size(10);
+        Processor::new(connect(&db), Fragile("a"), config).expect("a processor")
+    };
+    let stop = Interrupt::default();
+    std::thread::scope(|scope| {
+        let run = scope.spawn(|| worker().run(&stop));
+        let works = "SELECT max(last_global_position) > 200 FROM projection_checkpoints";
+        eventually("it works", || db.one::<bool>(works));
+        projections(&db, &["rescale", "a", "--slots", "4"]).success();
+        let before = rows(&db);
+        let refused = run.join().expect("a worker").expect_err("another number of slots");
+        assert!(refused.to_string().contains("slots"), "{refused}");
+        assert_eq!(rows(&db), before);
+        // Nor does it when it is started again.
+        worker().run_until_caught_up(&stop).expect_err("another number of slots");
+        assert_eq!(rows(&db), before);
+    });
+    catch_up(&db, "a");
+    exactly_once(&db, "a");
 }

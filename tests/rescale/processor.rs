@@ -6,8 +6,8 @@ use std::time::Duration;
 use postgres::NoTls;
 use pupctl::db::Interrupt;
 use pupctl::projection::{
-    Event, Fnv1a, HandlerError, Processor, ProcessorConfig, Projection, Runner, ServerHash,
-    Transaction,
+    ErrorPolicy, Event, Fnv1a, HandlerError, Processor, ProcessorConfig, Projection, Runner,
+    ServerHash, Transaction,
 };
 
 use crate::support::{TestDatabase, event_id};
@@ -29,7 +29,29 @@ impl Projection for Orders {
     }
 }
 
-fn connect(db: &TestDatabase) -> impl Fn(&str) -> pupctl::Result<postgres::Client> + use<> {
+/// The same by another name, slowly; and it fails at the positions in the table `poison`.
+pub(crate) struct Fragile(pub(crate) &'static str);
+
+impl Projection for Fragile {
+    fn name(&self) -> &str {
+        self.0
+    }
+
+    fn handle(&self, tx: &mut Transaction<'_>, event: &Event) -> Result<(), HandlerError> {
+        std::thread::sleep(Duration::from_millis(2));
+        let position = event.global_position;
+        if tx.query_opt("SELECT FROM poison WHERE position = $1", &[&position])?.is_some() {
+            return Err(format!("position {position} is poison").into());
+        }
+        let sql = "INSERT INTO handled (projection, position, aggregate_id) VALUES ($1, $2, $3)";
+        tx.execute(sql, &[&self.0, &position, &event.aggregate_id])?;
+        Ok(())
+    }
+}
+
+pub(crate) fn connect(
+    db: &TestDatabase,
+) -> impl Fn(&str) -> pupctl::Result<postgres::Client> + use<> {
     let url = db.url().to_owned();
     move |name: &str| {
         let failed = |error| pupctl::Error::database("connecting", error);
@@ -112,5 +134,61 @@ fn a_projection_that_was_taken_over_goes_on() {
     let adopt = ["adopt", "orders", "--total", "3", "--ignore-rows", "orders", "--yes"];
     projections(&db, &adopt).success();
     run().expect("a run");
+    exactly_once(&db, "orders");
+}
+
+/// Later events of the aggregates that there are.
+const MORE: &str = "INSERT INTO events (bounded_context, aggregate_type, aggregate_id,
+        aggregate_version, event_id, event_type, payload)
+    SELECT bounded_context, aggregate_type, aggregate_id, max(aggregate_version) + number,
+        gen_random_uuid(), 'OrderShipped', ''
+    FROM events, generate_series(1, 20) AS number GROUP BY 1, 2, 3, number ORDER BY number";
+
+#[test]
+fn what_waits_behind_a_failure_goes_along() {
+    let db = store();
+    db.execute("CREATE TABLE poison (position bigint); INSERT INTO poison VALUES (4), (31)");
+    events(&db, 100, 10);
+    let config = || ProcessorConfig::default().on_error(ErrorPolicy::Park).batch_size(10);
+    let work = || {
+        let processor = Processor::new(connect(&db), Fragile("orders"), config());
+        let processor = processor.expect("a processor");
+        processor.run_until_caught_up(&Interrupt::default()).expect("a run");
+    };
+    projections(&db, &["init", "orders", "--slots", "2"]).success();
+    work();
+    let count = |state: &str| {
+        let sql = "SELECT count(*) FROM projection_dead_letters WHERE state = ";
+        db.one::<i64>(&format!("{sql}'{state}'"))
+    };
+    assert_eq!(count("failed"), 2);
+    let waiting = count("waiting");
+    assert!(waiting > 0);
+
+    projections(&db, &["rescale", "orders", "--slots", "4"]).success();
+    db.execute(MORE);
+    work();
+    // What comes of these aggregates waits too, in whichever slot they are now.
+    let later = count("waiting");
+    assert!(later > waiting, "{later}");
+    db.execute(MORE);
+    let mut runner = Runner::new(connect(&db));
+    runner.add(Fragile("orders"), config(), 2).expect("a projection");
+    let stop = runner.stopper();
+    std::thread::scope(|scope| {
+        let run = scope.spawn(move || runner.run());
+        let moved = "SELECT count(DISTINCT last_global_position) > 1 FROM projection_checkpoints";
+        crate::support::eventually("slots are apart", || db.one::<bool>(moved));
+        projections(&db, &["rescale", "orders", "--slots", "3"]).success();
+        stop.raise();
+        run.join().expect("a runner").expect("a clean end");
+    });
+    work();
+    assert_eq!(count("failed"), 2);
+    assert!(count("waiting") > later);
+    db.execute("DELETE FROM poison");
+    projections(&db, &["dead-letters", "replay", "orders", "--all"]).success();
+    work();
+    assert_eq!(db.one::<i64>("SELECT count(*) FROM projection_dead_letters"), 0);
     exactly_once(&db, "orders");
 }

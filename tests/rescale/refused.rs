@@ -102,8 +102,8 @@ fn arguments_that_cannot_be_right() {
         (&["orders"], 2, "--slots"),
         (&["orders", "--slots", "2", "--hash", ""], 2, "the name of the hash is empty"),
         (&["orders:0/2", "--slots", "2"], 2, "ends like the row of a slot"),
-        (&["nobody", "--slots", "2"], 2, "there is no projection nobody"),
-        (&["nobody", "--abort"], 2, "there is no projection nobody"),
+        (&["nobody", "--slots", "2"], 1, "there is no projection nobody"),
+        (&["nobody", "--abort"], 1, "there is no projection nobody"),
         (&["orders", "--abort", "--slots", "2"], 2, "cannot be used with"),
     ] {
         let refused = projections(&db, &[&["rescale"], arguments].concat()).failure(code);
@@ -146,7 +146,7 @@ fn a_store_from_before_is_told_how_to_get_the_columns() {
     db.execute("ALTER TABLE projection_checkpoints DROP COLUMN drain_to");
     for line in [["rescale", "orders", "--slots", "2"], ["adopt", "orders", "--total", "1"]] {
         let refused = projections(&db, &line).failure(1);
-        assert!(refused.stderr.contains("pupctl projections init"), "{refused}");
+        assert!(refused.stderr.contains("up to date: pupctl projections init"), "{refused}");
     }
     db.execute("DROP TABLE projection_checkpoints");
     let refused = projections(&db, &["rescale", "orders", "--slots", "2"]).failure(1);

@@ -22,6 +22,7 @@ use crate::projection::{Fnv1a, ServerHash};
 use crate::render::RenderedStep;
 
 use super::place::Place;
+use super::steer::warn_of_unknown;
 
 /// Take over the checkpoints of a projection that pupsourcing's workers have filled
 ///
@@ -68,7 +69,7 @@ pub struct AdoptArgs {
     #[arg(long, value_name = "NAMES", value_delimiter = ',')]
     ignore_rows: Vec<String>,
 
-    /// Even if rows moved less than a minute ago
+    /// Even if rows moved less than a minute ago, or NAME looks like one of several partitions
     #[arg(long)]
     force: bool,
 
@@ -151,6 +152,7 @@ pub(super) fn run(args: &AdoptArgs, context: &Context) -> anyhow::Result<Exit> {
         let words: Vec<_> = holders.iter().map(ToString::to_string).collect();
         output.say(format!("Waiting for writers: {}", words.join("; ")));
     };
+    warn_of_unknown(context, &place.layout, &wish.contexts);
     let look = request.look(&mut place.client, args.patience, interrupt, &mut on_wait)?;
     let (plan, cost) = match look {
         Look::Rows(plan, cost) => (plan, cost),

@@ -4,7 +4,7 @@ use clap::Args;
 use postgres::{Client, Transaction};
 
 use crate::cli::exit::Exit;
-use crate::command::context::{Context, layout_of};
+use crate::command::context::Context;
 use crate::command::write;
 use crate::db::execute::Silent;
 use crate::db::inspect::Depth;
@@ -49,7 +49,7 @@ pub(super) fn run(args: &DeleteArgs, context: &Context) -> anyhow::Result<Exit> 
     let steered = if args.read_model && !context.global.dry_run {
         args.run_locked(context)?
     } else {
-        let Opened { mut client, tables } = open(context, true)?;
+        let Opened { mut client, tables, .. } = open(context, true)?;
         let question = args.question(context, &mut client, &tables)?;
         let patience = args.patience.patience;
         steer::steer(context, &mut client, patience, Some(&question), &mut |transaction| {
@@ -66,7 +66,7 @@ impl DeleteArgs {
     fn run_locked(&self, context: &Context) -> anyhow::Result<Steered> {
         let depth = Depth { indexes: false, ..Depth::default() };
         let (mut locked, catalog) = write::lock_at(context, context.open_for_writing()?, depth)?;
-        let tables = Tables::of(layout_of(&catalog)?, locked.schema());
+        let tables = steer::tables_of(&catalog, locked.schema())?;
         let wish = self.wish();
         let question = self.question(context, locked.client(), &tables)?;
         let plan =
@@ -97,7 +97,7 @@ impl DeleteArgs {
     fn question(&self, context: &Context, client: &mut Client, tables: &Tables) -> Result<String> {
         let name = Some(self.name.as_str());
         let found = status::look(client, tables, name, false, &context.interrupt)?.projections;
-        let stake = words::at_stake(&found, self.foreign);
+        let stake = words::at_stake(&found, self.foreign, None);
         let dropped = if self.read_model { ", and its tables are dropped" } else { "" };
         Ok(format!("{stake} go for good{dropped}. Go on?"))
     }

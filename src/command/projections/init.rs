@@ -9,17 +9,15 @@ use crate::command::context::{Context, layout_of};
 use crate::command::write;
 use crate::db::inspect::Depth;
 use crate::error::{Error, Result};
-use crate::layout::name::validate_context;
 use crate::operation;
 use crate::plan::{self, Plan};
-use crate::projection::control::Tables;
 use crate::projection::control::init::{self, Init};
 use crate::projection::control::read_model;
 use crate::projection::control::start::{self, Start};
 use crate::projection::{Fnv1a, ServerHash, name};
 use crate::render::{RenderedStep, Script};
 
-use super::steer::{self, Opened, PatienceArgs, report, steer, tell_holders};
+use super::steer::{self, Opened, PatienceArgs, report, steer, tell_holders, warn_of_unknown};
 
 /// Make the tables ready for projections, and the checkpoints of one
 ///
@@ -112,7 +110,8 @@ fn bring_up_to_date(context: &Context) -> anyhow::Result<(Opened, Vec<RenderedSt
     let mut store = context.open_for_writing()?;
     let depth = Depth { indexes: false, ..Depth::default() };
     let catalog = context.inspect(&mut store.client, &store.schema, depth)?;
-    let tables = Tables::of(layout_of(&catalog)?, &store.schema);
+    let tables = steer::tables_of(&catalog, &store.schema)?;
+    let layout = layout_of(&catalog)?.clone();
     let script = |catalog| -> Result<Script> {
         let steps = plan::init::own_tables(layout_of(catalog)?, catalog)?;
         Ok(Script::of(&Plan { steps, ..Plan::default() }))
@@ -123,7 +122,7 @@ fn bring_up_to_date(context: &Context) -> anyhow::Result<(Opened, Vec<RenderedSt
             write::refuse_read_only(&mut store.client)?;
         }
         let is_pending = !pending.steps.is_empty();
-        return Ok((Opened { client: store.client, tables }, pending.steps, is_pending));
+        return Ok((Opened { client: store.client, tables, layout }, pending.steps, is_pending));
     }
     let (mut locked, catalog) = write::lock_at(context, store, depth)?;
     let pending = script(&catalog)?;
@@ -136,7 +135,7 @@ fn bring_up_to_date(context: &Context) -> anyhow::Result<(Opened, Vec<RenderedSt
     }
     locked.release()?;
     let client = context.open_for_writing()?.client;
-    Ok((Opened { client, tables }, Vec::new(), !pending.steps.is_empty()))
+    Ok((Opened { client, tables, layout }, Vec::new(), !pending.steps.is_empty()))
 }
 
 impl InitArgs {
@@ -144,13 +143,8 @@ impl InitArgs {
         let Some(projection) = &self.name else { return Ok(()) };
         name::validate(projection)?;
         name::validate_slots(self.slots.unwrap_or(1))?;
-        for context in self.contexts.iter().flatten() {
-            validate_context(context)?;
-        }
-        if self.aggregates.iter().flatten().any(|name| name.trim().is_empty()) {
-            return Err(Error::invalid("the name of a type of aggregates is empty")
-                .hint("separate the names with single commas"));
-        }
+        let names = |names: &Option<Vec<String>>| names.clone().unwrap_or_default();
+        init::validate_scope(&names(&self.contexts), &names(&self.aggregates))?;
         for table in self.tables.iter().flatten() {
             if read_model::parse(table).is_none() {
                 return Err(Error::invalid(format!(
@@ -163,7 +157,8 @@ impl InitArgs {
     }
 
     fn wish(&self, context: &Context, opened: &mut Opened, name: &str) -> Result<Init> {
-        let Opened { client, tables } = opened;
+        let Opened { client, tables, layout } = opened;
+        warn_of_unknown(context, layout, self.contexts.as_deref().unwrap_or_default());
         let start = self.from.unwrap_or_default();
         let (patience, interrupt) = (self.patience.patience, &context.interrupt);
         let tell = &mut tell_holders(context);
@@ -173,6 +168,7 @@ impl InitArgs {
             slots: self.slots,
             slot_hash: self.hash.map(|hash| hash.name().to_owned()),
             position,
+            asked: self.from.is_some(),
             contexts: self.contexts.clone(),
             aggregates: self.aggregates.clone(),
             tables: self.tables.clone(),

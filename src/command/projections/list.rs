@@ -26,12 +26,12 @@ struct List {
 }
 
 pub(super) fn run(_args: &ListArgs, context: &Context) -> anyhow::Result<Exit> {
-    let Opened { mut client, tables } = open(context, false)?;
+    let Opened { mut client, tables, .. } = open(context, false)?;
     let Status { head, projections } =
         status::look(&mut client, &tables, None, false, &context.interrupt)?;
     let list = List { head: head.position, projections };
     let rows: Vec<_> = list.projections.iter().map(row).collect();
-    let header = ["projection", "state", "contexts", "slots", "position", "lag", "dead letters"];
+    let header = ["projection", "state", "reads", "slots", "position", "lag", "dead letters"];
     let text = if rows.is_empty() { String::new() } else { table(&header, rows, 3) };
     context.output.result(context.name, &list, &text)?;
     for found in &list.projections {
@@ -48,8 +48,8 @@ pub(super) fn run(_args: &ListArgs, context: &Context) -> anyhow::Result<Exit> {
 fn row(found: &ProjectionStatus) -> Vec<String> {
     vec![
         found.name.clone(),
-        found.state.to_string(),
-        found.slots.map_or_else(String::new, |_| words::names(&found.bounded_contexts)),
+        words::state(found),
+        found.slots.map_or_else(String::new, |_| words::scope(found)),
         found.slots.map_or_else(String::new, |slots| slots.to_string()),
         found.position.to_string(),
         found.lag_positions.to_string(),

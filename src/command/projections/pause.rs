@@ -18,7 +18,11 @@ use super::steer::{Opened, PatienceArgs, open, report, steer};
 ///   pupctl projections pause order_totals
 ///   pupctl projections pause --all
 #[derive(Debug, Args)]
-#[command(verbatim_doc_comment)]
+#[command(
+    verbatim_doc_comment,
+    override_usage = "pupctl projections pause [OPTIONS] <NAME>...\n       \
+        pupctl projections pause [OPTIONS] --all"
+)]
 pub struct PauseArgs {
     /// The projections
     #[arg(value_name = "NAME", required_unless_present = "all")]
@@ -34,7 +38,7 @@ pub struct PauseArgs {
 
 pub(super) fn run(args: &PauseArgs, context: &Context) -> anyhow::Result<Exit> {
     let which = if args.all { Which::All } else { Which::Named(args.names.clone()) };
-    let Opened { mut client, tables } = open(context, true)?;
+    let Opened { mut client, tables, .. } = open(context, true)?;
     let steered = steer(context, &mut client, args.patience.patience, None, &mut |transaction| {
         pause::pause(transaction, &tables, &which)
     })?;

@@ -6,8 +6,8 @@ use crate::command::context::{Context, layout_of};
 use crate::db::inspect::{self, Depth};
 use crate::db::watch::Watch;
 use crate::error::{Error, Kind, Result};
-use crate::layout::Role;
 use crate::layout::name::QualifiedName;
+use crate::layout::{Layout, Role};
 
 /// A session on the store, and its tables.
 pub(super) struct Place {
@@ -17,6 +17,8 @@ pub(super) struct Place {
     pub(super) checkpoints: QualifiedName,
     /// The table of events.
     pub(super) events: QualifiedName,
+    /// What the store looks like.
+    pub(super) layout: Layout,
 }
 
 impl Place {
@@ -34,7 +36,7 @@ impl Place {
         let layout = layout_of(&catalog)?;
         let checkpoints = layout.checkpoints(&store.schema);
         let events = layout.table(&store.schema, Role::Events);
-        Ok(Self { client: store.client, checkpoints, events })
+        Ok(Self { client: store.client, checkpoints, events, layout: layout.clone() })
     }
 
     /// Tells through a second session for whom the first one waits, and names them when it waits in

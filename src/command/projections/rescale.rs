@@ -132,7 +132,7 @@ pub(super) fn run(args: &RescaleArgs, context: &Context) -> anyhow::Result<Exit>
 fn report<'a>(request: &Request<'a>, plan: &'a Plan, dry_run: bool) -> Report<'a> {
     Report {
         dry_run,
-        changed: plan.way != Way::Nothing,
+        changed: false,
         projection: request.projection,
         way: plan.way,
         why: plan.way.reason(),

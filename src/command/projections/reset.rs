@@ -14,9 +14,10 @@ use super::words;
 
 /// Let a projection begin again, or go on after another position
 ///
-/// All its checkpoints are set, in one transaction, and its dead letters are forgotten. Events
-/// after the position are handled again: empty the read model too, with --truncate or by yourself.
-/// It waits for the batches that run at the moment. Asks (--yes).
+/// All its checkpoints are set, in one transaction, and the dead letters after the position are
+/// forgotten. Events after it are handled again: empty the read model too, with --truncate or by
+/// yourself. Going forward leaves events out, which are counted; going back before events that are
+/// in archives is refused. It waits for the batches that run at the moment. Asks (--yes).
 ///
 /// Examples:
 ///   pupctl projections reset order_totals --truncate
@@ -41,12 +42,16 @@ pub struct ResetArgs {
     #[arg(long)]
     foreign: bool,
 
+    /// Even if events after the position have left the store: the read model is made without them
+    #[arg(long)]
+    allow_missing_events: bool,
+
     #[command(flatten)]
     patience: PatienceArgs,
 }
 
 pub(super) fn run(args: &ResetArgs, context: &Context) -> anyhow::Result<Exit> {
-    let Opened { mut client, tables } = open(context, true)?;
+    let Opened { mut client, tables, .. } = open(context, true)?;
     let (patience, interrupt) = (args.patience.patience, &context.interrupt);
     let name = Some(args.name.as_str());
     let found = status::look(&mut client, &tables, name, false, interrupt)?.projections;
@@ -55,12 +60,19 @@ pub(super) fn run(args: &ResetArgs, context: &Context) -> anyhow::Result<Exit> {
     let passed = rows.map(|row| row.checkpoint.position).max().unwrap_or(0);
     let tell = &mut tell_holders(context);
     let position = start::settle(&mut client, &tables, args.to, passed, patience, interrupt, tell)?;
-    let wish =
-        Reset { name: args.name.clone(), position, foreign: args.foreign, truncate: args.truncate };
+    let wish = Reset {
+        name: args.name.clone(),
+        position,
+        foreign: args.foreign,
+        truncate: args.truncate,
+        allow_missing_events: args.allow_missing_events,
+    };
+    let stake = reset::stake(&mut client, &tables, &wish).map_err(|e| interrupt.explain(e))?;
     let question = format!(
-        "{} go to position {position}{}. Go on?",
-        words::at_stake(&found, args.foreign),
-        if args.truncate { ", and its tables are emptied" } else { "" }
+        "{} go to position {position}{}{}. Go on?",
+        words::at_stake(&found, args.foreign, Some(stake.letters)),
+        if args.truncate { ", and its tables are emptied" } else { "" },
+        stake.words(position).iter().map(|words| format!("; {words}")).collect::<String>(),
     );
     let steered = steer(context, &mut client, patience, Some(&question), &mut |transaction| {
         reset::plan(transaction, &tables, &wish)

@@ -16,7 +16,11 @@ use super::steer::{Opened, PatienceArgs, open, report, steer};
 ///   pupctl projections resume order_totals
 ///   pupctl projections resume --all
 #[derive(Debug, Args)]
-#[command(verbatim_doc_comment)]
+#[command(
+    verbatim_doc_comment,
+    override_usage = "pupctl projections resume [OPTIONS] <NAME>...\n       \
+        pupctl projections resume [OPTIONS] --all"
+)]
 pub struct ResumeArgs {
     /// The projections
     #[arg(value_name = "NAME", required_unless_present = "all")]
@@ -32,7 +36,7 @@ pub struct ResumeArgs {
 
 pub(super) fn run(args: &ResumeArgs, context: &Context) -> anyhow::Result<Exit> {
     let which = if args.all { Which::All } else { Which::Named(args.names.clone()) };
-    let Opened { mut client, tables } = open(context, true)?;
+    let Opened { mut client, tables, .. } = open(context, true)?;
     let steered = steer(context, &mut client, args.patience.patience, None, &mut |transaction| {
         pause::resume(transaction, &tables, &which)
     })?;

@@ -12,9 +12,11 @@ use crate::cli::output::{bold, count, green, printable, red, table, yellow};
 use crate::cli::progress::PositionBar;
 use crate::command::context::Context;
 use crate::error::Error;
+use crate::projection::control::checkpoint::{self, Checkpoint};
 use crate::projection::control::head::Head;
 use crate::projection::control::status::{self, CheckpointStatus, ProjectionStatus, State, Status};
-use crate::projection::control::wait::{self, Goal};
+use crate::projection::control::wait::{self, Goal, Reached, Wish};
+use crate::render::quote::shell_word;
 
 use super::steer::{Opened, open};
 use super::words;
@@ -29,7 +31,8 @@ const TIMEOUT: Duration = Duration::from_mins(1);
 /// transactions keep all projections from going on at the moment.
 ///
 /// With --wait and --position it waits until every slot is there, or fails: a gate for a
-/// deployment. Without a NAME it waits for all projections that are not paused.
+/// deployment. Without a NAME it waits for all projections that are not paused. It fails where
+/// there is none, and where events up to the position are among the dead letters.
 ///
 /// Examples:
 ///   pupctl projections status
@@ -48,12 +51,16 @@ pub struct StatusArgs {
     /// With --wait: fail after this time [default: that of --wait, else 60s]
     #[arg(long, value_name = "TIME", value_parser = duration, requires = "position")]
     timeout: Option<Duration>,
+
+    /// With --wait: even if events up to the position failed, or wait behind such
+    #[arg(long, requires = "position")]
+    ignore_dead_letters: bool,
 }
 
 #[derive(Serialize)]
 struct Waited {
-    position: i64,
-    projections: Vec<String>,
+    #[serde(flatten)]
+    reached: Reached,
     seconds: f64,
 }
 
@@ -62,7 +69,7 @@ pub(super) fn run(args: &StatusArgs, context: &Context) -> anyhow::Result<Exit> 
     match (context.global.wait, args.position) {
         (Some(time), Some(goal)) => Ok(gate(args, context, goal, time)?),
         (None, None) => {
-            let Opened { mut client, tables } = open(context, false)?;
+            let Opened { mut client, tables, .. } = open(context, false)?;
             let status = status::look(&mut client, &tables, name, true, &context.interrupt)?;
             context.output.result(context.name, &status, &text(&status))?;
             if status.projections.is_empty() {
@@ -83,27 +90,37 @@ pub(super) fn run(args: &StatusArgs, context: &Context) -> anyhow::Result<Exit> 
 fn gate(args: &StatusArgs, context: &Context, goal: Goal, time: Duration) -> anyhow::Result<Exit> {
     let start = Instant::now();
     let timeout = args.timeout.unwrap_or(if time.is_zero() { TIMEOUT } else { time });
-    let Opened { mut client, tables } = open(context, false)?;
+    let Opened { mut client, tables, .. } = open(context, false)?;
     let mut bar = PositionBar::new(&context.output);
     let reached = wait::wait(
         &mut client,
         &tables,
-        args.name.as_deref(),
-        goal,
-        timeout,
+        Wish {
+            name: args.name.as_deref(),
+            goal,
+            timeout,
+            ignore_dead_letters: args.ignore_dead_letters,
+        },
         &context.interrupt,
         &mut |row, position, goal| bar.at(row, position, goal),
     )?;
     drop(bar);
     let position = reached.position;
-    let seconds = start.elapsed().as_secs_f64();
-    let waited = Waited { position, projections: reached.projections, seconds };
+    let names = reached.projections.join(", ");
+    let waited = Waited { reached, seconds: start.elapsed().as_secs_f64() };
     context.output.result(context.name, &waited, "")?;
-    let done = green("Done:");
-    context.output.say(match waited.projections.as_slice() {
-        [] => format!("{done} there is no projection that would have to reach position {position}"),
-        names => format!("{done} {} reached position {position}", names.join(", ")),
-    });
+    let Waited { reached, .. } = &waited;
+    for left in &reached.left_out {
+        context.output.say(format!("note: {} is {}, and was left out", left.name, left.why));
+    }
+    for found in &reached.dead_letters {
+        let letters = words::number(found.letters, "dead letter");
+        context.output.warn(format!("{} has {letters} up to the position", found.name));
+    }
+    for barrier in &reached.barriers {
+        context.output.warn(barrier.words());
+    }
+    context.output.say(format!("{} {names} reached position {position}", green("Done:")));
     Ok(Exit::Done)
 }
 
@@ -137,7 +154,7 @@ fn describe(projection: &ProjectionStatus, text: &mut String) {
     let name = printable(&projection.name);
     let state = match projection.state {
         State::Failing => red("failing"),
-        State::Paused | State::Draining => yellow(&projection.state.to_string()),
+        State::Paused | State::Draining => yellow(&words::state(projection)),
         other => other.to_string(),
     };
     let _ = write!(text, "{}: {state}", bold(&name));
@@ -152,10 +169,8 @@ fn describe(projection: &ProjectionStatus, text: &mut String) {
     if let Some(problem) = &projection.problem {
         let _ = writeln!(text, "{} {}", red("problem:"), printable(problem));
     }
-    for row in &projection.checkpoints {
-        if let Some(failure) = failure(row) {
-            let _ = writeln!(text, "{} {}", red("failed:"), printable(&failure));
-        }
+    for failure in failures(&projection.checkpoints) {
+        let _ = writeln!(text, "{} {}", red("failed:"), printable(&failure));
     }
 }
 
@@ -183,7 +198,11 @@ fn facts(projection: &ProjectionStatus) -> Vec<String> {
         facts.push(format!("paused since {}", since.format("%F %T UTC")));
     }
     if let Some(position) = projection.drain_to {
-        facts.push(format!("its slots are being changed, at position {position}"));
+        facts.push(format!(
+            "its slots are being changed, at position {position} (or not: pupctl projections \
+             rescale {} --abort)",
+            shell_word(&projection.name)
+        ));
     }
     let letters = words::letters(projection.dead_letters);
     if !letters.is_empty() {
@@ -209,15 +228,29 @@ fn row(status: &CheckpointStatus) -> Vec<String> {
     ]
 }
 
-fn failure(status: &CheckpointStatus) -> Option<String> {
-    let slot = status.checkpoint.slot.as_ref()?;
-    let error = slot.last_error.as_ref()?;
-    let mut words = status.checkpoint.row.clone();
+/// The errors, each with the slots that have it.
+fn failures(rows: &[CheckpointStatus]) -> Vec<String> {
+    let found = checkpoint::failures(rows.iter().map(|row| &row.checkpoint));
+    let place = |name: &&str| {
+        let row = rows.iter().find(|row| row.checkpoint.row == **name);
+        row.map_or_else(String::new, |row| failed(&row.checkpoint))
+    };
+    let line = |(error, names): &(&str, Vec<&str>)| {
+        let places: Vec<_> = names.iter().map(place).collect();
+        format!("{}: {error}", places.join("; "))
+    };
+    found.iter().map(line).collect()
+}
+
+/// The row, where it failed, and when.
+fn failed(row: &Checkpoint) -> String {
+    let mut words = row.row.clone();
+    let Some(slot) = &row.slot else { return words };
     if let Some(position) = slot.failed_position {
         let _ = write!(words, " at position {position}");
     }
     if let Some(when) = slot.failed_at {
         let _ = write!(words, ", {}", when.format("%F %T UTC"));
     }
-    Some(format!("{words}: {error}"))
+    words
 }

@@ -10,6 +10,7 @@ use clap::Args;
 use postgres::Client;
 use serde::Serialize;
 
+use crate::catalog::Catalog;
 use crate::cli::argument::duration;
 use crate::cli::confirm::confirm;
 use crate::cli::exit::Exit;
@@ -20,6 +21,7 @@ use crate::command::write;
 use crate::db::inspect::Depth;
 use crate::error::Result;
 use crate::finding::holder::Holder;
+use crate::layout::Layout;
 use crate::operation::archive::Progress;
 use crate::projection::control::Tables;
 use crate::projection::control::change::{self, Change, Planner, Tell, Waiting};
@@ -51,6 +53,23 @@ pub(super) struct Steered {
 pub(super) struct Opened {
     pub(super) client: Client,
     pub(super) tables: Tables,
+    pub(super) layout: Layout,
+}
+
+/// The tables of a store, and what was detached from it.
+pub(super) fn tables_of(catalog: &Catalog, schema: &str) -> Result<Tables> {
+    let detached = catalog.detached.iter().map(|table| (table.name.clone(), table.place.clone()));
+    Ok(Tables { detached: detached.collect(), ..Tables::of(layout_of(catalog)?, schema) })
+}
+
+/// Tells of contexts that a store does not have which knows all of its own.
+pub(super) fn warn_of_unknown(context: &Context, layout: &Layout, names: &[String]) {
+    let is_unknown = |name: &&String| layout.context(name).is_none();
+    for name in names.iter().filter(is_unknown).filter(|_| layout.has_context_level()) {
+        context.output.warn(format!(
+            "the store has no context {name}: nothing is read of it until there is one"
+        ));
+    }
 }
 
 /// Connects, and finds the tables by the stored layout.
@@ -61,8 +80,9 @@ pub(super) fn open(context: &Context, writes: bool) -> anyhow::Result<Opened> {
     }
     let depth = Depth { indexes: false, ..Depth::default() };
     let catalog = context.inspect(&mut store.client, &store.schema, depth)?;
-    let tables = Tables::of(layout_of(&catalog)?, &store.schema);
-    Ok(Opened { client: store.client, tables })
+    let tables = tables_of(&catalog, &store.schema)?;
+    let layout = layout_of(&catalog)?.clone();
+    Ok(Opened { client: store.client, tables, layout })
 }
 
 /// Does what is planned; with `--dry-run` only plans it. With a question it asks first.

@@ -4,12 +4,37 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use crate::cli::output::count;
+use crate::projection::control::head::WorkerSession;
 use crate::projection::control::lag::Lag;
-use crate::projection::control::status::{Letters, ProjectionStatus};
+use crate::projection::control::status::{Letters, ProjectionStatus, State};
 
 /// `all`, or names.
 pub(super) fn names(names: &[String]) -> String {
     if names.is_empty() { "all".to_owned() } else { names.join(", ") }
+}
+
+/// The contexts, and the types of aggregates where not all are read.
+pub(super) fn scope(found: &ProjectionStatus) -> String {
+    let mut scope = names(&found.bounded_contexts);
+    if !found.aggregate_types.is_empty() {
+        let _ = write!(scope, ", {}", found.aggregate_types.join(", "));
+    }
+    scope
+}
+
+/// The state; one that is paused may have a barrier too.
+pub(super) fn state(found: &ProjectionStatus) -> String {
+    match found.state {
+        State::Paused if found.drain_to.is_some() => {
+            format!("{}, {}", State::Paused, State::Draining)
+        }
+        state => state.to_string(),
+    }
+}
+
+/// `1 dead letter`, `2 dead letters`.
+pub(super) fn number(number: i64, noun: &str) -> String {
+    count(usize::try_from(number).unwrap_or(usize::MAX), noun)
 }
 
 /// How many events lie ahead.
@@ -41,19 +66,29 @@ pub(super) fn letters(letters: Letters) -> String {
     told.map(|(number, word)| format!("{number} {word}")).collect::<Vec<_>>().join(", ")
 }
 
-/// What is lost with the checkpoints, for a question.
-pub(super) fn at_stake(found: &[ProjectionStatus], foreign: bool) -> String {
-    let number = |number: i64| usize::try_from(number).unwrap_or(usize::MAX);
+/// `process 4711 (app)`
+fn process(session: &WorkerSession) -> String {
+    match &session.user {
+        Some(user) => format!("process {} ({user})", session.pid),
+        None => format!("process {}", session.pid),
+    }
+}
+
+/// What is lost with the checkpoints, for a question; of the dead letters so many, else all.
+pub(super) fn at_stake(found: &[ProjectionStatus], foreign: bool, letters: Option<i64>) -> String {
     let mut words = Vec::new();
     for projection in found.iter().filter(|found| foreign || found.slots.is_some()) {
         let rows = count(projection.checkpoints.len(), "checkpoint");
         let mut line = format!("{rows} of {} at {}", projection.name, projection.position);
-        let letters = projection.dead_letters.total();
+        let all = projection.dead_letters.total();
+        let letters = letters.filter(|_| projection.slots.is_some()).unwrap_or(all);
         if letters > 0 {
-            let _ = write!(line, " and its {}", count(number(letters), "dead letter"));
+            let _ = write!(line, " and its {}", number(letters, "dead letter"));
         }
         if !projection.sessions.is_empty() {
-            let _ = write!(line, " ({} connected)", count(projection.sessions.len(), "worker"));
+            let workers = count(projection.sessions.len(), "worker");
+            let pids: Vec<_> = projection.sessions.iter().map(process).collect();
+            let _ = write!(line, " ({workers} connected: {})", pids.join(", "));
         }
         words.push(line);
     }

@@ -117,7 +117,11 @@ pub fn run(
 fn begin(client: &mut Client) -> Result<Transaction<'_>> {
     // Each statement has to see what was committed before it.
     let level = IsolationLevel::ReadCommitted;
-    client.build_transaction().isolation_level(level).start().map_err(failed)
+    let mut transaction =
+        client.build_transaction().isolation_level(level).start().map_err(failed)?;
+    // It is the patience that counts, whatever the role's settings say.
+    limit(&mut transaction, REST, "0")?;
+    Ok(transaction)
 }
 
 fn attempt(
@@ -216,7 +220,12 @@ fn short_try(transaction: &mut Transaction<'_>, sql: &str) -> Result<()> {
 }
 
 fn failed(error: postgres::Error) -> Error {
-    Error::database("changing the checkpoints", error)
+    let error = Error::database("changing the checkpoints", error);
+    // dependent_objects_still_exist: CASCADE, which the server proposes, is not for pupctl to say.
+    match error.sqlstate() {
+        Some("2BP01") => error.hint("drop what depends on the tables first, or drop them yourself"),
+        _ => error,
+    }
 }
 
 /// `lock_not_available`, `deadlock_detected`, and the timeout of a whole statement.

@@ -222,6 +222,21 @@ pub fn is_foreign_row_of(row: &Checkpoint, projection: &str) -> bool {
             .is_some_and(|rest| rest.is_empty() || is_partition(rest))
 }
 
+/// What fails, and which rows: an error that many slots have stands there once.
+pub fn failures<'a>(rows: impl Iterator<Item = &'a Checkpoint>) -> Vec<(&'a str, Vec<&'a str>)> {
+    let mut found: Vec<(&str, Vec<&str>)> = Vec::new();
+    for row in rows {
+        let Some(error) = row.slot.as_ref().and_then(|slot| slot.last_error.as_deref()) else {
+            continue;
+        };
+        match found.iter_mut().find(|(known, _)| *known == error) {
+            Some((_, names)) => names.push(&row.row),
+            None => found.push((error, vec![&row.row])),
+        }
+    }
+    found
+}
+
 /// The rows that other libraries may have of a projection.
 #[must_use]
 pub fn foreign_rows(rows: &[Checkpoint], projection: &str) -> Vec<String> {
@@ -256,15 +271,42 @@ pub fn unknown(name: &str, projections: &[Projection]) -> Error {
         .hint("see them all: pupctl projections list")
 }
 
-/// Its rows are those of another library.
+/// Its rows, some of these, are those of another library.
 #[must_use]
-pub fn foreign(name: &str, rows: &[String], why: &str) -> Error {
+pub fn foreign(name: &str, rows: &[Checkpoint], why: &str) -> Error {
+    let others: Vec<_> = rows.iter().filter(|row| row.slot.is_none()).collect();
+    let command = adopt_command(name, others.iter().map(|row| row.row.as_str()));
     Error::refused(format!("the checkpoints of {name} are those of another library: {why}"))
-        .detail(format!("the rows are called {}", rows.join(", ")))
-        .hint(format!(
-            "stop its workers and take it over: pupctl projections adopt {} --total N",
-            crate::render::quote::shell_word(name)
-        ))
+        .detail(format!("the rows are called {}", foreign_rows(rows, name).join(", ")))
+        .hint(format!("stop its workers and take it over: {command}"))
+}
+
+/// Which partition of which projection of pupsourcing's may have a row of this name.
+#[must_use]
+pub fn partition_of(row: &str) -> Option<(&str, u32)> {
+    let (projection, key) = row.rsplit_once("_p")?;
+    let is_key = !key.is_empty() && key.bytes().all(|byte| byte.is_ascii_digit());
+    if projection.is_empty() || !is_key {
+        return None;
+    }
+    Some((projection, key.parse().ok()?))
+}
+
+/// The command that takes a projection over, by the rows of other libraries: with their number, and
+/// the whole projection where the name is that of one of several partitions.
+#[must_use]
+pub fn adopt_command<'a>(name: &str, rows: impl Iterator<Item = &'a str> + Clone) -> String {
+    let of = |projection: &str| {
+        let keys = rows.clone().filter_map(partition_of).filter(|(base, _)| *base == projection);
+        keys.map(|(_, key)| key.saturating_add(1)).max()
+    };
+    let whole = partition_of(name).and_then(|(base, _)| {
+        let total = of(base).filter(|total| *total > 1)?;
+        Some((base, total))
+    });
+    let (base, total) = whole.unwrap_or_else(|| (name, of(name).unwrap_or(1)));
+    let base = crate::render::quote::shell_word(base);
+    format!("pupctl projections adopt {base} --total {total}")
 }
 
 #[cfg(test)]
@@ -311,6 +353,19 @@ mod tests {
         assert_eq!(found[1].problem().as_deref(), Some(missing));
         assert_eq!(found[0].problem(), None);
         assert!(found[2].is_foreign());
+    }
+
+    #[test]
+    fn a_whole_projection_is_taken_over() {
+        let command = |name: &str, rows: &[&str]| adopt_command(name, rows.iter().copied());
+        let four = ["a_p0", "a_p1", "a_p2", "a_p3", "a", "a_pb_p7"];
+        for name in ["a", "a_p2"] {
+            assert_eq!(command(name, &four), "pupctl projections adopt a --total 4");
+        }
+        let one = "pupctl projections adopt a --total 1";
+        assert_eq!(command("a", &["a", "b_p1"]), one);
+        let alone = "pupctl projections adopt a_p0 --total 1";
+        assert_eq!(command("a_p0", &["a_p0"]), alone);
     }
 
     #[test]

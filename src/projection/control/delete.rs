@@ -38,7 +38,7 @@ pub fn plan(
     let mut notes = Vec::new();
     let others = match (own, others.is_empty(), wish.foreign) {
         (None, true, _) => return Err(unknown(&wish.name, &all)),
-        (None, false, false) => return Err(needs_foreign(&wish.name, &others, "delete")),
+        (None, false, false) => return Err(needs_foreign(&wish.name, &found, "delete")),
         (Some(_), false, false) => {
             notes.push(left_alone(&others));
             Vec::new()
@@ -63,8 +63,8 @@ pub fn plan(
     let mut statements = vec![lock_rows(checkpoints, &rows)];
     statements.extend(read_model::statements(&dropped, Doing::Drop));
     if own.is_some() {
-        let sql =
-            render("projection/control/forget_letters", &values! { dead_letters, projection });
+        let values = values! { dead_letters, projection, after => None::<i64> };
+        let sql = render("projection/control/forget_letters", &values);
         statements.push(writing(sql, "Nobody will handle them any more", dead_letters));
     }
     let sql = render("projection/control/delete", &values! { checkpoints, rows });

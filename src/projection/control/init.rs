@@ -6,6 +6,7 @@ use postgres::Transaction;
 use serde::Serialize;
 
 use crate::error::{Error, Result};
+use crate::layout::name::validate_context;
 use crate::projection::name::{row_name, validate, validate_slots};
 use crate::render::environment::{render, values};
 use crate::render::quote::shell_word;
@@ -13,7 +14,7 @@ use crate::render::{RenderedStep, Statement};
 
 use super::change::{Change, lock_rows, writing};
 use super::checkpoint::{self, Checkpoint, Projection, Slot, find, foreign, foreign_rows};
-use super::{Tables, are_extended};
+use super::{Tables, are_extended, holes, read_model};
 
 /// What is wanted.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,6 +27,8 @@ pub struct Init {
     pub slot_hash: Option<String>,
     /// The position after which it begins. It has to be settled.
     pub position: i64,
+    /// Whether somebody asked for that position, so that one that is there has to stand there.
+    pub asked: bool,
     /// The contexts that it reads; empty for all, none for all or as there is.
     pub contexts: Option<Vec<String>>,
     /// The types of aggregates that it reads.
@@ -53,9 +56,10 @@ pub fn plan(
     let checkpoints = &tables.checkpoints;
     let extended = are_extended(transaction, checkpoints)?;
     let rows = checkpoint::read(transaction, checkpoints, extended)?;
+    refuse_tables_of_the_store(transaction, tables, wish)?;
     let others = foreign_rows(&rows, &wish.name);
     if !others.is_empty() {
-        return Err(foreign(&wish.name, &others, "events would be handled twice"));
+        return Err(foreign(&wish.name, &rows, "events would be handled twice"));
     }
     let all = checkpoint::projections(rows.clone());
     if let Some(there) = find(&all, &wish.name) {
@@ -74,8 +78,9 @@ pub fn plan(
         let sorted: BTreeSet<_> = names.iter().flatten().cloned().collect();
         sorted.into_iter().collect()
     };
+    let dead_letters = &tables.dead_letters;
     let values = values! {
-        checkpoints, projection, position, slots, slot_hash, rows => new,
+        checkpoints, dead_letters, projection, position, slots, slot_hash, rows => new,
         contexts => sorted(&wish.contexts), aggregates => sorted(&wish.aggregates),
         tables => sorted(&wish.tables),
     };
@@ -86,13 +91,70 @@ pub fn plan(
         why: "A worker that starts now waits, and finds the rows".to_owned(),
         locks: Vec::new(),
     };
+    let contexts = sorted(&wish.contexts);
+    let holes = holes::find(transaction, tables, position, &contexts)?;
+    let mut notes: Vec<_> = holes::told(&holes, position).into_iter().collect();
+    notes.extend(holes::lines(&holes));
+    let mut statements = vec![lock];
+    let letters = if extended { letters_behind(transaction, tables, wish)? } else { 0 };
+    if letters > 0 {
+        notes.push(format!(
+            "{letters} dead letters of a former {projection} behind position {position} are \
+             forgotten: their events are handled again"
+        ));
+        let values = values! { dead_letters, projection, after => position };
+        let sql = render("projection/control/forget_letters", &values);
+        statements.push(writing(sql, "What is handled again is no dead letter", dead_letters));
+    }
     let why = format!("Its workers begin after position {position}");
-    let insert = writing(render("projection/control/insert", &values), &why, checkpoints);
+    statements.push(writing(render("projection/control/insert", &values), &why, checkpoints));
     let title = format!("Make the checkpoints of {projection}");
     let why = "workers find them, and keep to their slots";
-    let step = RenderedStep::transaction(title, why, false, vec![lock, insert]);
+    let step = RenderedStep::transaction(title, why, false, statements);
     let names = vec![projection.clone()];
-    Ok(Some(Change { step, rows: Vec::new(), names, notes: Vec::new() }))
+    Ok(Some(Change { step, rows: Vec::new(), names, notes }))
+}
+
+/// The dead letters that a projection of this name has left behind the position.
+fn letters_behind(transaction: &mut Transaction<'_>, tables: &Tables, wish: &Init) -> Result<i64> {
+    let (dead_letters, projection, after) = (&tables.dead_letters, &wish.name, wish.position);
+    let values = values! { dead_letters, projection, after };
+    let row = transaction
+        .query_one(&render("projection/control/count_letters", &values), &[])
+        .map_err(|error| Error::database("counting the dead letters", error))?;
+    Ok(row.get("behind"))
+}
+
+/// Refuses names that no event can have.
+pub fn validate_scope(contexts: &[String], aggregates: &[String]) -> Result<()> {
+    for context in contexts {
+        validate_context(context)?;
+    }
+    for name in aggregates {
+        if name.trim().is_empty() {
+            return Err(Error::invalid("the name of a type of aggregates is empty")
+                .hint("separate the names with single commas: --aggregates Order,Invoice"));
+        }
+        if name.trim() != name || name.chars().any(char::is_control) {
+            return Err(Error::invalid(format!(
+                "the type of aggregates {name:?} starts or ends with a space, or holds a control \
+                 character"
+            ))
+            .hint("separate the names with single commas: --aggregates Order,Invoice"));
+        }
+    }
+    Ok(())
+}
+
+fn refuse_tables_of_the_store(
+    transaction: &mut Transaction<'_>,
+    tables: &Tables,
+    wish: &Init,
+) -> Result<()> {
+    for text in wish.tables.iter().flatten() {
+        read_model::refuse_own(transaction, tables, text)?;
+    }
+    Ok(())
 }
 
 /// The rows are there: only the tables of the read model may be named anew.
@@ -100,6 +162,7 @@ fn of_there(tables: &Tables, wish: &Init, there: &Projection) -> Result<Option<C
     let Some(slot) = there.slot() else { return Ok(None) };
     refuse_other_slots(wish, slot)?;
     refuse_other_scope(wish, slot)?;
+    refuse_other_position(wish, there)?;
     let set = |names: &[String]| names.iter().cloned().collect::<BTreeSet<_>>();
     let Some(wanted) = &wish.tables else { return Ok(None) };
     if there.slots().all(|slot| set(&slot.read_model) == set(wanted)) {
@@ -134,6 +197,16 @@ fn refuse_other_slots(wish: &Init, slot: &Slot) -> Result<()> {
         wish.name, slot.slots, slot.slot_hash
     ))
     .hint(format!("change them, without losing an event: {command}")))
+}
+
+fn refuse_other_position(wish: &Init, there: &Projection) -> Result<()> {
+    let position = wish.position;
+    if !wish.asked || there.checkpoints.iter().all(|row| row.position == position) {
+        return Ok(());
+    }
+    let name = shell_word(&wish.name);
+    Err(Error::refused(format!("{} is there, at position {}", wish.name, there.position()))
+        .hint(format!("move it: pupctl projections reset {name} --to {position}")))
 }
 
 fn refuse_other_scope(wish: &Init, slot: &Slot) -> Result<()> {

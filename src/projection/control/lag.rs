@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use postgres::Client;
+use postgres::GenericClient;
 use serde::Serialize;
 
 use crate::error::{Error, Result};
@@ -60,7 +60,7 @@ pub struct Lags {
 /// Counts what lies ahead, up to the end of the store. Of slots whose hash the server does not know
 /// only the events behind the last slot are counted, which others of them may have handled.
 pub fn count(
-    client: &mut Client,
+    client: &mut impl GenericClient,
     events: &QualifiedName,
     projection: &Projection,
     head: i64,
@@ -86,7 +86,7 @@ pub fn count(
 
 /// For numbers of slots and where they are.
 fn behind(
-    client: &mut Client,
+    client: &mut impl GenericClient,
     events: &QualifiedName,
     projection: &Projection,
     slots: Option<i32>,

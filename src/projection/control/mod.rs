@@ -10,6 +10,7 @@ pub mod change;
 pub mod checkpoint;
 pub mod delete;
 pub mod head;
+pub mod holes;
 pub mod init;
 pub mod lag;
 pub mod letters;
@@ -26,7 +27,9 @@ use postgres::GenericClient;
 
 use crate::error::{Error, Result};
 use crate::layout::name::QualifiedName;
+use crate::layout::place::Place;
 use crate::layout::{Layout, Role};
+use crate::render::script::archives_table;
 
 /// The tables of a store that projections have to do with.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,6 +42,10 @@ pub struct Tables {
     pub checkpoints: QualifiedName,
     /// `projection_dead_letters`.
     pub dead_letters: QualifiedName,
+    /// `pupctl_archives`.
+    pub archives: QualifiedName,
+    /// Tables that were detached from `events`, and lie beside it.
+    pub detached: Vec<(QualifiedName, Place)>,
 }
 
 impl Tables {
@@ -50,6 +57,8 @@ impl Tables {
             heads: layout.table(schema, Role::Heads),
             checkpoints: layout.checkpoints(schema),
             dead_letters: layout.dead_letters(schema),
+            archives: archives_table(schema),
+            detached: Vec::new(),
         }
     }
 }

@@ -53,7 +53,7 @@ fn plan(
         return Err(if others.is_empty() {
             unknown(name, &all)
         } else {
-            foreign(name, &others, "their workers know nothing of pauses")
+            foreign(name, &rows, "their workers know nothing of pauses")
         });
     }
     let is_meant = |projection: &&Projection| match which {

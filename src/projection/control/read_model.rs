@@ -108,6 +108,7 @@ pub fn find(
         refuse_others(tables, table)?;
     }
     refuse_shared(transaction, tables, projection, &found, all)?;
+    refuse_referenced(transaction, &found, doing)?;
     Ok(found.into_iter().map(|found| found.table).collect())
 }
 
@@ -148,14 +149,31 @@ fn resolve(
     Ok(found)
 }
 
-/// Refuses what is no table of a read model.
-fn refuse_others(tables: &Tables, found: &Found) -> Result<()> {
-    let table = &found.table;
+/// Refuses a name that means a table of the store, whatever it says otherwise.
+pub(super) fn refuse_own(
+    transaction: &mut Transaction<'_>,
+    tables: &Tables,
+    text: &str,
+) -> Result<()> {
+    let Some(name) = parse(text) else { return Ok(()) };
+    let found = resolve(transaction, tables, &[&name])?;
+    found.iter().flatten().try_for_each(|found| refuse_the_stores(tables, &found.table))
+}
+
+fn refuse_the_stores(tables: &Tables, table: &QualifiedName) -> Result<()> {
     let own = [&tables.events, &tables.heads, &tables.checkpoints, &tables.dead_letters];
     let is_pupctls = table.schema == tables.checkpoints.schema && table.name.starts_with("pupctl_");
     if own.contains(&table) || is_pupctls {
-        return Err(Error::refused(format!("{table} is no read model but the store's own")));
+        return Err(Error::refused(format!("{table} is no read model but the store's own"))
+            .hint("name the tables that the projection fills"));
     }
+    Ok(())
+}
+
+/// Refuses what is no table of a read model.
+fn refuse_others(tables: &Tables, found: &Found) -> Result<()> {
+    let table = &found.table;
+    refuse_the_stores(tables, table)?;
     if !found.is_table {
         return Err(Error::refused(format!("{table} is no table")));
     }
@@ -185,6 +203,42 @@ fn refuse_shared(
         }
     }
     Ok(())
+}
+
+/// A table that another one refers to can neither be emptied nor dropped without it.
+fn refuse_referenced(
+    transaction: &mut Transaction<'_>,
+    found: &BTreeSet<Found>,
+    doing: Doing,
+) -> Result<()> {
+    let schemas: Vec<_> = found.iter().map(|found| found.table.schema.as_str()).collect();
+    let names: Vec<_> = found.iter().map(|found| found.table.name.as_str()).collect();
+    let rows = transaction
+        .query(include_str!("../../../sql/projection/references.sql"), &[&schemas, &names])
+        .map_err(|error| Error::database("looking for foreign keys to the read model", error))?;
+    let name = |row: &postgres::Row, schema: &str, name: &str| {
+        QualifiedName::new(row.get::<_, String>(schema), row.get::<_, String>(name))
+    };
+    let lines: Vec<_> = rows
+        .iter()
+        .map(|row| {
+            let key: String = row.get("key");
+            let (from, to) = (name(row, "schema", "name"), name(row, "to_schema", "to_name"));
+            format!("{from} refers to {to} by its foreign key {key}")
+        })
+        .collect();
+    if lines.is_empty() {
+        return Ok(());
+    }
+    let (verb, option) = match doing {
+        Doing::Truncate => ("emptied", "--truncate"),
+        Doing::Drop => ("dropped", "--read-model"),
+    };
+    let which = "tables of the read model, since other tables refer to them";
+    Err(Error::refused(format!("nothing is {verb} of the {which}")).details(lines).hint(format!(
+        "name these tables too, if the projection fills them: projections init NAME --tables; or \
+         remove the foreign keys; or leave out {option}, and do it yourself"
+    )))
 }
 
 /// The statements, the first of which takes the locks.

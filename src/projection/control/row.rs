@@ -6,8 +6,9 @@ use chrono::{DateTime, Utc};
 use postgres::{Client, GenericClient, IsolationLevel, Row, Transaction};
 use serde::Serialize;
 
+use super::checkpoint::{adopt_command, partition_of};
 use crate::error::{Error, Kind, Result};
-use crate::layout::name::QualifiedName;
+use crate::layout::name::{DEAD_LETTERS, QualifiedName};
 use crate::projection::name;
 use crate::render::environment::{render, values};
 use crate::render::quote::shell_word;
@@ -17,18 +18,21 @@ use crate::render::{Lock, LockMode, Statement};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct SlotRow {
     /// Its `projection_name`.
+    #[serde(rename = "row")]
     pub name: String,
     /// Which slot.
     pub slot: u32,
     /// Of how many.
     pub slots: u32,
     /// By which hash.
+    #[serde(rename = "slot_hash")]
     pub hash: String,
     /// How often the slots were changed.
     pub epoch: i32,
     /// Everything at and below it is handled.
     pub position: i64,
     /// When the row was written last.
+    #[serde(rename = "updated_at")]
     pub moved_at: DateTime<Utc>,
     /// What the projection reads; empty for all.
     pub bounded_contexts: Option<Vec<String>>,
@@ -146,12 +150,14 @@ impl Group {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct NewRow {
     /// Its `projection_name`.
+    #[serde(rename = "row")]
     pub name: String,
     /// Which slot.
     pub slot: u32,
     /// Of how many.
     pub slots: u32,
     /// By which hash.
+    #[serde(rename = "slot_hash")]
     pub hash: String,
     /// How often the slots were changed.
     pub epoch: i32,
@@ -231,11 +237,11 @@ pub(super) fn begin(client: &mut Client, patience: Duration) -> Result<Transacti
         .isolation_level(IsolationLevel::ReadCommitted)
         .start()
         .map_err(failed)?;
-    // 0 would be for ever.
-    let milliseconds = patience.as_millis().clamp(1, 1 << 30);
-    transaction
-        .batch_execute(&format!("SET LOCAL lock_timeout = {milliseconds}"))
-        .map_err(failed)?;
+    // 0 would be for ever. Of statements that is meant: it is the patience that counts, whatever
+    // the role's settings say.
+    let milliseconds = patience.as_millis().clamp(1, 1 << 30).to_string();
+    let sql = include_str!("../../../sql/projection/limits.sql");
+    transaction.query_one(sql, &[&milliseconds, &"0"]).map_err(failed)?;
     Ok(transaction)
 }
 
@@ -304,7 +310,8 @@ pub(super) fn refuse_taken(
         words.push(row.try_get::<_, String>("name").map_err(failed)?);
     }
     let Some(first) = words.first() else { return Ok(()) };
-    let forget = crate::render::forget_projection(checkpoints, first);
+    let letters = QualifiedName::new(checkpoints.schema.clone(), DEAD_LETTERS);
+    let forget = crate::render::forget_projection(checkpoints, Some(&letters), first);
     let error = Error::refused(format!(
         "the row {first} of {checkpoints} is not one of the projection {projection}, and has the \
          name of a slot"
@@ -388,19 +395,18 @@ pub(super) fn unknown(
     projection: &str,
 ) -> Result<Error> {
     name::validate(projection)?;
-    let foreign = super::adopt::foreign_rows(client, checkpoints, projection, false)?;
-    let error = Error::invalid(format!("there is no projection {projection}"));
-    Ok(match foreign.first() {
-        None => error.hint("see what is there: pupctl projections list"),
-        Some(row) => Error::refused(format!(
-            "the projection {projection} is not pupctl's: {checkpoints} has the row {} of another \
-             processor",
-            row.name
-        ))
-        .hint(format!(
-            "take it over, saying how many partitions it has: pupctl projections adopt {} \
-             --total 1",
-            shell_word(projection)
-        )),
-    })
+    let mut foreign = super::adopt::foreign_rows(client, checkpoints, projection, false)?;
+    let error = Error::refused(format!("there is no projection {projection}"));
+    let Some(row) = foreign.first().map(|row| row.name.clone()) else {
+        return Ok(error.hint("see what is there: pupctl projections list"));
+    };
+    if let Some((base, _)) = partition_of(projection) {
+        foreign.extend(super::adopt::foreign_rows(client, checkpoints, base, false)?);
+    }
+    let command = adopt_command(projection, foreign.iter().map(|row| row.name.as_str()));
+    Ok(Error::refused(format!(
+        "the projection {projection} is not pupctl's: {checkpoints} has the row {row} of another \
+         processor"
+    ))
+    .hint(format!("stop its workers and take it over: {command}")))
 }

@@ -40,7 +40,7 @@ struct Discarded {
 }
 
 pub(super) fn run(args: &DiscardArgs, context: &Context) -> anyhow::Result<Exit> {
-    let Opened { mut client, tables } = open(context, true)?;
+    let Opened { mut client, tables, .. } = open(context, true)?;
     let (name, wish) = (&args.which.name, args.which.wish.wish());
     let number = Cell::new(0);
     let plan: Planner<'_> = &mut |transaction| {

@@ -28,7 +28,7 @@ pub struct ListArgs {
     name: Option<String>,
 
     /// Those of an aggregate: its context, type and id
-    #[arg(long, value_name = "CONTEXT/TYPE/ID")]
+    #[arg(long, value_name = "CONTEXT/TYPE/ID", value_parser = super::aggregate)]
     aggregate: Option<String>,
 
     /// At most so many
@@ -38,7 +38,7 @@ pub struct ListArgs {
 }
 
 pub(super) fn run(args: &ListArgs, context: &Context) -> anyhow::Result<Exit> {
-    let Opened { mut client, tables } = open(context, false)?;
+    let Opened { mut client, tables, .. } = open(context, false)?;
     let (projection, aggregate) = (args.name.clone(), args.aggregate.clone());
     let filter = Filter { projection, aggregate, limit: args.limit };
     let found = list(&mut client, &tables, &filter)?;

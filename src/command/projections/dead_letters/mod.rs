@@ -53,7 +53,7 @@ struct WhichArgs {
 #[group(required = true, multiple = false)]
 struct WishArgs {
     /// Those of an aggregate: its context, type and id
-    #[arg(long, value_name = "CONTEXT/TYPE/ID")]
+    #[arg(long, value_name = "CONTEXT/TYPE/ID", value_parser = aggregate)]
     aggregate: Option<String>,
 
     /// That of the event at this position
@@ -73,6 +73,16 @@ impl WishArgs {
             (None, None) => Wish::All,
         }
     }
+}
+
+/// An id may have slashes too; without all three parts no aggregate is meant.
+fn aggregate(text: &str) -> Result<String, String> {
+    let parts: Vec<_> = text.splitn(3, '/').collect();
+    if parts.len() == 3 && parts.iter().all(|part| !part.is_empty()) {
+        return Ok(text.to_owned());
+    }
+    Err("an aggregate has three parts; write CONTEXT/TYPE/ID, for example Sales/Order/17"
+        .to_owned())
 }
 
 fn letters(number: i64) -> String {

@@ -70,7 +70,7 @@ struct Replayed {
 
 pub(super) fn run(args: &ReplayArgs, context: &Context) -> anyhow::Result<Exit> {
     let timeout = timeout(args, context)?;
-    let Opened { mut client, tables } = open(context, true)?;
+    let Opened { mut client, tables, .. } = open(context, true)?;
     let (name, wish) = (&args.which.name, args.which.wish.wish());
     let planned = RefCell::new(None);
     let steered = steer(context, &mut client, args.patience.patience, None, &mut |transaction| {

@@ -14,7 +14,9 @@ use chrono::{DateTime, Utc};
 use postgres::{Client, GenericClient, Row};
 use serde::Serialize;
 
+use super::checkpoint::{adopt_command, partition_of};
 use super::checkpoints_ready;
+use super::init::validate_scope;
 use super::row::{self, Group, Held, Seen};
 use crate::db::{Interrupt, settled};
 use crate::error::{Error, Result};
@@ -36,6 +38,7 @@ pub struct ForeignRow {
     #[serde(skip)]
     pub position: i64,
     /// When it moved last.
+    #[serde(rename = "updated_at")]
     pub moved_at: DateTime<Utc>,
     /// Whether that was less than a minute ago, by the server's clock.
     pub moves: bool,
@@ -110,11 +113,11 @@ impl Request<'_> {
             return Err(Error::invalid(format!("a projection cannot have {total} partitions"))
                 .hint("say the TOTAL_PARTITIONS of its workers, or 1 where they have none"));
         }
-        let empty = |list: &[String]| list.iter().any(|text| text.trim().is_empty());
         let wish = self.wish;
-        if empty(&wish.contexts) || empty(&wish.aggregates) || empty(&wish.tables) {
+        validate_scope(&wish.contexts, &wish.aggregates)?;
+        if wish.tables.iter().any(|text| text.trim().is_empty()) {
             return Err(Error::invalid("a name in a list is empty")
-                .hint("write names with commas between them: --contexts Sales,Billing"));
+                .hint("write names with commas between them: --tables totals,sales.lines"));
         }
         Ok(())
     }
@@ -160,8 +163,33 @@ impl Request<'_> {
     }
 
     fn plan(&self, client: &mut impl GenericClient) -> Result<Plan> {
+        self.refuse_one_of_several(client)?;
         let rows = foreign_rows(client, self.checkpoints, &self.wish.projection, false)?;
         Plan::of(self.wish, &rows)
+    }
+
+    /// `orders_p1` is no projection of its own where `orders_p0` is there too.
+    fn refuse_one_of_several(&self, client: &mut impl GenericClient) -> Result<()> {
+        let projection = &self.wish.projection;
+        let Some((base, _)) = partition_of(projection) else { return Ok(()) };
+        if self.wish.total != 1 || self.force {
+            return Ok(());
+        }
+        let rows = foreign_rows(client, self.checkpoints, base, false)?;
+        let is_sibling = |row: &&ForeignRow| row.name != *projection && row.name != base;
+        let siblings: Vec<_> = rows.iter().filter(is_sibling).collect();
+        let is_there = rows.iter().any(|row| row.name == *projection);
+        if siblings.is_empty() || !is_there {
+            return Ok(());
+        }
+        let lines =
+            siblings.iter().map(|row| format!("{} is at position {}", row.name, row.position));
+        let command = adopt_command(projection, rows.iter().map(|row| row.name.as_str()));
+        Err(Error::refused(format!(
+            "{projection} is one of several partitions of the projection {base}"
+        ))
+        .details(lines)
+        .hint(format!("take over all of it: {command}; or add --force if it is not")))
     }
 
     /// The statements of a plan.

@@ -60,6 +60,7 @@ impl Wish {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Source {
     /// The name of its row.
+    #[serde(rename = "row")]
     pub name: String,
     /// Everything of it at and below this position is handled.
     pub position: i64,

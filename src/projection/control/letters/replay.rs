@@ -48,7 +48,7 @@ pub fn plan(
         let why = "its workers know no dead letters";
         let is_foreign = !others.is_empty();
         return Err(if is_foreign {
-            foreign(name, &others, why)
+            foreign(name, &rows, why)
         } else {
             checkpoint::unknown(name, &all)
         });

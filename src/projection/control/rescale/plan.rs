@@ -82,6 +82,7 @@ impl Way {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Drain {
     /// The row.
+    #[serde(rename = "row")]
     pub name: String,
     /// The slot.
     pub slot: u32,
