@@ -68,12 +68,13 @@ pub(super) fn run(args: &ResetArgs, context: &Context) -> anyhow::Result<Exit> {
         allow_missing_events: args.allow_missing_events,
     };
     let stake = reset::stake(&mut client, &tables, &wish).map_err(|e| interrupt.explain(e))?;
-    let question = format!(
-        "{} go to position {position}{}{}. Go on?",
+    let mut told = vec![format!(
+        "{} go to position {position}{}",
         words::at_stake(&found, args.foreign, Some(stake.letters)),
         if args.truncate { ", and its tables are emptied" } else { "" },
-        stake.words(position).iter().map(|words| format!("; {words}")).collect::<String>(),
-    );
+    )];
+    told.extend(stake.words(position));
+    let question = format!("{}. Go on?", told.join("; "));
     let steered = steer(context, &mut client, patience, Some(&question), &mut |transaction| {
         reset::plan(transaction, &tables, &wish)
     })?;

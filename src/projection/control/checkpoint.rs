@@ -295,9 +295,10 @@ pub fn partition_of(row: &str) -> Option<(&str, u32)> {
 /// The command that takes a projection over, by the rows of other libraries: with their number, and
 /// the whole projection where the name is that of one of several partitions.
 #[must_use]
-pub fn adopt_command<'a>(name: &str, rows: impl Iterator<Item = &'a str> + Clone) -> String {
+pub fn adopt_command<'a>(name: &str, rows: impl Iterator<Item = &'a str>) -> String {
+    let partitions: Vec<_> = rows.filter_map(partition_of).collect();
     let of = |projection: &str| {
-        let keys = rows.clone().filter_map(partition_of).filter(|(base, _)| *base == projection);
+        let keys = partitions.iter().filter(|(base, _)| *base == projection);
         keys.map(|(_, key)| key.saturating_add(1)).max()
     };
     let whole = partition_of(name).and_then(|(base, _)| {
