@@ -51,6 +51,7 @@ fn a_server_that_ends_in_the_middle() {
         assert_snapshot!(messages, @"
         error: failed while writing the journal: [last words]
         error: failed while copying events to the server: [last words]
+        hint: run it again: what was loaded is whole, and the rest goes on from there
         ");
     });
     db.pupctl(["events", "import", long]).success();
