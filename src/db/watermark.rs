@@ -59,10 +59,12 @@ struct Pending {
 }
 
 impl Watermark {
-    /// Begins on this connection, at a position of which the caller knows that it is settled: 0 is.
+    /// Begins on this connection: nothing is settled until the first look, which is always true.
+    /// `reached` is a position of which the caller knows that it was drawn: where the sequence lies
+    /// below it, the first look refuses.
     ///
     /// Refuses where no settled position can be found: see [`super::settled`].
-    pub fn begin(client: &mut Client, events: &QualifiedName, settled: i64) -> Result<Self> {
+    pub fn begin(client: &mut Client, events: &QualifiedName, reached: i64) -> Result<Self> {
         let source = source(client, events)?;
         let prefix = render("settled/prefix", &values! { events, limit => COUNTED_MAX });
         let mut prepare = |sql: &str| client.prepare(sql).map_err(failed);
@@ -72,8 +74,8 @@ impl Watermark {
             holders: prepare(HOLDERS)?,
             prefix: prepare(&prefix)?,
             counting: prepare(COUNTING)?,
-            settled,
-            drawn: settled,
+            settled: 0,
+            drawn: reached,
             pending: None,
         })
     }

@@ -228,6 +228,12 @@ fn describe(
     Ok(())
 }
 
+/// The highest checkpoint of all projections.
+pub(super) fn highest(client: &mut Client, tables: &Tables) -> Result<i64> {
+    let sql = render("projection/highest", &values! { checkpoints => tables.checkpoints });
+    client.query_one(&sql, &[]).map(|row| row.get("position")).map_err(failed)
+}
+
 /// What the server said about the checkpoints; an older store lacks columns of theirs.
 pub(super) fn failed(error: postgres::Error) -> Error {
     let older = error.code().is_some_and(|code| matches!(code.code(), "42703" | "42P01"));

@@ -10,7 +10,7 @@ use crate::db::watermark::Watermark;
 use crate::error::{Error, Result};
 use crate::finding::holder::Holder;
 
-use super::checkpoint::Tables;
+use super::checkpoint::{self, Tables};
 use super::connect::Connect;
 use super::failure::is_lasting;
 use crate::store::stored_layout;
@@ -166,7 +166,8 @@ impl Follower {
     /// Begins at 0, which is always true: beyond a few positions one look at the locks settles them
     /// all. A checkpoint may be of somebody who moved it before everything up to there was settled.
     pub(super) fn begin(client: &mut Client, tables: &Tables, longest: Duration) -> Result<Self> {
-        let watermark = Watermark::begin(client, &tables.events, 0)?;
+        let reached = checkpoint::highest(client, tables)?;
+        let watermark = Watermark::begin(client, &tables.events, reached)?;
         let pause = PAUSE_SHORTEST.min(longest);
         Ok(Self { watermark, longest, pause, held_since: None, told: Instant::now() })
     }

@@ -233,6 +233,7 @@ const TEMPLATES: &[(&str, &str)] = templates![
     "projection/control/write_slots",
     "projection/describe",
     "projection/forget_letters",
+    "projection/highest",
     "projection/letter_done",
     "projection/letter_events",
     "projection/letter_failed",
