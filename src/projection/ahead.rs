@@ -21,6 +21,12 @@ const LIVE_MAX: u16 = 1_000;
 /// The most events that are read at a time.
 const WINDOW_MAX: usize = 20_000;
 
+/// The first span of positions in which a window is looked for.
+const SPAN_FIRST: i64 = 20_000;
+
+/// The widest one, where nearly nothing is in scope.
+const SPAN_MAX: i64 = 20_000_000;
+
 /// What a window may take of the memory, roughly.
 const WINDOW_BYTES: usize = 16 << 20;
 
@@ -65,6 +71,9 @@ pub(super) struct Ahead {
     next: usize,
     /// How many to read the next time.
     window: usize,
+    /// Over how many positions to look for them: the server plans for so many, not for all that are
+    /// left, of which it would expect too few in scope.
+    span: i64,
     live: Option<Statement>,
 }
 
@@ -119,6 +128,7 @@ impl Ahead {
             slots: Vec::new(),
             next: 0,
             window: 0,
+            span: SPAN_FIRST,
             live: None,
         }
     }
@@ -147,17 +157,33 @@ impl Ahead {
         settled: i64,
         batch_size: usize,
     ) -> Result<()> {
-        if !self.is_empty() || self.upto >= settled {
-            return Ok(());
+        while self.is_empty() && self.upto < settled {
+            self.read(client, tables, scope, settled, batch_size)?;
         }
+        Ok(())
+    }
+
+    /// Reads one window.
+    fn read(
+        &mut self,
+        client: &mut impl GenericClient,
+        tables: &Tables,
+        scope: &Scope,
+        settled: i64,
+        batch_size: usize,
+    ) -> Result<()> {
         self.events.clear();
         self.slots.clear();
         self.next = 0;
         let is_live = settled - self.upto <= i64::from(LIVE_MAX);
         let limit = if is_live { usize::from(LIVE_MAX) } else { self.window(batch_size) };
+        let to = if is_live { settled } else { settled.min(self.upto.saturating_add(self.span)) };
         // One more than are taken: where it follows at the same position, they stay together.
-        let rows = self.query(client, tables, scope, settled, is_live.then_some(()), limit + 1)?;
+        let rows = self.query(client, tables, scope, to, is_live.then_some(()), limit + 1)?;
         let full = rows.len() > limit;
+        if !is_live && rows.len() < WINDOW_MAX / 4 && !full {
+            self.span = (self.span * 4).min(SPAN_MAX);
+        }
         let mut events = Vec::with_capacity(rows.len());
         let mut bytes = 0;
         for row in &rows {
@@ -170,7 +196,7 @@ impl Ahead {
         }
         self.upto = match events.last() {
             Some(last) if full => last.global_position,
-            _ => settled,
+            _ => to,
         };
         if !is_live && !events.is_empty() {
             let fitting = WINDOW_BYTES / (bytes / events.len()).max(1);
