@@ -125,6 +125,18 @@ impl Error {
             .with_sqlstate("23514")
     }
 
+    /// The same once more, without its cause: for an error that another one owns.
+    pub(crate) fn retold(&self) -> Self {
+        Self(Box::new(Inner {
+            kind: self.0.kind,
+            message: self.0.message.clone(),
+            details: self.0.details.clone(),
+            hint: self.0.hint.clone(),
+            sqlstate: self.0.sqlstate.clone(),
+            source: None,
+        }))
+    }
+
     /// Says in front of the message what was going on.
     #[must_use]
     pub fn context(mut self, doing: impl fmt::Display) -> Self {

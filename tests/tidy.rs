@@ -31,7 +31,20 @@ const EDGES: &[(&str, &[&str])] = &[
     ),
     ("event", &["error", "failpoint", "layout", "catalog", "plan", "render", "db", "operation"]),
     ("store", &["error", "layout", "render", "event"]),
-    ("projection", &["error", "failpoint", "layout", "render", "finding", "db", "store"]),
+    (
+        "projection",
+        &[
+            "error",
+            "failpoint",
+            "layout",
+            "render",
+            "archive",
+            "finding",
+            "db",
+            "operation",
+            "store",
+        ],
+    ),
     ("cli", &["error", "layout", "render", "db", "operation", "event"]),
     (
         "command",

@@ -82,7 +82,7 @@ impl Hasher {
 
 /// `hash_bytes_extended(bytes, 0)` of PostgreSQL's `src/common/hashfn.c`, which is Bob Jenkins'
 /// lookup3 with other constants, as machines with little-endian numbers compute it.
-pub(super) fn hash_bytes(bytes: &[u8]) -> u64 {
+pub(crate) fn hash_bytes(bytes: &[u8]) -> u64 {
     // The length counts modulo 2^32, as in C.
     #[allow(clippy::cast_possible_truncation)]
     let start = 0x9e37_79b9_u32.wrapping_add(bytes.len() as u32).wrapping_add(3_923_095);

@@ -285,6 +285,18 @@ impl Layout {
         QualifiedName::new(schema, name::DEAD_LETTERS)
     }
 
+    /// The name of the table of what projections are.
+    #[must_use]
+    pub fn definitions(&self, schema: &str) -> QualifiedName {
+        QualifiedName::new(schema, name::DEFINITIONS)
+    }
+
+    /// The name of the table of what projections were given.
+    #[must_use]
+    pub fn audit(&self, schema: &str) -> QualifiedName {
+        QualifiedName::new(schema, name::AUDIT)
+    }
+
     /// The context of this name.
     #[must_use]
     pub fn context(&self, name: &str) -> Option<&Context> {

@@ -17,6 +17,12 @@ pub const CONTEXT_BYTES_MAX: usize = 200;
 /// The table of the events that projections could not handle, beside `projection_checkpoints`.
 pub const DEAD_LETTERS: &str = "projection_dead_letters";
 
+/// The table of what projections are, beside their checkpoints.
+pub const DEFINITIONS: &str = "projection_definitions";
+
+/// The table of what projections were given.
+pub const AUDIT: &str = "projection_audit";
+
 /// A schema-qualified name, unquoted. Statements get it through the quoting of [`crate::render`].
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 pub struct QualifiedName {

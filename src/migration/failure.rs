@@ -1,7 +1,5 @@
 //! Failures of a migration: which file, line and column, and what the server said.
 
-use std::fmt::Write as _;
-
 use postgres::error::ErrorPosition;
 use refinery::Migration;
 
@@ -9,10 +7,8 @@ use crate::error::{Error, Kind, chain};
 use crate::plan::Transaction;
 use crate::plan::init::is_own_name;
 use crate::render::RenderedMigration;
+use crate::render::place::pointed;
 use crate::render::statements::Statement;
-
-/// How much of a long line is shown, around the place.
-const SHOWN: usize = 96;
 
 /// refinery hides the server's report behind "db error"; it is in the chain of causes.
 pub(super) fn reported(error: &refinery::Error) -> Option<&postgres::Error> {
@@ -105,22 +101,6 @@ fn located(
     }
 }
 
-/// The lines that point at a place of a text.
-fn pointed(file: &str, sql: &str, place: usize) -> Vec<String> {
-    let before = &sql[..place.min(sql.len())];
-    let start = before.rfind('\n').map_or(0, |newline| newline + 1);
-    let number = 1 + before.matches('\n').count();
-    let column = sql[start..place.min(sql.len())].chars().count();
-    let line = sql[start..].lines().next().unwrap_or_default();
-    let from = column.saturating_sub(SHOWN / 2);
-    let shown: String = line.replace('\t', " ").chars().skip(from).take(SHOWN).collect();
-    let margin = number.to_string();
-    let empty = " ".repeat(margin.len());
-    let mut caret = String::new();
-    let _ = write!(caret, "{empty} | {}^", " ".repeat(column - from));
-    vec![format!("{file}:{number}:{}", column + 1), format!("{margin} | {shown}"), caret]
-}
-
 fn hinted(error: Error, wanted: &RenderedMigration) -> Error {
     let migration = &wanted.migration;
     let own = is_own_name(migration.version(), migration.name());
@@ -142,29 +122,4 @@ fn hinted(error: Error, wanted: &RenderedMigration) -> Error {
         _ => "nothing of this file was kept: mend it, and run the command again",
     };
     error.hint(hint)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_caret_stands_below_the_place() {
-        let sql = "SELECT 1;\n\tSELECT 'ü', nope;\n";
-        let place = sql.find("nope").expect("the place");
-        assert_eq!(
-            pointed("a.sql", sql, place),
-            ["a.sql:2:14", "2 |  SELECT 'ü', nope;", "  |              ^"]
-        );
-        assert_eq!(pointed("a.sql", sql, sql.len()), ["a.sql:3:1", "3 | ", "  | ^"]);
-    }
-
-    #[test]
-    fn long_lines_are_cut_around_the_place() {
-        let sql = format!("{}x{}", "a".repeat(500), "b".repeat(500));
-        let lines = pointed("a.sql", &sql, 500);
-        assert_eq!(lines[1].chars().count(), "1 | ".len() + SHOWN);
-        let caret = lines[2].chars().position(|c| c == '^').expect("a caret");
-        assert_eq!(lines[1].chars().nth(caret), Some('x'));
-    }
 }

@@ -271,7 +271,7 @@ pub fn plan(files: &[MigrationFile], catalog: &Catalog, to: Option<i64>) -> Resu
 pub fn own_pending(catalog: &Catalog) -> impl Iterator<Item = (i64, &'static str)> {
     let applied = |version| catalog.own_migrations.iter().any(|row| row.version == version);
     let comes = move |&(version, _): &(i64, &str)| {
-        !applied(version) && (version != PROJECTIONS || may_extend(catalog))
+        !applied(version) && (version < PROJECTIONS || may_extend(catalog))
     };
     OWN_MIGRATIONS.iter().copied().filter(comes)
 }

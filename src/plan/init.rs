@@ -16,10 +16,15 @@ use super::tables;
 use super::{contexts, protection};
 
 /// The migrations of pupctl's own tables, by version.
-pub const OWN_MIGRATIONS: &[(i64, &str)] =
-    &[(1, "own_tables"), (2, "operation_state"), (3, "archives"), (PROJECTIONS, "projections")];
+pub const OWN_MIGRATIONS: &[(i64, &str)] = &[
+    (1, "own_tables"),
+    (2, "operation_state"),
+    (3, "archives"),
+    (PROJECTIONS, "projections"),
+    (5, "read_models"),
+];
 
-/// The migration of pupctl's own that extends one of the store's tables, and so comes after them.
+/// From this one on, migrations of pupctl's own name tables of the store, and so come after them.
 pub(super) const PROJECTIONS: i64 = 4;
 
 /// The migrations of the store's tables, by version. Generated files have the same numbers.
@@ -133,7 +138,7 @@ fn own_steps(layout: &Layout, catalog: &Catalog) -> Result<Vec<Step>> {
 pub(super) fn extends_the_store(step: &Step) -> bool {
     step.actions.iter().any(|action| {
         matches!(action, Action::Migrate(made)
-            if made.set == MigrationSet::Own && made.version == PROJECTIONS)
+            if made.set == MigrationSet::Own && made.version >= PROJECTIONS)
     })
 }
 
@@ -145,9 +150,13 @@ fn own_words(version: i64) -> (&'static str, &'static str) {
         3 => {
             ("Make the list of archives", "it says what left the store, and what was sealed in it")
         }
-        _ => (
+        PROJECTIONS => (
             "Extend the checkpoints, and make the list of dead letters",
             "slots, pauses and failures of projections are kept there",
+        ),
+        _ => (
+            "Make the tables of projections in SQL and of their audit, and pupctl_wait",
+            "they say what a projection is and what it was given; the function waits for one",
         ),
     }
 }

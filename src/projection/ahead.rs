@@ -47,11 +47,11 @@ pub(super) struct Group {
 }
 
 impl Group {
-    fn is_whole(&self) -> bool {
+    pub(super) fn is_whole(&self) -> bool {
         self.slots.len() == self.of as usize
     }
 
-    fn numbers(&self) -> Vec<i64> {
+    pub(super) fn numbers(&self) -> Vec<i64> {
         self.slots.iter().map(|&slot| i64::from(slot)).collect()
     }
 }

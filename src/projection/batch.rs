@@ -13,6 +13,7 @@ use crate::failpoint::reach;
 use crate::render::environment::{render, values};
 
 use super::ahead::{Ahead, Group, Ready};
+use super::audit::Given;
 use super::careful::{Careful, Letter, handle};
 use super::checkpoint::{self, Division, Tables, number};
 use super::config::{ProcessorConfig, Slots};
@@ -20,7 +21,9 @@ use super::definition::{Event, Projection, Scope};
 use super::failure::{Failure, between, ended, stopped};
 use super::letters;
 use super::pace::Pace;
+use super::sql::{Size, SqlSession};
 use super::transaction::{Statements, Transaction};
+use super::worker::Handling;
 
 /// So long a transaction goes on with the next events that are read already, while it is behind:
 /// beginning and committing cost as much as a small batch. Locks of handlers are held no longer.
@@ -62,6 +65,11 @@ pub(super) struct Work {
     statements: Statements,
     ahead: Option<Ahead>,
     pace: Pace,
+    /// Where the projection is written in SQL.
+    sql: Option<Arc<SqlSession>>,
+    size: Size,
+    /// The slots of the last batch in SQL, and where they stand.
+    stood: Option<(Group, i64)>,
 }
 
 /// Slots that stand at one position, claimed.
@@ -79,7 +87,7 @@ struct Claim {
 impl Work {
     pub(super) fn prepare(
         client: &mut Client,
-        projection: Arc<dyn Projection>,
+        handling: Handling,
         scope: Scope,
         config: ProcessorConfig,
         tables: Tables,
@@ -88,11 +96,14 @@ impl Work {
     ) -> Result<Self, Failure> {
         let failed = |error| Failure::of(checkpoint::failed(error));
         let pinned = matches!(config.slots, Slots::Pinned { .. });
-        let values = values! { checkpoints => tables.checkpoints, pinned };
+        let values = values! { checkpoints => tables.checkpoints, audit => tables.audit, pinned };
         Ok(Self {
             claim: client.prepare(&render("projection/claim", &values)).map_err(failed)?,
             advance: client.prepare(&render("projection/advance", &values)).map_err(failed)?,
-            projection,
+            projection: handling.projection,
+            sql: handling.sql,
+            size: Size::new(config.batch_size, config.adaptive),
+            stood: None,
             scope,
             config,
             tables,
@@ -111,6 +122,10 @@ impl Work {
         client: &mut Client,
         settled: i64,
     ) -> Result<bool, Failure> {
+        if let Some(sql) = &self.sql {
+            let Some((group, at)) = &self.stood else { return Ok(false) };
+            return Ok(!sql.is_any(client, &self.scope, group, *at, settled)?);
+        }
         let Some(ahead) = &mut self.ahead else { return Ok(false) };
         ahead.fill(client, &self.tables, &self.scope, settled, self.config.batch_size)?;
         Ok(ahead.is_empty() && ahead.upto() >= settled)
@@ -120,6 +135,7 @@ impl Work {
     pub(super) fn forget(&mut self) {
         self.ahead = None;
         self.statements.clear();
+        self.size.shrink();
     }
 
     /// Handles a batch, where a slot is free that has something to do.
@@ -141,6 +157,9 @@ impl Work {
             .start()
             .map_err(|error| Failure::database("beginning a batch", error))?;
         let Some(claim) = self.claim(&mut tx, settled, share)? else { return Ok(None) };
+        if let Some(sql) = self.sql.clone().filter(|_| care == Care::None && !claim.replay) {
+            return self.batch_of_sql(tx, &sql, &claim).map(Some);
+        }
         let waiting = if claim.parked {
             letters::parked(&mut tx, &self.tables, self.projection.name())?
         } else {
@@ -181,19 +200,17 @@ impl Work {
         reach("projection::handled");
         letters::park(&mut tx, &self.tables, projection.name(), &done.letters)?;
         self.pace.note(done.handled);
-        let advanced = advance(
-            &mut tx,
-            &self.advance,
-            projection.name(),
-            &claim,
-            &done,
-            &self.label,
-            &self.pace,
-        );
-        advanced?;
+        let given = match claim.replay {
+            // Noted when they became dead letters.
+            true => Given::default(),
+            false => Given::of_events(&ready.events[..done.passed]),
+        };
+        let mover = Mover { statement: &self.advance, label: &self.label, pace: &self.pace };
+        mover.advance(&mut tx, projection.name(), &claim, &done, &given)?;
         reach("projection::before_commit");
         tx.commit().map_err(at_commit)?;
         reach("projection::committed");
+        self.stood = None;
         log(projection.name(), &claim, &done, &ready.events[..done.passed]);
         let batch = Batch {
             events: done.handled,
@@ -205,6 +222,46 @@ impl Work {
         };
         ahead.advance(batch.position);
         Ok(Some(batch))
+    }
+
+    /// A batch of a projection in SQL, of which no row leaves the server.
+    fn batch_of_sql(
+        &mut self,
+        tx: postgres::Transaction<'_>,
+        sql: &SqlSession,
+        claim: &Claim,
+    ) -> Result<Batch, Failure> {
+        let mut tx = Transaction::new(tx, &mut self.statements);
+        let name = self.projection.name();
+        let Claim { group, position, bound, .. } = claim;
+        let filled = sql.fill(&mut tx, &self.scope, group, *position, *bound, &mut self.size)?;
+        let set_aside = if claim.parked { sql.set_aside(&mut tx)? } else { 0 };
+        let events = filled.positions.len();
+        if events > set_aside {
+            sql.handle_filled(&mut tx, &filled, &mut self.size, &self.tables)?;
+        }
+        reach("projection::handled");
+        let is_parked = claim.parked && !letters::parked(&mut tx, &self.tables, name)?.is_empty();
+        let given = filled.positions.iter().copied().zip(filled.hashes.iter().copied());
+        let given = Given::of(given);
+        let handled = events - set_aside.min(events);
+        let done = Done {
+            handled,
+            passed: events,
+            position: filled.upto,
+            slots: filled.slots,
+            parked: is_parked,
+            ..Done::default()
+        };
+        self.pace.note(handled);
+        let mover = Mover { statement: &self.advance, label: &self.label, pace: &self.pace };
+        mover.advance(&mut tx, name, claim, &done, &given)?;
+        reach("projection::before_commit");
+        tx.commit().map_err(at_commit)?;
+        reach("projection::committed");
+        log(name, claim, &done, &[]);
+        self.stood = Some((group.clone(), done.position));
+        Ok(Batch { events: handled, letters: set_aside, position: done.position, stopped: None })
     }
 
     /// Whether there is a slot to claim, at the cost of one statement.
@@ -395,43 +452,57 @@ impl<'e> Done<'e> {
     }
 }
 
-fn advance(
-    tx: &mut Transaction<'_>,
-    statement: &Statement,
-    name: &str,
-    claim: &Claim,
-    done: &Done<'_>,
-    label: &str,
-    pace: &Pace,
-) -> Result<(), Failure> {
-    let slots = &claim.group.slots;
-    let handled = done.counts(slots);
-    let stopped = done.stopped.as_ref();
-    let error = stopped.map(|(_, error, _)| error.message());
-    let failed_at = stopped.map(|(event, ..)| event.global_position);
-    let failed_slot = stopped.and_then(|(.., slot)| slot.or(slots.first().copied()));
-    let values: [&(dyn ToSql + Sync); 12] = [
-        &name,
-        slots,
-        &done.position,
-        &label,
-        &handled,
-        &pace.of(slots.len()),
-        &done.parked,
-        &error,
-        &failed_at,
-        &claim.position,
-        &claim.transaction,
-        &failed_slot,
-    ];
-    let moved = (**tx)
-        .execute(statement, &values)
-        // A statement of a handler may have failed, though it said that all is well.
-        .map_err(|error| between(name, "moving the checkpoint", error))?;
-    if moved == slots.len() as u64 {
-        return Ok(());
+/// What moves checkpoints, and notes what was given.
+struct Mover<'a> {
+    statement: &'a Statement,
+    label: &'a str,
+    pace: &'a Pace,
+}
+
+impl Mover<'_> {
+    fn advance(
+        &self,
+        tx: &mut Transaction<'_>,
+        name: &str,
+        claim: &Claim,
+        done: &Done<'_>,
+        given: &Given,
+    ) -> Result<(), Failure> {
+        let slots = &claim.group.slots;
+        let handled = done.counts(slots);
+        let stopped = done.stopped.as_ref();
+        let error = stopped.map(|(_, error, _)| error.message());
+        let failed_at = stopped.map(|(event, ..)| event.global_position);
+        let failed_slot = stopped.and_then(|(.., slot)| slot.or(slots.first().copied()));
+        let digests = given.digests();
+        let values: [&(dyn ToSql + Sync); 17] = [
+            &name,
+            slots,
+            &done.position,
+            &self.label,
+            &handled,
+            &self.pace.of(slots.len()),
+            &done.parked,
+            &error,
+            &failed_at,
+            &claim.position,
+            &claim.transaction,
+            &failed_slot,
+            &given.blocks,
+            &slots.first().copied().unwrap_or(0),
+            &given.bits,
+            &given.events,
+            &digests,
+        ];
+        let moved = (**tx)
+            .execute(self.statement, &values)
+            // A statement of a handler may have failed, though it said that all is well.
+            .map_err(|error| between(name, "moving the checkpoint", error))?;
+        if moved == slots.len() as u64 {
+            return Ok(());
+        }
+        Err(Failure::Fatal(ended(name)))
     }
-    Err(Failure::Fatal(ended(name)))
 }
 
 fn at_commit(error: postgres::Error) -> Failure {

@@ -21,6 +21,8 @@ pub(super) struct Tables {
     pub(super) events: QualifiedName,
     pub(super) checkpoints: QualifiedName,
     pub(super) dead_letters: QualifiedName,
+    pub(super) definitions: QualifiedName,
+    pub(super) audit: QualifiedName,
 }
 
 impl Tables {
@@ -29,6 +31,8 @@ impl Tables {
             events: layout.table(schema, Role::Events),
             checkpoints: layout.checkpoints(schema),
             dead_letters: layout.dead_letters(schema),
+            definitions: layout.definitions(schema),
+            audit: layout.audit(schema),
         }
     }
 }
@@ -60,6 +64,8 @@ pub(super) fn register(
     refuse_foreign(&rows, name)?;
     let division = compare(&rows, name, config)?;
     describe(&mut transaction, tables, name, scope, &rows)?;
+    let values = values! { definitions => tables.definitions, checkpoints => tables.checkpoints };
+    transaction.execute(&render("projection/audit_from", &values), &[&name]).map_err(failed)?;
     transaction.commit().map_err(failed)?;
     Ok(division)
 }
@@ -85,6 +91,8 @@ fn make(
     let forget =
         render("projection/forget_letters", &values! { dead_letters => tables.dead_letters });
     client.execute(&forget, &[&name]).map_err(failed)?;
+    let values = values! { audit => tables.audit, definitions => tables.definitions };
+    client.execute(&render("projection/forget_audit", &values), &[&name]).map_err(failed)?;
     let names: Vec<_> = (0..slots).map(|slot| row_name(name, slot, slots)).collect();
     let sql = render("projection/register", &values! { checkpoints => tables.checkpoints });
     let Scope { contexts, types, read_model } = scope;

@@ -1,7 +1,10 @@
 //! What a projection is: a name, what it reads, and what it does with it.
 
 use std::error::Error as StdError;
+use std::sync::Arc;
 
+use super::sql::SqlProjection;
+use super::sql::setup::Change;
 use super::transaction::Transaction;
 use crate::store::StoredEvent;
 
@@ -90,6 +93,29 @@ pub trait Projection: Send + Sync {
     /// smaller ones, down to a single event.
     fn handle_batch(&self, tx: &mut Transaction<'_>, events: &[Event]) -> Result<(), HandlerError> {
         events.iter().try_for_each(|event| self.handle(tx, event))
+    }
+}
+
+/// What handles events: code of the program, or SQL.
+#[derive(Clone)]
+pub(super) enum Handler {
+    Code(Arc<dyn Projection>),
+    Sql(Arc<SqlProjection>, Change),
+}
+
+impl Handler {
+    pub(super) fn name(&self) -> &str {
+        match self {
+            Self::Code(projection) => projection.name(),
+            Self::Sql(projection, _) => projection.name(),
+        }
+    }
+
+    pub(super) fn scope(&self) -> Scope {
+        match self {
+            Self::Code(projection) => Scope::of(&**projection),
+            Self::Sql(projection, _) => projection.scope(),
+        }
     }
 }
 

@@ -137,6 +137,7 @@ pub(super) fn of_handler(error: &HandlerError) -> (Error, bool) {
         }
         if let Some(ours) = inner.downcast_ref::<Error>() {
             transient |= is_transient(ours);
+            return (ours.retold(), transient);
         }
         if let Some(theirs) = inner.downcast_ref::<postgres::Error>() {
             let reported = Error::reported("handling it", theirs);

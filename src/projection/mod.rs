@@ -37,6 +37,7 @@
 //! | its transaction | [`Transaction`] |
 //! | one projection on one connection | [`Processor`] |
 //! | many projections and workers | [`Runner`] |
+//! | a projection that is a file of SQL | [`SqlProjection`], [`mod@sql`] |
 //! | batches, slots, pauses | [`ProcessorConfig`], [`Slots`] |
 //! | what fails: for a while, or for good | [`RetryPolicy`], [`Transient`], [`ErrorPolicy`] |
 //! | which slot an event belongs to | [`PartitionStrategy`] |
@@ -64,6 +65,7 @@
 //! `pupctl projections rescale` changes it.
 
 mod ahead;
+mod audit;
 mod batch;
 mod careful;
 mod checkpoint;
@@ -78,6 +80,7 @@ mod pace;
 mod processor;
 mod runner;
 mod shared;
+pub mod sql;
 mod strategy;
 mod transaction;
 mod worker;
@@ -89,6 +92,7 @@ pub use definition::{Event, HandlerError, Projection};
 pub use failure::Transient;
 pub use processor::Processor;
 pub use runner::Runner;
+pub use sql::SqlProjection;
 pub use strategy::{Fnv1a, PartitionStrategy, ServerHash};
 pub use transaction::Transaction;
 pub use worker::Report;

@@ -7,8 +7,10 @@ use crate::error::Result;
 
 use super::config::ProcessorConfig;
 use super::connect::Connect;
-use super::definition::Projection;
+use super::definition::{Handler, Projection};
 use super::name;
+use super::sql::SqlProjection;
+use super::sql::setup::Change;
 use super::worker::{Control, Report, Until, Worker, label};
 
 /// Processes one projection on one connection, in the thread that calls it: the settled position
@@ -37,7 +39,7 @@ use super::worker::{Control, Report, Until, Worker, label};
 /// # Ok(()) }
 /// ```
 pub struct Processor {
-    projection: Arc<dyn Projection>,
+    handler: Handler,
     config: ProcessorConfig,
     connect: Box<dyn Connect>,
 }
@@ -52,7 +54,19 @@ impl Processor {
     ) -> Result<Self> {
         name::validate(projection.name())?;
         config.validate()?;
-        Ok(Self { projection: Arc::new(projection), config, connect: Box::new(connect) })
+        let handler = Handler::Code(Arc::new(projection));
+        Ok(Self { handler, config, connect: Box::new(connect) })
+    }
+
+    /// The same for a projection that is written in SQL.
+    pub fn of_sql(
+        connect: impl Connect + 'static,
+        projection: SqlProjection,
+        config: ProcessorConfig,
+    ) -> Result<Self> {
+        config.validate()?;
+        let handler = Handler::Sql(Arc::new(projection), Change::Refuse);
+        Ok(Self { handler, config, connect: Box::new(connect) })
     }
 
     /// Processes events as they come, until `stop` is raised: then the batch at hand is finished.
@@ -81,9 +95,9 @@ impl Processor {
     fn work(&self, stop: &Interrupt, until: Until) -> Result<Report> {
         let control = Control { stop: stop.clone(), ..Control::default() };
         *control.report.lock().unwrap_or_else(PoisonError::into_inner) =
-            Report::of(self.projection.name());
+            Report::of(self.handler.name());
         let worker = Worker {
-            projection: &self.projection,
+            handler: &self.handler,
             config: &self.config,
             connect: &*self.connect,
             shared: None,
@@ -101,7 +115,7 @@ impl std::fmt::Debug for Processor {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         formatter
             .debug_struct("Processor")
-            .field("projection", &self.projection.name())
+            .field("projection", &self.handler.name())
             .field("config", &self.config)
             .finish_non_exhaustive()
     }

@@ -11,10 +11,12 @@ use crate::error::{Error, Kind, Result};
 
 use super::config::{ProcessorConfig, Slots};
 use super::connect::Connect;
-use super::definition::Projection;
+use super::definition::{Handler, Projection};
 use super::failure::is_lasting;
 use super::name;
 use super::shared::{Shared, follow, sleep};
+use super::sql::SqlProjection;
+use super::sql::setup::Change;
 use super::worker::{Control, Report, Until, Worker, label};
 
 /// How long batches at hand may take to end after the wish to stop.
@@ -58,7 +60,7 @@ pub struct Runner {
 
 /// A projection, and its workers.
 struct Job {
-    projection: Arc<dyn Projection>,
+    handler: Handler,
     config: ProcessorConfig,
     workers: usize,
 }
@@ -99,8 +101,35 @@ impl Runner {
         config: ProcessorConfig,
         workers: usize,
     ) -> Result<&mut Self> {
-        let name = projection.name();
-        name::validate(name)?;
+        name::validate(projection.name())?;
+        self.add_handler(Handler::Code(projection), config, workers)
+    }
+
+    /// Adds a projection that is written in SQL. It begins with as many slots as its file says,
+    /// where the configuration does not say otherwise; what its file was when it ran first is kept,
+    /// and another one is refused, or taken on, as `change` says.
+    pub fn add_sql(
+        &mut self,
+        projection: SqlProjection,
+        config: ProcessorConfig,
+        workers: usize,
+        change: Change,
+    ) -> Result<&mut Self> {
+        let slots = match (config.slots, projection.slots()) {
+            (Slots::Stored, Some(slots)) => Slots::Initial(slots),
+            (slots, _) => slots,
+        };
+        let config = ProcessorConfig { slots, ..config };
+        self.add_handler(Handler::Sql(Arc::new(projection), change), config, workers)
+    }
+
+    fn add_handler(
+        &mut self,
+        handler: Handler,
+        config: ProcessorConfig,
+        workers: usize,
+    ) -> Result<&mut Self> {
+        let name = handler.name();
         config.validate()?;
         if workers == 0 {
             return Err(Error::invalid(format!("the projection {name} has no worker")));
@@ -114,7 +143,7 @@ impl Runner {
         }
         // Several keys of a projection that is pinned are one projection.
         let again = |job: &Job| {
-            job.projection.name() == name
+            job.handler.name() == name
                 && !(matches!(job.config.slots, Slots::Pinned { .. })
                     && matches!(config.slots, Slots::Pinned { .. })
                     && job.config.slots != config.slots)
@@ -123,7 +152,7 @@ impl Runner {
             return Err(Error::invalid(format!("the projection {name} is there twice"))
                 .hint("give it more workers instead"));
         }
-        self.jobs.push(Job { projection, config, workers });
+        self.jobs.push(Job { handler, config, workers });
         Ok(self)
     }
 
@@ -187,7 +216,7 @@ impl Runner {
         let mut controls = Vec::new();
         let mut reports = Vec::new();
         for job in &self.jobs {
-            let report = Arc::new(Mutex::new(Report::of(job.projection.name())));
+            let report = Arc::new(Mutex::new(Report::of(job.handler.name())));
             let projection_stopped = Arc::new(AtomicBool::new(false));
             for _ in 0..job.workers {
                 let control = Arc::new(Control {
@@ -248,13 +277,13 @@ impl Runner {
         number: usize,
         sender: &Sender<Ended>,
     ) -> Result<()> {
-        let projection = Arc::clone(&job.projection);
+        let handler = job.handler.clone();
         let (config, connect) = (job.config.clone(), Arc::clone(&self.connect));
         let (shared, control, sender) = (Arc::clone(shared), Arc::clone(control), sender.clone());
-        let name = format!("{} {number}", projection.name());
+        let name = format!("{} {number}", handler.name());
         spawn(&name, move || {
             let worker = Worker {
-                projection: &projection,
+                handler: &handler,
                 config: &config,
                 connect: &*connect,
                 shared: Some(&shared),
@@ -326,7 +355,7 @@ impl Runner {
 
 impl std::fmt::Debug for Runner {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let names: Vec<_> = self.jobs.iter().map(|job| job.projection.name()).collect();
+        let names: Vec<_> = self.jobs.iter().map(|job| job.handler.name()).collect();
         formatter.debug_struct("Runner").field("projections", &names).finish_non_exhaustive()
     }
 }
@@ -337,7 +366,7 @@ fn supervise(worker: &Worker<'_>) -> Result<()> {
     loop {
         let begun = Instant::now();
         let Err(error) = worker.run() else { return Ok(()) };
-        let name = worker.projection.name();
+        let name = worker.handler.name();
         tracing::error!(projection = name, "{error}");
         if is_lasting(&error) || worker.until == Until::CaughtUp {
             worker.control.projection_stopped.store(true, Ordering::Relaxed);

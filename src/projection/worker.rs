@@ -17,9 +17,10 @@ use super::batch::{Batch, Care, Work};
 use super::checkpoint::{self, Tables, number, register};
 use super::config::{ProcessorConfig, Slots};
 use super::connect::{Connect, application_name};
-use super::definition::{Projection, Scope};
+use super::definition::{Handler, Projection};
 use super::failure::{Failure, of_panic};
 use super::shared::{Follower, Settled, Shared, sleep};
+use super::sql::{SqlSession, setup};
 
 /// How often a worker looks for what nobody tells it: a resumed projection, a slot that became
 /// free, dead letters to handle once more.
@@ -106,7 +107,7 @@ impl Control {
 
 /// What a worker needs to begin.
 pub(super) struct Worker<'a> {
-    pub(super) projection: &'a Arc<dyn Projection>,
+    pub(super) handler: &'a Handler,
     pub(super) config: &'a ProcessorConfig,
     pub(super) connect: &'a dyn Connect,
     /// The settled position of the process; without it the worker follows it itself.
@@ -118,6 +119,20 @@ pub(super) struct Worker<'a> {
 }
 
 impl Worker<'_> {
+    /// Prepares a connection for what handles events; that of SQL is checked and set up first.
+    fn set_up(&self, client: &mut Client, tables: &Tables) -> Result<Handling> {
+        match self.handler {
+            Handler::Code(projection) => {
+                Ok(Handling { projection: Arc::clone(projection), sql: None })
+            }
+            Handler::Sql(projection, change) => {
+                let session = Arc::new(SqlSession::begin(client, projection, tables)?);
+                setup::set_up(client, &session, tables, *change)?;
+                Ok(Handling { projection: Arc::clone(&session) as _, sql: Some(session) })
+            }
+        }
+    }
+
     /// Works until it is over. Connects again, after a pause, whenever something fails that passes.
     pub(super) fn run(&self) -> Result<()> {
         let retry = &self.config.retry;
@@ -146,7 +161,7 @@ impl Worker<'_> {
             }
             let pause = with_chance(retry.pause(course.attempts));
             tracing::warn!(
-                projection = self.projection.name(),
+                projection = self.handler.name(),
                 attempt = course.attempts,
                 "trying again in {} ms: {error}",
                 pause.as_millis()
@@ -157,7 +172,7 @@ impl Worker<'_> {
 
     /// Of a batch of which each event could be handled, and all together could not.
     fn refused(&self, cause: &Error) -> Error {
-        let name = self.projection.name();
+        let name = self.handler.name();
         Error::refused(format!("the projection {name} stopped: {}", cause.message()))
             .detail("no event of the batch fails alone")
             .details(cause.detail_lines().iter().cloned())
@@ -171,7 +186,7 @@ impl Worker<'_> {
 
     fn connected(&self, course: &mut Course) -> Result<(), Failure> {
         let config = ProcessorConfig { slots: course.slots, ..self.config.clone() };
-        let name = self.projection.name();
+        let name = self.handler.name();
         let mut client = self.connect.connect(&application_name(name))?;
         // Before anything that was settled is asked for: a crash before this moment ended the
         // connection of whoever had looked.
@@ -183,9 +198,10 @@ impl Worker<'_> {
             .map_err(|error| Failure::database("preparing the session", error))?;
         let layout = stored_layout(&mut client, &self.config.schema)?;
         let tables = Tables::of(&layout, &self.config.schema);
-        let scope = Scope::of(&**self.projection);
+        let scope = self.handler.scope();
         // A standby, for one, would only say that nothing can be written there.
         watermark::check(&mut client, &tables.events)?;
+        let handling = self.set_up(&mut client, &tables)?;
         let division = register(&mut client, &tables, name, &scope, &config)?;
         course.accept_slots();
         let settled = match self.shared {
@@ -199,7 +215,7 @@ impl Worker<'_> {
         let caught_up = caught_up(&mut client, &tables, self.config)?;
         let work = Work::prepare(
             &mut client,
-            Arc::clone(self.projection),
+            handling,
             scope,
             config,
             tables,
@@ -220,6 +236,13 @@ impl Worker<'_> {
         }
         .run(course)
     }
+}
+
+/// What handles events on this connection.
+pub(super) struct Handling {
+    pub(super) projection: Arc<dyn Projection>,
+    /// The same one, where it is written in SQL.
+    pub(super) sql: Option<Arc<SqlSession>>,
 }
 
 fn caught_up(
@@ -356,7 +379,7 @@ impl Session<'_> {
             done => return done,
         };
         tracing::debug!(
-            projection = self.worker.projection.name(),
+            projection = self.worker.handler.name(),
             "looking for the event that fails: {error}"
         );
         self.work.forget();
@@ -370,7 +393,7 @@ impl Session<'_> {
             return Ok(1);
         }
         if self.workers.1.is_none_or(|at| at.elapsed() > COUNT_EVERY) {
-            let name = application_name(self.worker.projection.name());
+            let name = application_name(self.worker.handler.name());
             let row = self
                 .client
                 .query_one(include_str!("../../sql/projection/workers.sql"), &[&name])
@@ -382,7 +405,7 @@ impl Session<'_> {
 
     /// How the slots stand to a position.
     fn standing(&mut self, position: i64) -> Result<Standing, Failure> {
-        let name = self.worker.projection.name();
+        let name = self.worker.handler.name();
         let row = match self.worker.config.slots {
             Slots::Pinned { key, .. } => {
                 self.client.query_one(&self.caught_up, &[&name, &position, &number(key)])
@@ -407,7 +430,7 @@ impl Session<'_> {
     /// Whether all slots have reached a position; an error where some never will.
     fn has_reached(&mut self, target: i64) -> Result<bool, Failure> {
         let Standing { behind, paused, barred } = self.standing(target)?;
-        let name = self.worker.projection.name();
+        let name = self.worker.handler.name();
         if behind == 0 {
             return Ok(true);
         }
@@ -438,7 +461,7 @@ impl Session<'_> {
         self.told = Instant::now();
         let Standing { barred, .. } = self.standing(settled)?;
         if barred > 0 {
-            let name = self.worker.projection.name();
+            let name = self.worker.handler.name();
             tracing::warn!(
                 projection = name,
                 "{barred} of its slots stand at the barrier of a rescale: {}",

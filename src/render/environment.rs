@@ -158,6 +158,7 @@ const TEMPLATES: &[(&str, &str)] = templates![
     "migration/own/V2__operation_state",
     "migration/own/V3__archives",
     "migration/own/V4__projections",
+    "migration/own/V5__read_models",
     "migration/own_once",
     "migration/record",
     "migration/record_once",
@@ -199,6 +200,7 @@ const TEMPLATES: &[(&str, &str)] = templates![
     "partition/rename",
     "partition/replica_identity",
     "projection/advance",
+    "projection/audit_from",
     "projection/caught_up",
     "projection/claim",
     "projection/control/barrier",
@@ -232,6 +234,7 @@ const TEMPLATES: &[(&str, &str)] = templates![
     "projection/control/unchanged",
     "projection/control/write_slots",
     "projection/describe",
+    "projection/forget_audit",
     "projection/forget_letters",
     "projection/highest",
     "projection/letter_done",
@@ -256,6 +259,15 @@ const TEMPLATES: &[(&str, &str)] = templates![
     "projection/read",
     "projection/register",
     "projection/rows",
+    "projection/sql/accept",
+    "projection/sql/any",
+    "projection/sql/batch_table",
+    "projection/sql/choose",
+    "projection/sql/definition",
+    "projection/sql/fill",
+    "projection/sql/filled_by",
+    "projection/sql/make_schema",
+    "projection/sql/set_aside",
     "protection/drop_trigger",
     "protection/event_ids",
     "protection/event_ids_collect",
@@ -294,28 +306,12 @@ fn environment() -> Environment<'static> {
         }
         Err(refuse(format!("the value {value:?} is not quoted")))
     });
-    environment.add_filter("ident", |name: String| safe(quote::ident(&name)));
-    environment.add_filter("idents", |names: Vec<String>| {
-        let quoted: Vec<_> = names.iter().map(|name| quote::ident(name)).collect();
-        safe(quoted.join(", "))
-    });
-    environment.add_filter("literal", |text: String| safe(quote::literal(&text)));
-    environment.add_filter("literals", |texts: Vec<String>| {
-        let quoted: Vec<_> = texts.iter().map(|text| quote::literal(text)).collect();
-        safe(quoted.join(", "))
-    });
+    add_filters(&mut environment);
     environment.add_filter("type", |text: String| -> Result<Value, Error> {
         let checked = quote::data_type(&text).map(|text| safe(text.to_owned()));
         checked.ok_or_else(|| refuse(format!("{text:?} is not a type")))
     });
     environment.add_filter("dollar", |body: String| safe(quote::dollar(&body)));
-    environment.add_filter("table", |name: Value| -> Result<Value, Error> {
-        let part = |key| name.get_attr(key).map(|part| part.as_str().map(str::to_owned));
-        match (part("schema")?, part("name")?) {
-            (Some(schema), Some(name)) => Ok(safe(quote::table(&QualifiedName::new(schema, name)))),
-            _ => Err(refuse("not a qualified name".to_owned())),
-        }
-    });
     environment.add_filter("keyword", |word: String| -> Result<Value, Error> {
         if !word.is_empty() && word.chars().all(|c| c.is_ascii_uppercase() || c == ' ') {
             return Ok(safe(word));
@@ -331,11 +327,32 @@ fn environment() -> Environment<'static> {
     environment
 }
 
+/// The filters for names and texts, which SQL of users has too.
+pub(super) fn add_filters(environment: &mut Environment<'_>) {
+    environment.add_filter("ident", |name: String| safe(quote::ident(&name)));
+    environment.add_filter("idents", |names: Vec<String>| {
+        let quoted: Vec<_> = names.iter().map(|name| quote::ident(name)).collect();
+        safe(quoted.join(", "))
+    });
+    environment.add_filter("literal", |text: String| safe(quote::literal(&text)));
+    environment.add_filter("literals", |texts: Vec<String>| {
+        let quoted: Vec<_> = texts.iter().map(|text| quote::literal(text)).collect();
+        safe(quoted.join(", "))
+    });
+    environment.add_filter("table", |name: Value| -> Result<Value, Error> {
+        let part = |key| name.get_attr(key).map(|part| part.as_str().map(str::to_owned));
+        match (part("schema")?, part("name")?) {
+            (Some(schema), Some(name)) => Ok(safe(quote::table(&QualifiedName::new(schema, name)))),
+            _ => Err(refuse("not a qualified name".to_owned())),
+        }
+    });
+}
+
 fn safe(sql: String) -> Value {
     Value::from_safe_string(sql)
 }
 
-fn refuse(message: String) -> Error {
+pub(super) fn refuse(message: String) -> Error {
     Error::new(ErrorKind::InvalidOperation, message)
 }
 

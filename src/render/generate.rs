@@ -7,7 +7,7 @@
 use std::fmt::Write as _;
 
 use crate::error::{Error, Result};
-use crate::layout::Layout;
+use crate::layout::{Layout, Role};
 use crate::plan::generate::Generated;
 use crate::plan::init::LAYOUT_MIGRATION;
 use crate::plan::{MigrationSet, Plan};
@@ -16,8 +16,8 @@ use super::environment::{render, values};
 use super::protection::collect_event_ids;
 use super::quote;
 use super::script::{
-    RenderedMigration, Script, archives_table, closed_table, history_table, layout_table,
-    migration_sql, operations_table,
+    RenderedMigration, Script, archives_table, closed_table, history_table, json_function,
+    layout_table, migration_sql, operations_table, wait_function,
 };
 use super::statements::{self, Statement};
 
@@ -104,6 +104,11 @@ fn layout(generated: &Generated, sources: &[Source]) -> String {
             closed => closed_table(schema),
             checkpoints => generated.layout.checkpoints(schema),
             dead_letters => generated.layout.dead_letters(schema),
+            definitions => generated.layout.definitions(schema),
+            audit => generated.layout.audit(schema),
+            wait => wait_function(schema),
+            json => json_function(schema),
+            events => generated.layout.table(schema, Role::Events),
         };
         render("migration/own_once", &values)
     });

@@ -11,6 +11,8 @@ pub mod generate;
 pub mod index;
 mod lifecycle;
 pub mod mend;
+pub mod parameters;
+pub mod place;
 pub mod protection;
 pub mod quote;
 pub mod read;

@@ -396,6 +396,18 @@ fn migration_locks(wanted: &Migration) -> Vec<Lock> {
     tables.into_iter().map(|on| Lock { mode, on }).collect()
 }
 
+/// The function that waits for a projection.
+#[must_use]
+pub fn wait_function(schema: &str) -> QualifiedName {
+    QualifiedName::new(schema, "pupctl_wait")
+}
+
+/// The function that reads a payload as JSON.
+#[must_use]
+pub fn json_function(schema: &str) -> QualifiedName {
+    QualifiedName::new(schema, "pupctl_json")
+}
+
 /// The SQL of a migration of this version of pupctl.
 #[must_use]
 pub fn migration_sql(wanted: &Migration) -> String {
@@ -411,6 +423,10 @@ pub fn migration_sql(wanted: &Migration) -> String {
         heads => layout.table(schema, Role::Heads),
         checkpoints => layout.checkpoints(schema),
         dead_letters => layout.dead_letters(schema),
+        definitions => layout.definitions(schema),
+        audit => layout.audit(schema),
+        wait => wait_function(schema),
+        json => json_function(schema),
         events_level => level(Role::Events),
         heads_level => level(Role::Heads),
         root_has_key => layout.root_has_key(Role::Events),

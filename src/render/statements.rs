@@ -79,6 +79,17 @@ pub fn unended(text: &str) -> Option<Unended> {
     Some(Unended { start: token.range.start, what })
 }
 
+/// A text without its comments, and with one space between its parts: what it means, however it is
+/// written down.
+#[must_use]
+pub fn plain(text: &str) -> String {
+    let parts: Vec<_> = tokens(text)
+        .filter(|token| token.kind != Kind::Comment)
+        .map(|token| &text[token.range])
+        .collect();
+    parts.join(" ")
+}
+
 impl<'a> Statement<'a> {
     /// Its text behind so many of its words.
     #[must_use]

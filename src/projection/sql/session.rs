@@ -1,0 +1,155 @@
+//! A SQL projection on a connection: where its names lead to, and the table of its batch.
+
+use std::sync::atomic::AtomicBool;
+
+use postgres::Client;
+
+use crate::error::{Error, Kind, Result};
+use crate::layout::name::QualifiedName;
+use crate::projection::checkpoint::Tables;
+use crate::projection::definition::{Event, HandlerError, Projection};
+use crate::projection::transaction::Transaction;
+use crate::render::environment::{render, values};
+use crate::render::place::pointed;
+
+use super::SqlProjection;
+use super::file::{BATCH, Part};
+
+/// A SQL projection on a connection.
+#[derive(Debug)]
+pub(in crate::projection) struct SqlSession {
+    projection: SqlProjection,
+    pub(super) events: QualifiedName,
+    pub(super) dead_letters: QualifiedName,
+    /// The columns of the events, which those of the batch are too.
+    pub(super) columns: Vec<String>,
+    /// The statements that handle a batch, as one text.
+    handle: String,
+    /// Whether a batch with rows has shown which tables it writes.
+    pub(super) proven: AtomicBool,
+}
+
+impl SqlSession {
+    /// Makes the table of the batch, and leads the names of the projection to its tables.
+    pub(in crate::projection) fn begin(
+        client: &mut Client,
+        projection: &SqlProjection,
+        tables: &Tables,
+    ) -> Result<Self> {
+        set_path(client, projection, &tables.events.schema)?;
+        let make = render("projection/sql/batch_table", &values! { events => tables.events });
+        client.batch_execute(&make).map_err(no_batch)?;
+        let columns = client
+            .query(include_str!("../../../sql/projection/sql/batch_columns.sql"), &[])
+            .map_err(no_batch)?;
+        let handle: Vec<_> =
+            projection.parsed.handle.iter().map(|part| part.sql.as_str()).collect();
+        Ok(Self {
+            projection: projection.clone(),
+            events: tables.events.clone(),
+            dead_letters: tables.dead_letters.clone(),
+            columns: columns.iter().map(|row| row.get(0)).collect(),
+            handle: handle.join(";\n"),
+            proven: AtomicBool::new(false),
+        })
+    }
+
+    /// What it runs.
+    pub(in crate::projection) fn projection(&self) -> &SqlProjection {
+        &self.projection
+    }
+
+    /// Runs the statements, all in one go.
+    pub(super) fn handle_all(&self, tx: &mut Transaction<'_>) -> Result<(), postgres::Error> {
+        tx.batch_execute(&self.handle)
+    }
+
+    /// Runs the statements one by one, so that the one is known which fails.
+    fn handle_each(&self, tx: &mut Transaction<'_>) -> Result<()> {
+        run_parts(&self.projection, tx, &self.projection.parsed.handle)
+    }
+}
+
+impl Projection for SqlSession {
+    fn name(&self) -> &str {
+        self.projection.name()
+    }
+
+    fn bounded_contexts(&self) -> Vec<&str> {
+        self.projection.contexts().iter().map(String::as_str).collect()
+    }
+
+    fn aggregate_types(&self) -> Vec<&str> {
+        self.projection.aggregates().iter().map(String::as_str).collect()
+    }
+
+    fn handle(&self, tx: &mut Transaction<'_>, event: &Event) -> Result<(), HandlerError> {
+        self.handle_batch(tx, std::slice::from_ref(event))
+    }
+
+    /// A batch in which some event cannot be handled, or dead letters: chosen one by one.
+    fn handle_batch(&self, tx: &mut Transaction<'_>, events: &[Event]) -> Result<(), HandlerError> {
+        let values = values! { events => self.events, columns => self.columns };
+        let positions: Vec<i64> = events.iter().map(|event| event.global_position).collect();
+        let ids: Vec<_> = events.iter().map(|event| event.event_id).collect();
+        tx.batch_execute(include_str!("../../../sql/projection/sql/empty_batch.sql"))?;
+        tx.execute(&render("projection/sql/choose", &values), &[&positions, &ids])?;
+        self.handle_each(tx)?;
+        Ok(())
+    }
+}
+
+/// Runs statements of a file; an error tells which one, and where.
+pub(super) fn run_parts(
+    projection: &SqlProjection,
+    tx: &mut postgres::Transaction<'_>,
+    parts: &[Part],
+) -> Result<()> {
+    for part in parts {
+        tx.batch_execute(&part.sql).map_err(|error| located(projection, part, error))?;
+    }
+    Ok(())
+}
+
+/// What the server said about a statement, with its place in the file.
+fn located(projection: &SqlProjection, part: &Part, error: postgres::Error) -> Error {
+    let place = error.as_db_error().and_then(|error| match error.position() {
+        // Counted in characters from 1.
+        Some(postgres::error::ErrorPosition::Original(place)) => {
+            part.sql.char_indices().nth(place.saturating_sub(1) as usize).map(|(at, _)| at)
+        }
+        _ => None,
+    });
+    let source = projection.source();
+    let lines = pointed(source.file, source.text, part.start + place.unwrap_or(0));
+    Error::database(&format!("running {}", source.file), error).details(lines)
+}
+
+/// Leads names to the tables of the read model first, then to those of the store, then to wherever
+/// they led before.
+pub(super) fn set_path(
+    client: &mut impl postgres::GenericClient,
+    projection: &SqlProjection,
+    store: &str,
+) -> Result<()> {
+    let sql = include_str!("../../../sql/projection/sql/path.sql");
+    client
+        .execute(sql, &[&projection.schema().unwrap_or(store), &store])
+        .map(drop)
+        .map_err(|error| Error::database("preparing the session", error))
+}
+
+fn no_batch(error: postgres::Error) -> Error {
+    let error = Error::database("making the table of the batch", error);
+    match error.sqlstate() {
+        Some("42501") => {
+            error.hint("SQL projections need a temporary table: GRANT TEMPORARY ON DATABASE")
+        }
+        // duplicate_table, wrong_object_type
+        Some("42P07" | "42809") => {
+            Error::new(Kind::Refused, format!("the session has a temporary table {BATCH} already"))
+                .hint("connect directly, not through a pooler that keeps sessions")
+        }
+        _ => error,
+    }
+}

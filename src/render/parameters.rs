@@ -1,0 +1,204 @@
+//! Parameters in SQL that users write: `{{ currency }}`, through the quoting of all other SQL.
+//!
+//! A text prints as a literal, a list of texts as literals with commas, numbers and truth values as
+//! they are. The filters `ident`, `idents`, `table`, `literal` and `literals` are there too, and
+//! nothing that would print a value as it stands.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::str::FromStr;
+
+use minijinja::value::ValueKind;
+use minijinja::{Environment, Error as TemplateError, Value};
+use serde::Deserialize;
+
+use crate::error::{Error, Result};
+
+use super::environment::{add_filters, refuse};
+use super::place::pointed;
+use super::quote;
+
+/// The value of a parameter.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
+#[serde(untagged)]
+pub enum Parameter {
+    /// true or false.
+    Bool(bool),
+    /// A whole number.
+    Integer(i64),
+    /// Any other number.
+    Float(f64),
+    /// A text.
+    Text(String),
+    /// Texts.
+    List(Vec<String>),
+}
+
+/// Parameters by their names.
+pub type Parameters = BTreeMap<String, Parameter>;
+
+/// A parameter as a command line has it: `name=value`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Assignment {
+    /// Its name.
+    pub name: String,
+    /// Its value: a whole number where it reads as one, else a text.
+    pub value: Parameter,
+}
+
+impl FromStr for Assignment {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        let is_name = |name: &&str| {
+            name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
+                && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+        };
+        let parts = text.split_once('=').filter(|(name, _)| is_name(name));
+        let Some((name, value)) = parts else {
+            return Err(Error::invalid(format!("{text:?} is no parameter"))
+                .hint("write name=value, as in --param currency=EUR"));
+        };
+        let value = match value.parse() {
+            Ok(number) => Parameter::Integer(number),
+            Err(_) => Parameter::Text(value.to_owned()),
+        };
+        Ok(Self { name: name.to_owned(), value })
+    }
+}
+
+impl From<&Parameter> for Value {
+    fn from(parameter: &Parameter) -> Self {
+        match parameter {
+            Parameter::Bool(value) => Self::from(*value),
+            Parameter::Integer(value) => Self::from(*value),
+            Parameter::Float(value) => Self::from(*value),
+            Parameter::Text(value) => Self::from(value.as_str()),
+            Parameter::List(values) => Self::from(values.clone()),
+        }
+    }
+}
+
+/// Puts parameters into the text of a file. One that is missing is an error with its place.
+pub fn render(file: &str, text: &str, parameters: &Parameters) -> Result<String> {
+    if !["{{", "{%", "{#"].iter().any(|mark| text.contains(mark)) {
+        return Ok(text.to_owned());
+    }
+    let mut environment = Environment::empty();
+    environment.set_undefined_behavior(minijinja::UndefinedBehavior::Strict);
+    environment.set_formatter(|out, _state, value| {
+        let text = printed(value)?;
+        out.write_str(&text).map_err(TemplateError::from)
+    });
+    add_filters(&mut environment);
+    let values: BTreeMap<_, _> =
+        parameters.iter().map(|(name, value)| (name.as_str(), Value::from(value))).collect();
+    environment
+        .render_named_str(file, text, Value::from_iter(values))
+        .map_err(|error| failed(file, text, parameters, &error))
+}
+
+fn printed(value: &Value) -> Result<String, TemplateError> {
+    match value.kind() {
+        _ if value.is_safe() => Ok(value.to_string()),
+        ValueKind::Number => Ok(value.to_string()),
+        ValueKind::Bool => Ok(value.to_string().to_ascii_uppercase()),
+        ValueKind::String => Ok(quote::literal(value.as_str().unwrap_or_default())),
+        ValueKind::Seq => {
+            let texts: Option<Vec<_>> =
+                value.try_iter()?.map(|one| one.as_str().map(quote::literal)).collect();
+            texts.map(|texts| texts.join(", ")).ok_or_else(|| refuse(no_value(value)))
+        }
+        _ => Err(refuse(no_value(value))),
+    }
+}
+
+fn no_value(value: &Value) -> String {
+    format!("{value:?} is neither a text, a number, true or false, nor a list of texts")
+}
+
+fn failed(file: &str, text: &str, parameters: &Parameters, error: &TemplateError) -> Error {
+    let range = error.range();
+    let written = range.clone().and_then(|range| text.get(range)).map(str::trim);
+    let message = match (error.kind(), written) {
+        (minijinja::ErrorKind::UndefinedError, Some(written)) => {
+            format!("the parameter {written} is missing")
+        }
+        _ => format!("the template does not work: {}", described(error)),
+    };
+    let place = range.map_or_else(
+        || text.lines().take(error.line().unwrap_or(1) - 1).map(|line| line.len() + 1).sum(),
+        |range| range.start,
+    );
+    let known: Vec<_> = parameters.keys().map(String::as_str).collect();
+    let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+    Error::invalid(message)
+        .details(pointed(file, text, place))
+        .detail(format!("parameters that are there: {known}"))
+        .hint(
+            "give it with --param name=value, or in pupctl.toml under [projections.parameters]; \
+             two braces that are meant as they stand go between {% raw %} and {% endraw %}",
+        )
+}
+
+fn described(error: &TemplateError) -> String {
+    struct Detail<'a>(&'a TemplateError);
+    impl fmt::Display for Detail<'_> {
+        fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+            match self.0.detail() {
+                Some(detail) => write!(formatter, "{}: {detail}", self.0.kind()),
+                None => write!(formatter, "{}", self.0.kind()),
+            }
+        }
+    }
+    Detail(error).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parameters() -> Parameters {
+        Parameters::from([
+            ("currency".to_owned(), Parameter::Text("O'Euro".to_owned())),
+            ("limit".to_owned(), Parameter::Integer(5)),
+            ("kinds".to_owned(), Parameter::List(vec!["a".to_owned(), "b'".to_owned()])),
+            ("on".to_owned(), Parameter::Bool(true)),
+        ])
+    }
+
+    #[test]
+    fn values_are_quoted_by_what_they_are() {
+        let render = |text: &str| render("a.sql", text, &parameters()).expect("it renders");
+        assert_eq!(render("SELECT {{ currency }}\n"), "SELECT 'O''Euro'\n");
+        assert_eq!(render("{{ limit }} {{ on }} {{ kinds }}"), "5 TRUE 'a', 'b'''");
+        assert_eq!(render("{{ currency|ident }}"), "\"O'Euro\"");
+        assert_eq!(render("'{\"a\": 1}'"), "'{\"a\": 1}'");
+        assert_eq!(render("{% raw %}'{{1,2}}'{% endraw %}"), "'{{1,2}}'");
+    }
+
+    #[test]
+    fn what_is_missing_is_named_with_its_place() {
+        let error = render("a.sql", "SELECT 1;\nSELECT {{ rate }};\n", &parameters())
+            .expect_err("it is missing");
+        assert_eq!(error.message(), "the parameter rate is missing");
+        assert_eq!(error.detail_lines()[0], "a.sql:2:11");
+        assert_eq!(error.detail_lines()[1], "2 | SELECT {{ rate }};");
+    }
+
+    #[test]
+    fn there_is_no_way_round_the_quoting() {
+        for text in ["{{ currency|safe }}", "{{ {'a': 1} }}", "{{ none }}", "{{ currency"] {
+            assert!(render("a.sql", text, &parameters()).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn assignments_are_names_and_values() {
+        let of = |text: &str| text.parse::<Assignment>().map(|given| given.value);
+        assert_eq!(of("a=1").expect("a number"), Parameter::Integer(1));
+        assert_eq!(of("a=b=c").expect("a text"), Parameter::Text("b=c".to_owned()));
+        assert!(of("a").is_err() && of("1a=2").is_err() && of("=2").is_err());
+    }
+}
