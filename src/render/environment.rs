@@ -268,6 +268,7 @@ const TEMPLATES: &[(&str, &str)] = templates![
     "projection/sql/filled_by",
     "projection/sql/make_schema",
     "projection/sql/set_aside",
+    "projection/sql/slots",
     "protection/drop_trigger",
     "protection/event_ids",
     "protection/event_ids_collect",
