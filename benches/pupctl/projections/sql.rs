@@ -69,9 +69,7 @@ pub(crate) fn run(machine: &Machine, quick: bool) -> Result<()> {
         &rows,
     );
     say("\nratio: events a second, pupctl / psql with the same statement in batches of that size");
-    say(
-        "(of 10,000 beside those that find their size), each with its checkpoint in one transaction.",
-    );
+    say("(10,000 beside those that find their size), each with its checkpoint in one transaction.");
     machine.remove(&database)
 }
 

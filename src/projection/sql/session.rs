@@ -189,7 +189,7 @@ fn no_batch(error: postgres::Error) -> Error {
     let error = Error::database("making the table of the batch", error);
     match error.sqlstate() {
         Some("42501") => {
-            error.hint("SQL projections need a temporary table: GRANT TEMPORARY ON DATABASE")
+            error.hint("it needs the right to make temporary tables: GRANT TEMPORARY ON DATABASE")
         }
         // duplicate_table, wrong_object_type
         Some("42P07" | "42809") => {
