@@ -26,6 +26,7 @@ mod check;
 mod file;
 mod session;
 pub mod setup;
+pub mod trial;
 
 use std::path::Path;
 
