@@ -53,6 +53,7 @@ pub const NAMES: &[&str] = &[
     "projection::committed",
     "projection::handled",
     "projections::before_commit",
+    "projections::before_file",
     "rescale::after_commit",
     "rescale::barrier",
     "rescale::before_abort",
@@ -69,6 +70,7 @@ pub const NAMES: &[&str] = &[
     "restore::recorded",
     "restore::rehearsed",
     "restore::replaced",
+    "trial::handled",
 ];
 
 /// Starts the points that `FAILPOINTS` names. Call once, first thing in `main`.

@@ -267,6 +267,7 @@ const TEMPLATES: &[(&str, &str)] = templates![
     "projection/sql/fill",
     "projection/sql/filled_by",
     "projection/sql/make_schema",
+    "projection/sql/scaffold",
     "projection/sql/set_aside",
     "projection/trial/load",
     "projection/trial/protect",

@@ -95,7 +95,7 @@ pub fn render(file: &str, text: &str, parameters: &Parameters) -> Result<String>
     let values: BTreeMap<_, _> =
         parameters.iter().map(|(name, value)| (name.as_str(), Value::from(value))).collect();
     environment
-        .render_named_str(file, text, Value::from_iter(values))
+        .render_named_str(file, text, Value::from(values))
         .map_err(|error| failed(file, text, parameters, &error))
 }
 

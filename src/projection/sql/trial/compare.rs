@@ -69,10 +69,9 @@ pub(super) fn differences(wanted: &[Wanted], found: &Rows) -> Vec<Difference> {
             actual: pair.and_then(|pair| object(&found.columns, pair, &mine)),
         });
     }
-    let unexpected = left.into_iter().map(|row| Difference {
-        expected: None,
-        actual: object(&found.columns, row, &named),
-    });
+    let unexpected = left
+        .into_iter()
+        .map(|row| Difference { expected: None, actual: object(&found.columns, row, &named) });
     all.extend(unexpected);
     all
 }
@@ -96,9 +95,8 @@ pub(super) fn object(columns: &[String], row: &[String], which: &[bool]) -> Opti
 impl Rows {
     /// The rows as something else is compared with, without some columns.
     pub(super) fn wanted(&self, ignored: &[usize]) -> Vec<Wanted> {
-        let cell = |(number, cell): (usize, &String)| {
-            (!ignored.contains(&number)).then(|| cell.clone())
-        };
+        let cell =
+            |(number, cell): (usize, &String)| (!ignored.contains(&number)).then(|| cell.clone());
         self.rows.iter().map(|row| row.iter().enumerate().map(cell).collect()).collect()
     }
 

@@ -159,9 +159,8 @@ impl Reader {
         let mut row = Map::new();
         let mut set = |name: &str, value: Value| drop(row.insert(name.to_owned(), value));
         set("global_position", position.into());
-        for (name, value) in ["bounded_context", "aggregate_type", "aggregate_id"]
-            .into_iter()
-            .zip(&aggregate)
+        for (name, value) in
+            ["bounded_context", "aggregate_type", "aggregate_id"].into_iter().zip(&aggregate)
         {
             set(name, value.as_str().into());
         }
@@ -202,12 +201,7 @@ impl Reader {
         *version
     }
 
-    fn id(
-        &mut self,
-        given: Option<String>,
-        position: i64,
-        number: usize,
-    ) -> Result<String, Wrong> {
+    fn id(&mut self, given: Option<String>, position: i64, number: usize) -> Result<String, Wrong> {
         let id = match given {
             Some(text) => uuid::Uuid::try_parse(&text)
                 .map_err(|_| wrong(format!("`event_id` is {text:?}, not a UUID")))?
@@ -292,7 +286,8 @@ impl<'a> Fields<'a> {
 
     fn instant(&self, position: i64) -> Result<String, Wrong> {
         let Some(text) = self.text("created_at")? else {
-            let counted = BEGIN.checked_add(position).and_then(|at| DateTime::from_timestamp(at, 0));
+            let counted =
+                BEGIN.checked_add(position).and_then(|at| DateTime::from_timestamp(at, 0));
             return Ok(shown(counted.unwrap_or_default()));
         };
         let day = || text.parse::<NaiveDate>().ok()?.and_hms_opt(0, 0, 0);

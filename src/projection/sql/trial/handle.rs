@@ -6,9 +6,10 @@ use postgres::Transaction;
 use postgres::types::ToSql;
 
 use crate::error::{Error, Kind, Result};
+use crate::failpoint::reach;
 use crate::layout::name::QualifiedName;
-use crate::projection::sql::session::run_parts;
 use crate::projection::sql::check;
+use crate::projection::sql::session::run_parts;
 use crate::render::environment::{render, values};
 use crate::render::quote;
 
@@ -140,6 +141,7 @@ impl Scratch<'_> {
             }
         };
         self.refuse_others(&mut savepoint)?;
+        reach("trial::handled");
         set_zone(&mut savepoint, "UTC")?;
         let mut run = Run { events, tables: Vec::new(), wanted: Vec::new() };
         for table in self.projection.tables() {
@@ -164,8 +166,7 @@ impl Scratch<'_> {
         run_parts(&self.projection, savepoint, &parsed.init)?;
         let sql = include_str!("../../../../sql/projection/sql/missing.sql");
         let schema = &self.events.schema;
-        let missing =
-            savepoint.query(sql, &[schema, &self.projection.tables()]).map_err(failed)?;
+        let missing = savepoint.query(sql, &[schema, &self.projection.tables()]).map_err(failed)?;
         if let Some(row) = missing.first() {
             let table = quote::shown(row.get(0));
             return Err(Error::invalid(format!(

@@ -63,7 +63,8 @@ impl<'a> Scratch<'a> {
             store: store.schema.clone(),
             events,
         };
-        made.columns = columns(transaction, &made.events)?.into_iter().map(|(name, _)| name).collect();
+        made.columns =
+            columns(transaction, &made.events)?.into_iter().map(|(name, _)| name).collect();
         made.load(transaction)?;
         transaction.batch_execute(&render("projection/trial/protect", &values)).map_err(failed)?;
         set_path(transaction, &made.projection, &made.store)?;
