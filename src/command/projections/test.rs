@@ -107,7 +107,7 @@ pub(super) fn run(args: &TestArgs, context: &Context) -> anyhow::Result<Exit> {
     let mut trials = Vec::new();
     for case in &cases {
         let trial = args.run_case(context, &mut store.client, &events, case, &parameters)?;
-        tell(&context.output, &trial)?;
+        tell(context, &trial)?;
         trials.push(trial);
     }
     let failed = trials.iter().filter(|trial| !trial.passed).count();
@@ -220,7 +220,8 @@ fn rows(model: &ReadModel) -> BTreeMap<String, Vec<Box<RawValue>>> {
 }
 
 /// Tells how a trial ended, for people.
-fn tell(output: &Output, trial: &TrialReport) -> Result<()> {
+fn tell(context: &Context, trial: &TrialReport) -> Result<()> {
+    let output = &context.output;
     let TrialReport { projection, given, outcome, .. } = trial;
     let events = count(outcome.in_scope, "event");
     let left_out = outcome.events - outcome.in_scope;
@@ -231,7 +232,8 @@ fn tell(output: &Output, trial: &TrialReport) -> Result<()> {
     output.say(format!("{projection}, given {given}: {events}{left_out}"));
     let written = trial.expect.as_deref().filter(|_| trial.updated);
     if let Some(path) = written {
-        output.say(format!("  {path} has the rows that came out"));
+        let state = if context.global.dry_run { "would get" } else { "has" };
+        output.say(format!("  {path} {state} the rows that came out"));
     }
     for table in &outcome.tables {
         let rows = count(table.rows, "row");

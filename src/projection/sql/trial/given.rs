@@ -168,7 +168,8 @@ impl Reader {
         set("aggregate_version", self.version(aggregate, version).into());
         set("event_id", event_id.into());
         set("event_type", event_type.into());
-        set("event_version", fields.integer("event_version")?.unwrap_or(1).into());
+        let form: Option<i32> = fields.read("event_version", "a small whole number")?;
+        set("event_version", form.unwrap_or(1).into());
         set("payload", fields.payload()?.into());
         for name in ["trace_id", "correlation_id", "causation_id"] {
             set(name, fields.text(name)?.into());
