@@ -19,6 +19,7 @@ pub mod read;
 pub mod scaffold;
 pub mod script;
 pub mod statements;
+pub mod tables;
 
 pub use script::{Lock, LockMode, RenderedMigration, RenderedStep, Script, Statement};
 

@@ -187,6 +187,29 @@ ON CONFLICT (id) DO UPDATE SET who = excluded.who, day = excluded.day;
 }
 
 #[test]
+fn what_depends_on_the_order_in_the_batch_fails() {
+    let list = "\
+-- name: list
+-- contexts: Sales
+-- tables: list
+-- init
+CREATE TABLE IF NOT EXISTS list (id integer PRIMARY KEY, events text NOT NULL);
+-- handle
+INSERT INTO list AS t SELECT 1, string_agg(aggregate_id, ' ') FROM batch HAVING count(*) > 0
+ON CONFLICT (id) DO UPDATE SET events = concat_ws(' ', t.events, excluded.events);
+";
+    let db = files(list);
+    write(&db, "t.rows.json", "[{\"events\": \"o-1 o-2 o-1\"}]");
+    let json = test(&db, &["-o", "json"]).failure(3).json();
+    let found = json["trials"][0]["depends_on"].as_array().expect("a list");
+    let when: Vec<_> = found.iter().map(|found| &found["when"]).collect();
+    assert_eq!(when, ["the events in another order in the batch"]);
+    let ordered = list.replace("' ')", "' ' ORDER BY global_position)");
+    write(&db, "t.sql", &ordered);
+    test(&db, &[]).success();
+}
+
+#[test]
 fn an_event_that_cannot_be_handled_is_named() {
     let db = files(TOTALS);
     write(&db, "t.events.ndjson", &EVENTS.replace("\"cents\": 50", "\"cents\": \"many\""));

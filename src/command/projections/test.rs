@@ -28,8 +28,8 @@ const LINES_MAX: usize = 60;
 ///
 /// The events are handled in a schema of its own, in a transaction that is rolled back: nothing of it
 /// is ever seen, and any database will do, also an empty one. They are handled all in one batch, then
-/// each in a batch of its own, slot by slot where the projection has several, and in another time
-/// zone: what differs is a mistake.
+/// each in a batch of its own, in another order within the batch, slot by slot where the projection
+/// has several, and in another time zone: what differs is a mistake.
 ///
 /// A file of events has one JSON object a line, of which "event_type" and "aggregate_id" are
 /// required. The rows that are expected are {"table": [{"column": value}]}, or the list alone; what

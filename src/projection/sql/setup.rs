@@ -263,7 +263,8 @@ fn refuse_shared(
         .map_err(checkpoint::failed)?;
     let Some(row) = rows.first() else { return Ok(()) };
     let (other, table): (String, String) = (row.get(0), row.get(1));
-    Err(Error::refused(format!("the table {table} is filled by the projection {other}")).hint(format!(
+    let refused = format!("the table {table} is filled by the projection {other}");
+    Err(Error::refused(refused).hint(format!(
         "let {name} fill a table of its own; if {other} is not needed any more: pupctl projections \
          delete {}",
         shell_word(&other)

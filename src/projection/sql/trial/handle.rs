@@ -25,6 +25,8 @@ pub(super) enum Cut {
     Whole,
     /// So many in each.
     Batches(usize),
+    /// All in one, in which they lie the other way round.
+    Reversed,
     /// A batch for each of so many slots, the last one first.
     Slots(u32),
     /// All in one, in a session with another time zone.
@@ -36,6 +38,7 @@ impl Cut {
     pub(super) fn describe(self) -> String {
         match self {
             Self::Whole => "all events in one batch".to_owned(),
+            Self::Reversed => "the events in another order in the batch".to_owned(),
             Self::Batches(1) => "one event in a batch".to_owned(),
             Self::Batches(events) => format!("{events} events in a batch"),
             Self::Slots(slots) => format!("its {slots} slots one after the other"),
@@ -49,6 +52,10 @@ impl Cut {
             Self::Whole | Self::Batches(_) => {
                 "a batch is any part of what is to come: add to what is there, and let the latest \
                  event win by its position, not by its batch"
+            }
+            Self::Reversed => {
+                "a table has no order of its own: say ORDER BY global_position where it matters, in \
+                 aggregates too"
             }
             Self::Slots(_) => {
                 "slots go on at their own pace: a row that several aggregates change must come out \
@@ -123,7 +130,9 @@ impl Scratch<'_> {
         expected: Option<&Expected>,
     ) -> Result<Run, Failed> {
         let mut savepoint = transaction.transaction().map_err(failed)?;
-        let make = render("projection/sql/batch_table", &values! { events => self.events });
+        let none: [String; 0] = [];
+        let values = values! { events => self.events, columns => none };
+        let make = render("projection/sql/batch_table", &values);
         savepoint.batch_execute(&make).map_err(failed)?;
         if let Cut::Zone(zone) = cut {
             set_zone(&mut savepoint, zone)?;
@@ -131,6 +140,7 @@ impl Scratch<'_> {
         self.init(&mut savepoint, matches!(cut, Cut::Whole))?;
         let events = match cut {
             Cut::Whole | Cut::Zone(_) => self.handle(&mut savepoint, self.given.len(), None)?,
+            Cut::Reversed => self.handle_reversed(&mut savepoint)?,
             Cut::Batches(size) => self.handle(&mut savepoint, size, None)?,
             Cut::Slots(slots) => {
                 for slot in (0..slots).rev() {
@@ -224,7 +234,7 @@ impl Scratch<'_> {
                 columns => self.columns,
                 contexts => self.projection.contexts(),
                 types => self.projection.aggregates(),
-                of => slot.map(|(slots, _)| slots),
+                of => slot.map_or(1, |(slots, _)| slots),
                 divided => slot.is_some(),
                 after,
                 to => i64::MAX,
@@ -233,9 +243,29 @@ impl Scratch<'_> {
         );
         let numbers = [slot.map_or(0, |(_, slot)| slot)].to_vec();
         let of_slot: [&(dyn ToSql + Sync); 1] = [&numbers];
-        let values = if slot.is_some() { &of_slot[..] } else { &[] };
-        let row = savepoint.query_one(&sql, values).map_err(failed)?;
-        Ok(row.get::<_, Option<Vec<i64>>>("positions").unwrap_or_default())
+        savepoint.execute(&sql, if slot.is_some() { &of_slot } else { &[] }).map_err(failed)?;
+        let filled = include_str!("../../../../sql/projection/sql/filled.sql");
+        let row = savepoint.query_one(filled, &[]).map_err(failed)?;
+        let positions: Option<Vec<i64>> = row.get("positions");
+        let mut positions = positions.unwrap_or_default();
+        positions.sort_unstable();
+        Ok(positions)
+    }
+
+    /// Handles all events in one batch, in which they lie the other way round.
+    fn handle_reversed(&self, savepoint: &mut Transaction<'_>) -> Result<usize, Failed> {
+        let sql = render(
+            "projection/trial/reverse",
+            &values! {
+                events => self.events,
+                columns => self.columns,
+                contexts => self.projection.contexts(),
+                types => self.projection.aggregates(),
+            },
+        );
+        let events = savepoint.execute(&sql, &[]).map_err(failed)?;
+        run_parts(&self.projection, savepoint, &self.projection.parsed.handle)?;
+        Ok(usize::try_from(events).unwrap_or(usize::MAX))
     }
 
     fn refuse_others(&self, savepoint: &mut Transaction<'_>) -> Result<()> {

@@ -2,8 +2,9 @@
 //! transaction that is rolled back. Nobody else sees any of it, and nothing stays.
 //!
 //! Read models must not depend on how the events are cut into batches, nor on what a session has
-//! set. So the events are handled several times: all in one batch, each in a batch of its own, slot
-//! by slot where the projection has several, and in another time zone. What differs is told.
+//! set. So the events are handled several times: all in one batch, each in a batch of its own, in
+//! another order within the batch, slot by slot where the projection has several, and in another time
+//! zone. What differs is told.
 //!
 //! For tests of one's own:
 //!
@@ -179,7 +180,7 @@ impl Trial {
 
     /// What must not make a difference.
     fn cuts(&self) -> Vec<Cut> {
-        let mut cuts = vec![Cut::Batches(self.batch_size)];
+        let mut cuts = vec![Cut::Batches(self.batch_size), Cut::Reversed];
         cuts.extend(self.projection.slots().filter(|slots| *slots > 1).map(Cut::Slots));
         cuts.push(Cut::Zone(OTHER_ZONE));
         cuts
