@@ -12,6 +12,7 @@ pub mod reset;
 pub mod resume;
 pub mod status;
 mod steer;
+pub mod verify;
 mod words;
 
 use clap::Subcommand;
@@ -33,6 +34,7 @@ pub enum ProjectionsCommand {
     Delete(delete::DeleteArgs),
     Rescale(rescale::RescaleArgs),
     Adopt(adopt::AdoptArgs),
+    Verify(verify::VerifyArgs),
     /// Look at events that could not be handled, and have them handled or forget them
     #[command(subcommand)]
     DeadLetters(dead_letters::DeadLettersCommand),
@@ -51,6 +53,7 @@ impl ProjectionsCommand {
             Self::Delete(_) => "projections delete",
             Self::Rescale(_) => "projections rescale",
             Self::Adopt(_) => "projections adopt",
+            Self::Verify(_) => "projections verify",
             Self::DeadLetters(command) => command.name(),
         }
     }
@@ -67,6 +70,7 @@ pub(super) fn run(command: &ProjectionsCommand, context: &Context) -> anyhow::Re
         ProjectionsCommand::Delete(args) => delete::run(args, context),
         ProjectionsCommand::Rescale(args) => rescale::run(args, context),
         ProjectionsCommand::Adopt(args) => adopt::run(args, context),
+        ProjectionsCommand::Verify(args) => verify::run(args, context),
         ProjectionsCommand::DeadLetters(command) => dead_letters::run(command, context),
     }
 }

@@ -1,0 +1,137 @@
+//! Events that have left the store and are accounted for: in archives, and in detached tables.
+
+use postgres::Client;
+use serde::Serialize;
+
+use crate::error::Result;
+use crate::layout::name::QualifiedName;
+use crate::layout::place::Place;
+use crate::operation::archives::{self, Phase};
+use crate::projection::audit::Bits;
+use crate::render::environment::{render, values};
+
+use super::super::Tables;
+use super::failed;
+
+/// Events that a projection was given and that have left the store since.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Absent {
+    /// The archive, or the detached table.
+    pub name: String,
+    /// How many of the events it accounts for.
+    pub events: i64,
+}
+
+/// An archive whose table is gone: its rows are only in its file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Archive {
+    name: String,
+    place: Place,
+    first: i64,
+    last: i64,
+    rows: i64,
+}
+
+/// What has left the store.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Absences {
+    archives: Vec<Archive>,
+    tables: Vec<(QualifiedName, Place)>,
+}
+
+impl Absences {
+    /// Looks it up. A table that is still there tells exactly which events it has; of others the
+    /// record of the archive says between which positions, and how many.
+    pub(super) fn find(client: &mut Client, tables: &Tables) -> Result<Self> {
+        let records = archives::all(client, &tables.events.schema)?;
+        let is_gone = |phase| matches!(phase, Phase::Published | Phase::Dropped | Phase::Detached);
+        let is_there = |name: &str| tables.detached.iter().any(|(table, _)| table.name == name);
+        let archives = records.into_iter().filter_map(|record| {
+            let meant = record.role == "events" && is_gone(record.phase);
+            (meant && !is_there(&record.table_name)).then_some(Archive {
+                first: record.first_position?,
+                last: record.last_position?,
+                rows: record.rows?,
+                name: record.name,
+                place: record.place,
+            })
+        });
+        Ok(Self { archives: archives.collect(), tables: tables.detached.clone() })
+    }
+
+    /// What may hold events of contexts; of all where none is named.
+    pub(super) fn of(&self, contexts: &[String]) -> Accounts {
+        let reads = |place: &Place| {
+            contexts.is_empty()
+                || place.context().is_none_or(|context| contexts.iter().any(|c| c == context))
+        };
+        let archives = self.archives.iter().filter(|archive| reads(&archive.place));
+        let tables = self.tables.iter().filter(|(_, place)| reads(place));
+        Accounts {
+            archives: archives.map(|archive| (archive.clone(), 0)).collect(),
+            tables: tables.map(|(table, _)| (table.clone(), 0)).collect(),
+        }
+    }
+}
+
+/// What accounts for events that are not in the store, and for how many so far.
+pub(super) struct Accounts {
+    archives: Vec<(Archive, i64)>,
+    tables: Vec<(QualifiedName, i64)>,
+}
+
+impl Accounts {
+    /// The tables that are still there.
+    pub(super) fn tables(&self) -> Vec<QualifiedName> {
+        self.tables.iter().map(|(table, _)| table.clone()).collect()
+    }
+
+    /// Notes that a table has so many events.
+    pub(super) fn note(&mut self, table: &QualifiedName, events: i64) {
+        if let Some((_, noted)) = self.tables.iter_mut().find(|(known, _)| known == table) {
+            *noted += events;
+        }
+    }
+
+    /// Takes the positions away that an archive accounts for, none for more than it has. They come
+    /// in order, so that the archive that ends first is to be asked first.
+    pub(super) fn account(&mut self, block: i64, vanished: &Bits) -> Vec<i64> {
+        let mut left = Vec::new();
+        for position in vanished.positions(block) {
+            let fits = |(archive, noted): &&mut (Archive, i64)| {
+                archive.first <= position && position <= archive.last && *noted < archive.rows
+            };
+            let archive = self.archives.iter_mut().filter(fits).min_by_key(|(one, _)| one.last);
+            match archive {
+                Some((_, noted)) => *noted += 1,
+                None => left.push(position),
+            }
+        }
+        left
+    }
+
+    /// What accounts for any.
+    pub(super) fn told(self) -> Vec<Absent> {
+        let archives = self.archives.into_iter();
+        let archives = archives.map(|(one, events)| (format!("the archive {}", one.name), events));
+        let tables = self.tables.into_iter();
+        let tables = tables.map(|(table, events)| {
+            (format!("the detached table {}", table.name), events)
+        });
+        let all = archives.chain(tables).filter(|(_, events)| *events > 0);
+        all.map(|(name, events)| Absent { name, events }).collect()
+    }
+}
+
+/// At which positions of blocks a table has events.
+pub(super) fn places(
+    client: &mut Client,
+    table: &QualifiedName,
+    after: i64,
+    to: i64,
+    blocks: &[i64],
+) -> Result<Vec<(i64, Bits)>> {
+    let sql = render("projection/verify/places", &values! { table, after, to });
+    let rows = client.query(&sql, &[&blocks]).map_err(failed)?;
+    Ok(rows.iter().map(|row| (row.get(0), row.get(1))).collect())
+}
