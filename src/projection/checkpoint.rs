@@ -74,20 +74,28 @@ pub(super) fn register(
 
 /// What was given is noted with the first batch, where a refusal would look like one of a handler.
 fn refuse_without_rights(client: &mut Transaction<'_>, tables: &Tables) -> Result<()> {
-    let beside = [&tables.definitions, &tables.audit];
-    let schemas: Vec<_> = beside.iter().map(|table| &table.schema).collect();
-    let names: Vec<_> = beside.iter().map(|table| &table.name).collect();
+    let (mut schemas, mut names, mut wanted) = (Vec::new(), Vec::new(), Vec::new());
+    for (table, privileges) in [(&tables.definitions, &PRIVILEGES[..3]), (&tables.audit, &PRIVILEGES)] {
+        for privilege in privileges {
+            schemas.push(&table.schema);
+            names.push(&table.name);
+            wanted.push(*privilege);
+        }
+    }
     let sql = include_str!("../../sql/projection/may_note.sql");
-    if client.query_one(sql, &[&schemas, &names]).map_err(failed)?.get("may") {
+    if client.query_one(sql, &[&schemas, &names, &wanted]).map_err(failed)?.get("may") {
         return Ok(());
     }
     Err(Error::refused("this role may not note what the projection is given").hint(rights()))
 }
 
+/// What a worker needs of the tables beside the checkpoints; the last one of the audit alone.
+const PRIVILEGES: [&str; 4] = ["SELECT", "INSERT", "UPDATE", "DELETE"];
+
 /// The statement that gives a worker what it lacks.
 fn rights() -> String {
     "let the owner of the store run: GRANT SELECT, INSERT, UPDATE, DELETE ON \
-     projection_definitions, projection_audit TO the role of the workers"
+     projection_definitions, projection_audit TO the role of the worker"
         .to_owned()
 }
 

@@ -6,8 +6,8 @@ use postgres::Client;
 use postgres::error::SqlState;
 
 use crate::error::{Error, Result};
-use crate::layout::name::QualifiedName;
 use crate::render::environment::{render, values};
+use crate::render::script::wait_function;
 
 /// So long a statement waits: the server keeps what was deleted since a statement began.
 const SLICE: Duration = Duration::from_millis(500);
@@ -38,7 +38,7 @@ pub fn for_position(
     position: i64,
     timeout: Duration,
 ) -> Result<bool> {
-    let wait = QualifiedName::new(schema, FUNCTION);
+    let wait = wait_function(schema);
     let sql = render("projection/wait", &values! { wait });
     let statement = client.prepare(&sql).map_err(failed)?;
     let start = Instant::now();
@@ -55,9 +55,6 @@ pub fn for_position(
         }
     }
 }
-
-/// What the function is called.
-const FUNCTION: &str = "pupctl_wait";
 
 fn failed(error: postgres::Error) -> Error {
     let code = error.code().cloned();
