@@ -282,6 +282,7 @@ const TEMPLATES: &[(&str, &str)] = templates![
     "projection/verify/scope",
     "projection/verify/span",
     "projection/verify/start",
+    "projection/wait",
     "protection/drop_trigger",
     "protection/event_ids",
     "protection/event_ids_collect",

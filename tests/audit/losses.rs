@@ -87,11 +87,11 @@ fn a_checkpoint_that_is_moved_by_hand() {
             "INSERT INTO events (bounded_context, aggregate_type, aggregate_id, aggregate_version,
                 event_id, event_type, payload)
              SELECT 'Billing', 'Order', 'b-' || number % 100, number, gen_random_uuid(), 'Placed', ''
-             FROM generate_series(1, 5000) AS number",
+             FROM generate_series(1, 2500) AS number",
         );
-        move_to(&db, 3_000);
+        move_to(&db, 1_500);
         work(&db, slots);
-        assert_finds(&db, &["lost 2930 71-3000"]);
+        assert_finds(&db, &["lost 1430 71-1500"]);
         assert_mends(&db, slots);
     }
 }
@@ -238,7 +238,7 @@ fn gaps_as_wide_as_spans_are_stepped_over() {
     let db = handled(1);
     db.execute("SELECT setval('events_global_position_seq', 5000000000)");
     append(&db, 0..10);
-    db.execute("SELECT setval('events_global_position_seq', 9000000000000)");
+    db.execute("SELECT setval('events_global_position_seq', 9000000000)");
     append(&db, 0..10);
     work(&db, 1);
     assert_finds_nothing(&db);

@@ -11,7 +11,7 @@ use crate::projection::audit::Bits;
 use crate::render::environment::{render, values};
 
 use super::super::Tables;
-use super::failed;
+use super::{Range, failed};
 
 /// Events that a projection was given and that have left the store since.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -93,18 +93,30 @@ impl Accounts {
         }
     }
 
-    /// Takes the positions away that an archive accounts for, none for more than it has. They come
-    /// in order, so that the archive that ends first is to be asked first.
-    pub(super) fn account(&mut self, block: i64, vanished: &Bits) -> Vec<i64> {
-        let mut left = Vec::new();
+    /// The positions for which nothing accounts, as ranges. An archive does not account for more
+    /// than it has; which ones it has not, its record does not say. Positions come in order, so
+    /// the archive that ends first is to be asked first.
+    pub(super) fn account(&mut self, block: i64, vanished: &Bits) -> Vec<Range> {
+        let mut left: Vec<Range> = Vec::new();
         for position in vanished.positions(block) {
-            let fits = |(archive, noted): &&mut (Archive, i64)| {
-                archive.first <= position && position <= archive.last && *noted < archive.rows
+            let (mut first, mut last) = (position, position);
+            let covers = |(archive, _): &&mut (Archive, i64)| {
+                archive.first <= position && position <= archive.last
             };
-            let archive = self.archives.iter_mut().filter(fits).min_by_key(|(one, _)| one.last);
-            match archive {
-                Some((_, noted)) => *noted += 1,
-                None => left.push(position),
+            let mut covering: Vec<_> = self.archives.iter_mut().filter(covers).collect();
+            covering.sort_by_key(|(archive, _)| archive.last);
+            if let Some((_, noted)) =
+                covering.iter_mut().find(|(archive, noted)| *noted < archive.rows)
+            {
+                *noted += 1;
+                continue;
+            }
+            if let Some((archive, _)) = covering.last() {
+                (first, last) = (archive.first, archive.last);
+            }
+            match left.last_mut().filter(|range| (range.first, range.last) == (first, last)) {
+                Some(range) => range.events += 1,
+                None => left.push(Range { first, last, events: 1 }),
             }
         }
         left

@@ -139,8 +139,8 @@ impl Comparison<'_> {
             }
             self.counts(block)?;
         }
-        for positions in vanished {
-            self.note_vanished(&positions);
+        for range in vanished {
+            self.note_vanished(range);
         }
         if let Some((first, last)) = lost {
             let room = self.verified.room(Kind::Lost);
@@ -180,8 +180,8 @@ impl Comparison<'_> {
         Ok(())
     }
 
-    /// The positions that were given and are nowhere any more, block by block.
-    fn vanished(&mut self, blocks: &[Block], after: i64, to: i64) -> Result<Vec<Vec<i64>>> {
+    /// Where events were given that are nowhere any more.
+    fn vanished(&mut self, blocks: &[Block], after: i64, to: i64) -> Result<Vec<Range>> {
         let mut left: Vec<(i64, Bits)> = blocks
             .iter()
             .filter(|block| !block.extra.is_empty())
@@ -195,7 +195,7 @@ impl Comparison<'_> {
             self.take_from_table(&table, &mut left, after, to, &wanted)?;
         }
         let account = |(number, bits): &(i64, Bits)| self.absent.account(*number, bits);
-        Ok(left.iter().map(account).collect())
+        Ok(left.iter().flat_map(account).collect())
     }
 
     fn take_from_table(
@@ -216,12 +216,12 @@ impl Comparison<'_> {
         Ok(())
     }
 
-    fn note_vanished(&mut self, positions: &[i64]) {
-        let (Some(&first), Some(&last)) = (positions.first(), positions.last()) else { return };
-        let events = i64::try_from(positions.len()).unwrap_or(i64::MAX);
-        self.verified.add(Kind::Vanished, Range { first, last, events });
-        let samples = positions.iter().map(|&position| Sample { position, event: None });
-        self.verified.tell(Kind::Vanished, samples.take(super::SAMPLES).collect::<Vec<_>>());
+    fn note_vanished(&mut self, range: Range) {
+        self.verified.add(Kind::Vanished, range);
+        if range.first == range.last {
+            let sample = Sample { position: range.first, event: None };
+            self.verified.tell(Kind::Vanished, [sample]);
+        }
     }
 
     /// Events that are there and were not given. The first and the last position of them.

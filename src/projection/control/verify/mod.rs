@@ -159,6 +159,7 @@ impl Verified {
         let full = found.ranges.len() >= RANGES;
         match found.ranges.last_mut() {
             Some(last) if full || range.first - last.last < crate::projection::audit::BLOCK => {
+                last.first = range.first.min(last.first);
                 last.last = range.last.max(last.last);
                 last.events += range.events;
             }
