@@ -75,7 +75,9 @@ pub(super) fn register(
 /// What was given is noted with the first batch, where a refusal would look like one of a handler.
 fn refuse_without_rights(client: &mut Transaction<'_>, tables: &Tables) -> Result<()> {
     let (mut schemas, mut names, mut wanted) = (Vec::new(), Vec::new(), Vec::new());
-    for (table, privileges) in [(&tables.definitions, &PRIVILEGES[..3]), (&tables.audit, &PRIVILEGES)] {
+    for (table, privileges) in
+        [(&tables.definitions, &PRIVILEGES[..3]), (&tables.audit, &PRIVILEGES)]
+    {
         for privilege in privileges {
             schemas.push(&table.schema);
             names.push(&table.name);
@@ -275,8 +277,7 @@ pub(super) fn highest(client: &mut Client, tables: &Tables) -> Result<i64> {
 pub(super) fn failed(error: postgres::Error) -> Error {
     let older = error.code().is_some_and(|code| matches!(code.code(), "42703" | "42P01"));
     // Of the tables beside the checkpoints; what else a role needs is said by the server.
-    let names_one =
-        |text: &str| [DEFINITIONS, AUDIT].iter().any(|name| text.contains(name));
+    let names_one = |text: &str| [DEFINITIONS, AUDIT].iter().any(|name| text.contains(name));
     let denied = error.as_db_error().is_some_and(|reported| {
         *reported.code() == SqlState::INSUFFICIENT_PRIVILEGE && names_one(reported.message())
     });

@@ -97,10 +97,8 @@ pub(crate) fn runner(db: &TestDatabase, slots: u32) -> Runner {
             .map_err(failed)?;
         Ok(client)
     });
-    let config = ProcessorConfig::default()
-        .batch_size(7)
-        .on_error(ErrorPolicy::Park)
-        .initial_slots(slots);
+    let config =
+        ProcessorConfig::default().batch_size(7).on_error(ErrorPolicy::Park).initial_slots(slots);
     runner.add(Counts, config.clone(), 1).expect("added");
     let file = SqlProjection::parse("sql.sql", FILE, &Parameters::default()).expect("a file");
     runner.add_sql(file, config, 1, Change::Refuse).expect("added");

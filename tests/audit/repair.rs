@@ -2,8 +2,8 @@
 
 use crate::support::{Background, TestDatabase};
 use crate::{
-    BOTH, append, assert_finds_nothing, assert_is_reference, assert_mends, handled,
-    insert_at, verify, work,
+    BOTH, append, assert_finds_nothing, assert_is_reference, assert_mends, handled, insert_at,
+    verify, work,
 };
 
 fn with_losses(slots: u32) -> TestDatabase {
@@ -34,7 +34,10 @@ const SIX: [&str; 6] = [
 fn a_second_repair_has_nothing_to_do() {
     let db = with_losses(4);
     let done = verify(&db, &["--all", "--repair"]).success();
-    assert!(done.stderr.contains("Done: 3 lost events of code: workers handle them next"), "{done}");
+    assert!(
+        done.stderr.contains("Done: 3 lost events of code: workers handle them next"),
+        "{done}"
+    );
     assert!(done.stderr.contains("pupctl projections run sql --until-caught-up"), "{done}");
     assert!(done.stderr.contains("where the order matters"), "{done}");
     assert_eq!(letters(&db), SIX);

@@ -9,7 +9,7 @@ fn a_report_says_what_is_wrong_and_what_mends_it() {
     let db = handled(1);
     let fine = verify(&db, &["code"]).success();
     assert_eq!(fine.stdout, "code: positions 1 to 60 compared, 40 events, all right\n");
-    insert_at(&db, 12, "it's\u{1b}[31m");
+    insert_at(&db, 12, "it''s\u{1b}[31m");
     insert_at(&db, 30, "order-3");
     let found = verify(&db, &["code"]).failure(3);
     for words in [
@@ -104,7 +104,10 @@ fn a_name_with_a_quote() {
 #[test]
 fn nobody_knows_what_was_given_before_it_was_noted() {
     let db = handled(1);
-    db.execute("DELETE FROM projection_definitions; TRUNCATE projection_audit");
+    db.execute(
+        "DELETE FROM projection_definitions WHERE projection = 'code';
+         DELETE FROM projection_audit WHERE projection = 'code'",
+    );
     let found = verify(&db, &["code"]).success();
     assert!(found.stdout.contains("nothing to compare"), "{found}");
     assert!(found.stdout.contains("that begins when a worker starts"), "{found}");

@@ -112,9 +112,8 @@ fn who_would_wait_for_ever_is_refused() {
         .expect("a setting");
     append(&db, 0..3);
     let worker = std::thread::scope(|scope| {
-        let waits = scope.spawn(|| {
-            for_position(&mut db.client(), "public", "sql", 63, Duration::from_mins(1))
-        });
+        let waits = scope
+            .spawn(|| for_position(&mut db.client(), "public", "sql", 63, Duration::from_mins(1)));
         work(&db, 1);
         waits.join().expect("no panic")
     });

@@ -166,9 +166,8 @@ fn mend(
 ) -> Result<Repaired> {
     repair::check(verified)?;
     let tables = look(context, client, schema)?;
-    let mut plan = |transaction: &mut postgres::Transaction<'_>| {
-        repair::plan(transaction, &tables, verified)
-    };
+    let mut plan =
+        |transaction: &mut postgres::Transaction<'_>| repair::plan(transaction, &tables, verified);
     let steered = if context.global.dry_run {
         Steered::planned(change::preview(client, &mut plan)?)
     } else {
@@ -216,7 +215,8 @@ impl Reported {
         } else {
             "nothing to compare".to_owned()
         };
-        let state = if findings.is_empty() { green("all right") } else { red("not as it should be") };
+        let state =
+            if findings.is_empty() { green("all right") } else { red("not as it should be") };
         let state = if up_to > after { format!(", {state}") } else { String::new() };
         let _ = writeln!(text, "{compared}{state}");
         for found in findings {
@@ -242,7 +242,8 @@ impl Reported {
         let mut notes = Vec::new();
         match audited_from {
             None => notes.push(
-                "nobody noted so far what it was given: that begins when a worker starts".to_owned(),
+                "nobody noted so far what it was given: that begins when a worker starts"
+                    .to_owned(),
             ),
             Some(0) => {}
             Some(from) => notes.push(format!(

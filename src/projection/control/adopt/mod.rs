@@ -14,11 +14,11 @@ use chrono::{DateTime, Utc};
 use postgres::{Client, GenericClient, Row};
 use serde::Serialize;
 
-use super::checkpoint::{adopt_command, partition_of};
 use super::change::writing;
-use super::{beside, checkpoints_ready};
+use super::checkpoint::{adopt_command, partition_of};
 use super::init::validate_scope;
 use super::row::{self, Group, Held, Seen};
+use super::{beside, checkpoints_ready};
 use crate::db::{Interrupt, settled};
 use crate::error::{Error, Result};
 use crate::failpoint::reach;
@@ -284,12 +284,18 @@ impl Request<'_> {
 /// What others gave nobody knows: it is noted behind the highest of the rows.
 fn begin_audit(checkpoints: &QualifiedName, projection: &str) -> [Statement; 2] {
     let (definitions, audit) = beside(checkpoints);
-    let forget = render("projection/control/forget_audit", &values! {
-        audit, projection, after => None::<i64>,
-    });
-    let begin = render("projection/control/begin_audit", &values! {
-        checkpoints, definitions, projection,
-    });
+    let forget = render(
+        "projection/control/forget_audit",
+        &values! {
+            audit, projection, after => None::<i64>,
+        },
+    );
+    let begin = render(
+        "projection/control/begin_audit",
+        &values! {
+            checkpoints, definitions, projection,
+        },
+    );
     [
         writing(forget, "Of an earlier projection of this name", &audit),
         writing(begin, "Behind all rows it is noted what it is given", &definitions),

@@ -6,7 +6,7 @@ use serde::Serialize;
 use crate::error::Result;
 use crate::layout::name::QualifiedName;
 use crate::layout::place::Place;
-use crate::operation::archives::{self, Phase};
+use crate::operation::archives::{self, Phase, Record};
 use crate::projection::audit::Bits;
 use crate::render::environment::{render, values};
 
@@ -43,20 +43,29 @@ impl Absences {
     /// Looks it up. A table that is still there tells exactly which events it has; of others the
     /// record of the archive says between which positions, and how many.
     pub(super) fn find(client: &mut Client, tables: &Tables) -> Result<Self> {
-        let records = archives::all(client, &tables.events.schema)?;
-        let is_gone = |phase| matches!(phase, Phase::Published | Phase::Dropped | Phase::Detached);
-        let is_there = |name: &str| tables.detached.iter().any(|(table, _)| table.name == name);
-        let archives = records.into_iter().filter_map(|record| {
-            let meant = record.role == "events" && is_gone(record.phase);
-            (meant && !is_there(&record.table_name)).then_some(Archive {
-                first: record.first_position?,
-                last: record.last_position?,
-                rows: record.rows?,
-                name: record.name,
-                place: record.place,
-            })
-        });
-        Ok(Self { archives: archives.collect(), tables: tables.detached.clone() })
+        let schema = &tables.events.schema;
+        let mut records = archives::all(client, schema)?;
+        records.retain(|record| record.role == "events" && has_left(record.phase));
+        let names: Vec<_> = records.iter().map(|record| &record.table_name).collect();
+        let kept = include_str!("../../../../sql/projection/kept.sql");
+        let rows = client.query(kept, &[schema, &names]).map_err(failed)?;
+        let kept: Vec<String> = rows.iter().map(|row| row.get("name")).collect();
+        let mut there = tables.detached.clone();
+        let mut archives = Vec::new();
+        for record in records {
+            if there.iter().any(|(table, _)| table.name == record.table_name) {
+                continue;
+            }
+            if kept.contains(&record.table_name) {
+                there.push((QualifiedName::new(schema, record.table_name), record.place));
+            } else if let (Some(first), Some(last), Some(rows)) =
+                (record.first_position, record.last_position, record.rows)
+            {
+                let Record { name, place, .. } = record;
+                archives.push(Archive { name, place, first, last, rows });
+            }
+        }
+        Ok(Self { archives, tables: there })
     }
 
     /// What may hold events of contexts; of all where none is named.
@@ -72,6 +81,11 @@ impl Absences {
             tables: tables.map(|(table, _)| (table.clone(), 0)).collect(),
         }
     }
+}
+
+/// Whether rows of an archive may be in its table or its file alone.
+fn has_left(phase: Phase) -> bool {
+    matches!(phase, Phase::Detaching | Phase::Detached | Phase::Published | Phase::Dropped)
 }
 
 /// What accounts for events that are not in the store, and for how many so far.
@@ -127,9 +141,8 @@ impl Accounts {
         let archives = self.archives.into_iter();
         let archives = archives.map(|(one, events)| (format!("the archive {}", one.name), events));
         let tables = self.tables.into_iter();
-        let tables = tables.map(|(table, events)| {
-            (format!("the detached table {}", table.name), events)
-        });
+        let tables =
+            tables.map(|(table, events)| (format!("the detached table {}", table.name), events));
         let all = archives.chain(tables).filter(|(_, events)| *events > 0);
         all.map(|(name, events)| Absent { name, events }).collect()
     }

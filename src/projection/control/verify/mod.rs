@@ -151,7 +151,12 @@ impl Verified {
     fn add(&mut self, kind: Kind, range: Range) {
         let place = self.findings.iter().position(|found| found.kind == kind);
         let place = place.unwrap_or_else(|| {
-            self.findings.push(Difference { kind, events: 0, ranges: Vec::new(), first: Vec::new() });
+            self.findings.push(Difference {
+                kind,
+                events: 0,
+                ranges: Vec::new(),
+                first: Vec::new(),
+            });
             self.findings.len() - 1
         });
         let found = &mut self.findings[place];
@@ -196,7 +201,6 @@ pub type Progress<'a> = &'a mut dyn FnMut(&str, i64, i64);
 
 /// Finds the tables anew: partitions may have come and gone.
 pub type Refresh<'a> = &'a mut dyn FnMut(&mut Client) -> Result<Tables>;
-
 
 /// Compares projections with the store.
 pub fn look(
@@ -281,9 +285,8 @@ fn start(
     name: &str,
 ) -> Result<(Option<i64>, Option<String>)> {
     let values = values! { definitions => tables.definitions };
-    let row = client
-        .query_opt(&render("projection/verify/start", &values), &[&name])
-        .map_err(failed)?;
+    let row =
+        client.query_opt(&render("projection/verify/start", &values), &[&name]).map_err(failed)?;
     Ok(row.map_or((None, None), |row| (Some(row.get(0)), row.get(1))))
 }
 
