@@ -25,7 +25,7 @@ use support::{Append, Output, TestDatabase};
 pub(crate) struct Counts;
 
 impl Projection for Counts {
-    fn name(&self) -> &str {
+    fn name(&self) -> &'static str {
         "code"
     }
 

@@ -108,11 +108,9 @@ pub(super) fn run(args: &VerifyArgs, context: &Context) -> anyhow::Result<Exit> 
     let verified = compare(context, &mut client, schema, &wish)?;
     let mut reported = Vec::new();
     for verified in verified {
-        let repair = args.repair && verified.repairable() > 0;
-        let repair = match repair {
-            true => Some(mend(args, context, &mut client, schema, &verified)?),
-            false => None,
-        };
+        let repair = (args.repair && verified.repairable() > 0)
+            .then(|| mend(args, context, &mut client, schema, &verified))
+            .transpose()?;
         reported.push(Reported { verified, repair });
     }
     let report = Report { projections: reported };

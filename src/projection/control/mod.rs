@@ -97,7 +97,7 @@ pub fn checkpoints_ready(
         return Ok(());
     }
     Err(Error::refused(format!(
-        "{checkpoints} has no room for slots and for their audit yet: an older pupctl made the store"
+        "{checkpoints} has no room for slots, or for their audit: an older pupctl made the store"
     ))
     .hint("bring the tables up to date: pupctl projections init"))
 }

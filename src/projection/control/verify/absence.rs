@@ -8,9 +8,9 @@ use crate::layout::name::QualifiedName;
 use crate::layout::place::Place;
 use crate::operation::archives::{self, Phase, Record};
 use crate::projection::audit::Bits;
+use crate::projection::control::Tables;
 use crate::render::environment::{render, values};
 
-use super::super::Tables;
 use super::{Range, failed};
 
 /// Events that a projection was given and that have left the store since.

@@ -6,10 +6,10 @@ use crate::db::Interrupt;
 use crate::error::{Error, Result};
 use crate::layout::name::QualifiedName;
 use crate::projection::audit::{BLOCK, Bits, block_of};
+use crate::projection::control::Tables;
+use crate::projection::control::checkpoint::Projection;
 use crate::render::environment::{render, values};
 
-use super::super::Tables;
-use super::super::checkpoint::Projection;
 use super::absence::{Accounts, places};
 use super::{Kind, Known, Progress, Range, Sample, Verified, failed};
 
@@ -132,19 +132,19 @@ impl Comparison<'_> {
         let mut blocks: Vec<Block> = rows.iter().filter_map(numbered).collect();
         self.take_out_of_scope(&mut blocks, after, to)?;
         let vanished = self.vanished(&blocks, after, to)?;
-        let mut lost: Option<(i64, i64)> = None;
+        let mut missed: Option<(i64, i64)> = None;
         for block in &blocks {
-            if let Some((first, last)) = self.lost(block) {
-                lost = Some((lost.map_or(first, |(first, _)| first), last));
+            if let Some((begin, end)) = self.lost(block) {
+                missed = Some((missed.map_or(begin, |(begin, _)| begin), end));
             }
             self.counts(block)?;
         }
         for range in vanished {
             self.note_vanished(range);
         }
-        if let Some((first, last)) = lost {
+        if let Some((begin, end)) = missed {
             let room = self.verified.room(Kind::Lost);
-            let samples = self.samples(first - 1, last, room, None)?;
+            let samples = self.samples(begin - 1, end, room, None)?;
             self.verified.tell(Kind::Lost, samples);
         }
         Ok(is_empty)
@@ -226,8 +226,8 @@ impl Comparison<'_> {
 
     /// Events that are there and were not given. The first and the last position of them.
     fn lost(&mut self, block: &Block) -> Option<(i64, i64)> {
-        let lost = block.stored.without(&block.given);
-        let mut positions = lost.positions(block.number);
+        let missed = block.stored.without(&block.given);
+        let mut positions = missed.positions(block.number);
         let first = positions.next()?;
         let last = positions.last().unwrap_or(first);
         let events = block.stored_events - block.met;
