@@ -52,6 +52,7 @@ pub const NAMES: &[&str] = &[
     "projection::before_commit",
     "projection::committed",
     "projection::handled",
+    "projection::sql_made",
     "projections::before_commit",
     "rescale::after_commit",
     "rescale::barrier",

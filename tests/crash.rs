@@ -400,8 +400,12 @@ const DRAIN: [&str; 5] = [
 ];
 
 /// The points of a batch of a projection, at which its own tests kill.
-const PROJECTION: [&str; 3] =
-    ["projection::before_commit", "projection::committed", "projection::handled"];
+const PROJECTION: [&str; 4] = [
+    "projection::before_commit",
+    "projection::committed",
+    "projection::handled",
+    "projection::sql_made",
+];
 
 /// The points of commands on projections, at which their own tests kill.
 const PROJECTIONS: [&str; 1] = ["projections::before_commit"];

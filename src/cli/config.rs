@@ -1,5 +1,6 @@
 //! `pupctl.toml`: the types are the reference (`docs/reference/config.md` is made from them).
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -13,6 +14,7 @@ use crate::layout::levels::{PartitionBy, SecondLevel};
 use crate::layout::name::Tables;
 use crate::layout::protection::Guard;
 use crate::layout::retention::Retention;
+use crate::render::parameters::Parameters;
 
 /// The file that is read when none is named.
 pub const FILE: &str = "pupctl.toml";
@@ -43,6 +45,8 @@ pub struct Config {
     pub locks: LocksConfig,
     /// Where archives lie, and what is archived when.
     pub archive: ArchiveConfig,
+    /// Projections that are written in SQL.
+    pub projections: ProjectionsConfig,
 }
 
 /// The names of the store's tables.
@@ -102,6 +106,17 @@ pub struct MigrationsConfig {
     /// The folder that `schema generate` fills and `schema migrate` applies. Default:
     /// `migrations`.
     pub dir: Option<PathBuf>,
+}
+
+/// Projections that are written in SQL.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct ProjectionsConfig {
+    /// The folder of their files. Default: `projections`.
+    pub dir: Option<PathBuf>,
+    /// What stands for `{{ name }}` in them: texts, numbers, truth values, lists of texts.
+    #[schemars(with = "BTreeMap<String, serde_json::Value>")]
+    pub parameters: Parameters,
 }
 
 /// How to wait for locks. Times are written `500ms`, `30s`, `2m`.

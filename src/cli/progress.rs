@@ -1,5 +1,6 @@
 //! The progress bars, on standard error, where there is a terminal.
 
+use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
@@ -296,6 +297,74 @@ impl PositionBar {
 }
 
 impl Drop for PositionBar {
+    fn drop(&mut self) {
+        self.drawn.finish_and_clear();
+    }
+}
+
+/// Tells how far projections are behind, and how fast they come nearer.
+#[derive(Debug)]
+pub struct FoldBar {
+    drawn: ProgressBar,
+    begin: Option<i64>,
+    /// Events at moments of the last seconds, for the speed.
+    seen: VecDeque<(Instant, u64)>,
+}
+
+/// Over how long the speed is taken.
+const SPEED_OVER: Duration = Duration::from_secs(3);
+
+impl FoldBar {
+    /// Nothing is known yet.
+    #[must_use]
+    pub fn new(output: &Output) -> Self {
+        let drawn =
+            if output.shows_progress() { ProgressBar::new(0) } else { ProgressBar::hidden() };
+        let template = "{bar:24} {percent}% [{elapsed_precise}] {wide_msg}";
+        if let Ok(style) = ProgressStyle::with_template(template) {
+            drawn.set_style(style);
+        }
+        Self { drawn, begin: None, seen: VecDeque::new() }
+    }
+
+    /// The projection that is furthest behind, where it is and where it goes, and how many events
+    /// all of them have handled.
+    pub fn at(&mut self, name: &str, position: i64, goal: i64, events: u64) {
+        let now = Instant::now();
+        self.seen.push_back((now, events));
+        while self.seen.len() > 2 && self.seen.front().is_some_and(|(at, _)| now - *at > SPEED_OVER)
+        {
+            self.seen.pop_front();
+        }
+        if position == 0 && events == 0 {
+            return;
+        }
+        let begin = *self.begin.get_or_insert(position);
+        let length = |from: i64, to: i64| u64::try_from(to.saturating_sub(from)).unwrap_or(0);
+        self.drawn.set_length(length(begin, goal));
+        self.drawn.set_position(length(begin, position));
+        let speed = self.speed();
+        let left = length(position, goal);
+        let words = if left == 0 {
+            format!("caught up at {position}, {speed} events/s")
+        } else {
+            format!("{name} is at {position} of {goal}, {speed} events/s")
+        };
+        self.drawn.set_message(words);
+    }
+
+    /// Events in a second.
+    fn speed(&self) -> u64 {
+        let (Some((from, few)), Some((to, many))) = (self.seen.front(), self.seen.back()) else {
+            return 0;
+        };
+        let milliseconds = (*to - *from).as_millis();
+        let events = u128::from(many.saturating_sub(*few));
+        u64::try_from(events * 1_000 / milliseconds.max(1)).unwrap_or(u64::MAX)
+    }
+}
+
+impl Drop for FoldBar {
     fn drop(&mut self) {
         self.drawn.finish_and_clear();
     }

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use postgres::Client;
+use postgres::{CancelToken, Client};
 
 use crate::catalog::{AppliedMigration, Catalog};
 use crate::cli::config::Config;
@@ -17,6 +17,7 @@ use crate::error::{Error, Result};
 use crate::layout::Layout;
 use crate::layout::name::validate_identifier;
 use crate::plan::init::is_own_name;
+use crate::projection::Connect;
 use crate::server::Embedded;
 
 /// The folder of the embedded server, below the working folder.
@@ -94,6 +95,12 @@ impl Context {
         Ok(target.connect(&session)?)
     }
 
+    /// What opens the connections of workers.
+    pub(super) fn connector(&self) -> anyhow::Result<Connector> {
+        let (target, session) = self.target()?;
+        Ok(Connector { target, role: session.role })
+    }
+
     fn connect(&self, writes: bool) -> anyhow::Result<Store> {
         let (target, session) = self.target()?;
         tracing::debug!("connecting to {target} ({})", target.origin());
@@ -126,6 +133,24 @@ impl Context {
     /// Reads the catalog of the store.
     pub fn inspect(&self, client: &mut Client, schema: &str, depth: Depth) -> Result<Catalog> {
         inspect::catalog(client, schema, &self.config.tables(), depth)
+    }
+}
+
+/// Opens the connections of workers, as the role that was asked for.
+#[derive(Debug, Clone)]
+pub struct Connector {
+    target: Target,
+    role: Option<String>,
+}
+
+impl Connect for Connector {
+    fn connect(&self, application_name: &str) -> Result<Client> {
+        let role = self.role.clone();
+        self.target.connect(&Session { application_name: application_name.to_owned(), role })
+    }
+
+    fn cancel(&self, token: &CancelToken) -> Result<()> {
+        self.target.cancel(token)
     }
 }
 

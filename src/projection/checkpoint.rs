@@ -43,6 +43,8 @@ impl Tables {
 pub(super) struct Division {
     pub(super) slots: u32,
     pub(super) strategy: Arc<dyn PartitionStrategy>,
+    /// The highest position of its slots when it was read.
+    pub(super) position: i64,
 }
 
 /// Sees to it that the projection has its rows, made as the configuration says where there are
@@ -175,7 +177,8 @@ fn compare(rows: &[Row], name: &str, config: &ProcessorConfig) -> Result<Divisio
             .hint(format!("pupctl projections status {name} shows them")));
     }
     refuse_other_slots(name, slots, config)?;
-    Ok(Division { slots, strategy: strategy(name, &hash, config)? })
+    let position = rows.iter().map(|row| row.get("position")).max().unwrap_or(0);
+    Ok(Division { slots, strategy: strategy(name, &hash, config)?, position })
 }
 
 /// A worker with another idea of the slots would pass over events, or repeat them.

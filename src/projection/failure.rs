@@ -162,8 +162,9 @@ pub(super) fn of_panic(who: &str, panic: &(dyn Any + Send)) -> Error {
 /// The error of a projection that stops at an event.
 pub(super) fn stopped(projection: &str, event: &Event, cause: &Error) -> Error {
     let retry = format!(
-        "mend the handler and start again, or let it park such events: ErrorPolicy::Park; \
-         pupctl projections status {projection} tells where it stands"
+        "mend the handler and start again, or let it park such events (projections run --on-error \
+         park; in a program ErrorPolicy::Park); pupctl projections status {projection} tells where \
+         it stands"
     );
     Error::refused(format!(
         "the projection {projection} stopped at position {}: {}",

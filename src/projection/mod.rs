@@ -93,7 +93,7 @@ pub use connect::{AsRole, Connect, application_name};
 pub use definition::{Event, HandlerError, Projection};
 pub use failure::Transient;
 pub use processor::Processor;
-pub use runner::Runner;
+pub use runner::{Runner, Watch};
 pub use sql::SqlProjection;
 pub use strategy::{Fnv1a, PartitionStrategy, ServerHash};
 pub use transaction::Transaction;

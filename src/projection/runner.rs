@@ -56,6 +56,49 @@ pub struct Runner {
     jobs: Vec<Job>,
     stop: Interrupt,
     deadline: Duration,
+    watch: Watch,
+}
+
+/// Shows how far a [`Runner`] is, from another thread while it runs.
+#[derive(Debug, Clone, Default)]
+pub struct Watch(Arc<Mutex<Watched>>);
+
+#[derive(Debug, Default)]
+struct Watched {
+    reports: Vec<Arc<Mutex<Report>>>,
+    shared: Option<Arc<Shared>>,
+}
+
+impl Watch {
+    /// What each projection did so far, in the order in which they were added; empty before the
+    /// runner runs.
+    #[must_use]
+    pub fn reports(&self) -> Vec<Report> {
+        let watched = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        watched.reports.iter().map(copied).collect()
+    }
+
+    /// Up to where everything is settled by now, as far as the runner knows.
+    #[must_use]
+    pub fn settled(&self) -> Option<i64> {
+        let watched = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        watched.shared.as_ref().and_then(|shared| shared.settled())
+    }
+
+    fn begin(&self, shared: &Arc<Shared>) {
+        let shared = Some(Arc::clone(shared));
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) =
+            Watched { reports: Vec::new(), shared };
+    }
+
+    fn add(&self, report: &Arc<Mutex<Report>>) {
+        let mut watched = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        watched.reports.push(Arc::clone(report));
+    }
+}
+
+fn copied(report: &Arc<Mutex<Report>>) -> Report {
+    report.lock().unwrap_or_else(PoisonError::into_inner).clone()
 }
 
 /// A projection, and its workers.
@@ -77,7 +120,14 @@ impl Runner {
             jobs: Vec::new(),
             stop: Interrupt::default(),
             deadline: DEADLINE,
+            watch: Watch::default(),
         }
+    }
+
+    /// What shows how far it is while it runs. Take it before the runner moves to its thread.
+    #[must_use]
+    pub fn watch(&self) -> Watch {
+        self.watch.clone()
     }
 
     /// Adds a projection with so many workers. More workers than slots have nothing to do, but take
@@ -209,14 +259,15 @@ impl Runner {
     fn work(&self, until: Until) -> Result<Vec<Report>> {
         let Some(first) = self.jobs.first() else { return Ok(Vec::new()) };
         let shared = Arc::new(Shared::default());
+        self.watch.begin(&shared);
         // Ends when the workers have, however they end.
         let follower_stop = Interrupt::default();
         let follower = self.follow(&shared, &first.config.schema, &follower_stop)?;
         let (sender, ended) = channel();
         let mut controls = Vec::new();
-        let mut reports = Vec::new();
         for job in &self.jobs {
             let report = Arc::new(Mutex::new(Report::of(job.handler.name())));
+            self.watch.add(&report);
             let projection_stopped = Arc::new(AtomicBool::new(false));
             for _ in 0..job.workers {
                 let control = Arc::new(Control {
@@ -228,7 +279,6 @@ impl Runner {
                 self.start(job, &shared, &control, until, controls.len(), &sender)?;
                 controls.push(control);
             }
-            reports.push(report);
         }
         drop(sender);
         let outcome = self.attend(&ended, &controls, until);
@@ -238,10 +288,7 @@ impl Runner {
             return Err(error);
         }
         outcome?;
-        let report = |report: &Arc<Mutex<Report>>| {
-            report.lock().unwrap_or_else(PoisonError::into_inner).clone()
-        };
-        Ok(reports.iter().map(report).collect())
+        Ok(self.watch.reports())
     }
 
     /// Starts the thread that follows the settled position.

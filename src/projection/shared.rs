@@ -61,6 +61,11 @@ impl Shared {
         self.state().seen.filter(|seen| seen.at >= since)
     }
 
+    /// The settled position, whoever asks.
+    pub(super) fn settled(&self) -> Option<i64> {
+        self.state().seen.map(|seen| seen.settled)
+    }
+
     /// Waits until more is settled than `known`, at most so long.
     pub(super) fn wait(&self, known: i64, since: Instant, limit: Duration, stop: &Interrupt) {
         let start = Instant::now();

@@ -7,7 +7,7 @@ use postgres::error::SqlState;
 
 use crate::error::{Error, Result};
 use crate::render::environment::{render, values};
-use crate::render::script::wait_function;
+use crate::render::tables::wait_function;
 
 /// So long a statement waits: the server keeps what was deleted since a statement began.
 const SLICE: Duration = Duration::from_millis(500);

@@ -274,6 +274,7 @@ const TEMPLATES: &[(&str, &str)] = templates![
     "projection/sql/filled_by",
     "projection/sql/make_schema",
     "projection/sql/set_aside",
+    "projection/sql/slots",
     "projection/verify/lost",
     "projection/verify/next",
     "projection/verify/not_given",

@@ -18,6 +18,7 @@ pub mod quote;
 pub mod read;
 pub mod script;
 pub mod statements;
+pub mod tables;
 
 pub use script::{Lock, LockMode, RenderedMigration, RenderedStep, Script, Statement};
 

@@ -3,6 +3,7 @@
 pub mod adopt;
 pub mod dead_letters;
 pub mod delete;
+mod files;
 pub mod init;
 pub mod list;
 pub mod pause;
@@ -10,6 +11,7 @@ mod place;
 pub mod rescale;
 pub mod reset;
 pub mod resume;
+pub mod run;
 pub mod status;
 mod steer;
 pub mod verify;
@@ -25,6 +27,7 @@ use super::context::Context;
 #[derive(Debug, Subcommand)]
 #[expect(missing_docs, reason = "the words are those of the arguments, for the help too")]
 pub enum ProjectionsCommand {
+    Run(run::RunArgs),
     Init(init::InitArgs),
     List(list::ListArgs),
     Status(status::StatusArgs),
@@ -44,6 +47,7 @@ impl ProjectionsCommand {
     /// As the user types it, without the options.
     pub(super) fn name(&self) -> &'static str {
         match self {
+            Self::Run(_) => "projections run",
             Self::Init(_) => "projections init",
             Self::List(_) => "projections list",
             Self::Status(_) => "projections status",
@@ -61,6 +65,7 @@ impl ProjectionsCommand {
 
 pub(super) fn run(command: &ProjectionsCommand, context: &Context) -> anyhow::Result<Exit> {
     match command {
+        ProjectionsCommand::Run(args) => run::run(args, context),
         ProjectionsCommand::Init(args) => init::run(args, context),
         ProjectionsCommand::List(args) => list::run(args, context),
         ProjectionsCommand::Status(args) => status::run(args, context),

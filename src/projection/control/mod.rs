@@ -30,7 +30,7 @@ use crate::error::{Error, Result};
 use crate::layout::name::{AUDIT, DEFINITIONS, QualifiedName};
 use crate::layout::place::Place;
 use crate::layout::{Layout, Role};
-use crate::render::script::archives_table;
+use crate::render::tables::archives_table;
 
 /// The tables of a store that projections have to do with.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -28,6 +28,8 @@ mod session;
 pub mod setup;
 
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use ring::digest::{SHA256, digest};
 
@@ -45,7 +47,7 @@ pub(super) use session::SqlSession;
 const FILE_BYTES_MAX: u64 = 4 << 20;
 
 /// A projection that is written in SQL.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct SqlProjection {
     /// Where it is from, as errors show it.
     file: String,
@@ -53,6 +55,9 @@ pub struct SqlProjection {
     text: String,
     parsed: SqlFile,
     definition: String,
+    /// Whether the batch needs all columns, whatever the statements seem to use: a function reads
+    /// it. Clones share it.
+    wide: Arc<AtomicBool>,
 }
 
 impl SqlProjection {
@@ -66,7 +71,8 @@ impl SqlProjection {
         let text = parameters::render(file, text, parameters)?;
         let parsed = file::parse(Source { file, text: &text })?;
         let definition = definition(&parsed);
-        Ok(Self { file: file.to_owned(), text, parsed, definition })
+        let wide = Arc::default();
+        Ok(Self { file: file.to_owned(), text, parsed, definition, wide })
     }
 
     /// Reads a file.
@@ -185,6 +191,14 @@ impl SqlProjection {
             types: self.aggregates().to_vec(),
             read_model: self.read_model(),
         }
+    }
+
+    fn is_wide(&self) -> bool {
+        self.wide.load(Ordering::Relaxed)
+    }
+
+    fn widen(&self) {
+        self.wide.store(true, Ordering::Relaxed);
     }
 
     fn source(&self) -> Source<'_> {

@@ -9,6 +9,7 @@ use crate::projection::ServerHash;
 use crate::projection::checkpoint::{self, Tables};
 use crate::render::environment::{render, values};
 use crate::render::quote::{self, shell_word};
+use crate::store::stored_layout;
 
 use super::session::{run_parts, set_path};
 use super::{SqlProjection, SqlSession, check};
@@ -29,6 +30,34 @@ pub enum Change {
     Accept,
 }
 
+/// Checks a projection and sets it up, as its first worker would: what is wrong with it shows now.
+pub fn prepare(
+    client: &mut Client,
+    schema: &str,
+    projection: &SqlProjection,
+    change: Change,
+) -> Result<()> {
+    let layout = stored_layout(client, schema)?;
+    let tables = Tables::of(&layout, schema);
+    let session = SqlSession::begin(client, projection, &tables)?;
+    set_up(client, &session, &tables, change)
+}
+
+/// Checks a projection and takes everything back.
+pub fn check(
+    client: &mut Client,
+    schema: &str,
+    projection: &SqlProjection,
+    change: Change,
+) -> Result<()> {
+    let layout = stored_layout(client, schema)?;
+    let tables = Tables::of(&layout, schema);
+    SqlSession::begin(client, projection, &tables)?;
+    let mut transaction = begin(client, projection, &tables)?;
+    compare(&mut transaction, projection, &tables, change)?;
+    rehearse(transaction, projection, &tables)
+}
+
 /// Sees to it that a projection is as its file says. What it needs is made where it has handled
 /// nothing yet.
 pub(in crate::projection) fn set_up(
@@ -38,40 +67,72 @@ pub(in crate::projection) fn set_up(
     change: Change,
 ) -> Result<()> {
     let projection = session.projection();
-    let schema = projection.schema().unwrap_or(&tables.events.schema).to_owned();
-    let name = projection.name();
+    let mut transaction = begin(client, projection, tables)?;
+    if compare(&mut transaction, projection, tables, change)? == State::AsAccepted {
+        return Ok(());
+    }
+    let savepoint = transaction.transaction().map_err(failed)?;
+    rehearse(savepoint, projection, tables)?;
+    make(transaction, projection, tables)
+}
+
+/// How a projection stands to its file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    AsAccepted,
+    ToBeMade,
+}
+
+/// Begins a transaction in which nobody else sets this projection up.
+fn begin<'a>(
+    client: &'a mut Client,
+    projection: &SqlProjection,
+    tables: &Tables,
+) -> Result<postgres::Transaction<'a>> {
     let mut transaction = client.transaction().map_err(failed)?;
-    let key = format!("{} {name}", tables.checkpoints);
+    let key = format!("{} {}", tables.checkpoints, projection.name());
     transaction
         .execute(include_str!("../../../sql/projection/lock.sql"), &[&key])
         .map_err(failed)?;
     let limits = include_str!("../../../sql/projection/limits.sql");
     transaction.query_one(limits, &[&LOCK_TIMEOUT, &"0"]).map_err(failed)?;
+    Ok(transaction)
+}
+
+/// Compares the file with what was accepted last. Refuses what would make a wrong read model.
+fn compare(
+    transaction: &mut postgres::Transaction<'_>,
+    projection: &SqlProjection,
+    tables: &Tables,
+    change: Change,
+) -> Result<State> {
     let values = values! {
         definitions => tables.definitions, checkpoints => tables.checkpoints,
     };
     let row = transaction
-        .query_one(&render("projection/sql/definition", &values), &[&name])
+        .query_one(&render("projection/sql/definition", &values), &[&projection.name()])
         .map_err(checkpoint::failed)?;
     refuse_other_hash(projection, row.get("slot_hash"))?;
-    let (accepted, position) =
-        (row.get::<_, Option<String>>("definition"), row.get::<_, Option<i64>>("position"));
-    let begun = position.filter(|&position| position > 0);
-    let missing = missing(&mut transaction, projection, &schema)?;
+    let accepted: Option<String> = row.get("definition");
+    let begun = row.get::<_, Option<i64>>("position").filter(|&position| position > 0);
+    let missing = missing(transaction, projection, schema_of(projection, tables))?;
     if accepted.as_deref() == Some(projection.definition()) {
-        if missing.is_empty() {
-            return Ok(());
-        }
-        if let Some(position) = begun {
-            return Err(gone(projection, &missing, position));
-        }
-    } else if let Some(position) = begun.filter(|_| change == Change::Refuse) {
+        return match (missing.as_slice(), begun) {
+            ([], _) => Ok(State::AsAccepted),
+            (missing, Some(position)) => Err(gone(projection, missing, position)),
+            (_, None) => Ok(State::ToBeMade),
+        };
+    }
+    if let Some(position) = begun.filter(|_| change == Change::Refuse) {
         return Err(changed(projection, accepted.is_some(), position));
     }
-    refuse_shared(&mut transaction, projection, tables)?;
-    let savepoint = transaction.transaction().map_err(failed)?;
-    rehearse(savepoint, projection, tables, &schema)?;
-    make(transaction, projection, tables, &schema)
+    refuse_shared(transaction, projection, tables)?;
+    Ok(State::ToBeMade)
+}
+
+/// Where the tables of a projection are.
+fn schema_of<'a>(projection: &'a SqlProjection, tables: &'a Tables) -> &'a str {
+    projection.schema().unwrap_or(&tables.events.schema)
 }
 
 /// Runs everything on an empty batch, looks which locks that took, and takes it back.
@@ -79,9 +140,9 @@ fn rehearse(
     mut transaction: postgres::Transaction<'_>,
     projection: &SqlProjection,
     tables: &Tables,
-    schema: &str,
 ) -> Result<()> {
-    init(&mut transaction, projection, tables, schema)?;
+    let schema = schema_of(projection, tables);
+    init(&mut transaction, projection, tables)?;
     let missing = missing(&mut transaction, projection, schema)?;
     if !missing.is_empty() {
         return Err(Error::invalid(format!(
@@ -104,10 +165,9 @@ fn make(
     mut transaction: postgres::Transaction<'_>,
     projection: &SqlProjection,
     tables: &Tables,
-    schema: &str,
 ) -> Result<()> {
-    let name = projection.name();
-    init(&mut transaction, projection, tables, schema)?;
+    let (name, schema) = (projection.name(), schema_of(projection, tables));
+    init(&mut transaction, projection, tables)?;
     let values = values! {
         definitions => tables.definitions, checkpoints => tables.checkpoints,
     };
@@ -128,8 +188,8 @@ fn init(
     transaction: &mut postgres::Transaction<'_>,
     projection: &SqlProjection,
     tables: &Tables,
-    schema: &str,
 ) -> Result<()> {
+    let schema = schema_of(projection, tables);
     let sql = include_str!("../../../sql/projection/sql/may_create.sql");
     let row = transaction.query_one(sql, &[&schema]).map_err(failed)?;
     let (is_there, may_create): (bool, bool) = (row.get(0), row.get(1));
@@ -196,7 +256,8 @@ fn refuse_shared(
         .map_err(checkpoint::failed)?;
     let Some(row) = rows.first() else { return Ok(()) };
     let (other, table): (String, String) = (row.get(0), row.get(1));
-    Err(Error::refused(format!("the table {table} is filled by the projection {other}")).hint(format!(
+    let refused = format!("the table {table} is filled by the projection {other}");
+    Err(Error::refused(refused).hint(format!(
         "let {name} fill a table of its own; if {other} is not needed any more: pupctl projections \
          delete {}",
         shell_word(&other)
