@@ -29,6 +29,10 @@ use super::worker::Handling;
 /// beginning and committing cost as much as a small batch. Locks of handlers are held no longer.
 const TRANSACTION_MOST: Duration = Duration::from_millis(20);
 
+/// Up to so many positions behind, a projection in SQL looks whether there is anything for it before
+/// it claims its slots.
+const NEAR: i64 = 10_000;
+
 /// How carefully a batch is handled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Care {
@@ -116,14 +120,19 @@ impl Work {
     }
 
     /// Reads on for the slots that it had last, without claiming them. Whether there is nothing
-    /// for them up to the settled position.
+    /// for them up to the settled position, where the worker would wait then.
     pub(super) fn look_ahead(
         &mut self,
         client: &mut Client,
         settled: i64,
+        may_wait: bool,
     ) -> Result<bool, Failure> {
         if let Some(sql) = &self.sql {
-            let Some((group, at)) = &self.stood else { return Ok(false) };
+            // Far behind there is something, or a batch finds that there is not.
+            let near = |at: &i64| may_wait && settled - at <= NEAR;
+            let Some((group, at)) = self.stood.as_ref().filter(|(_, at)| near(at)) else {
+                return Ok(false);
+            };
             return Ok(!sql.is_any(client, &self.scope, group, *at, settled)?);
         }
         let Some(ahead) = &mut self.ahead else { return Ok(false) };

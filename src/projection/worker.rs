@@ -351,9 +351,9 @@ impl Session<'_> {
                 return Ok(false);
             }
         }
-        let nothing = self.work.look_ahead(&mut self.client, settled)?;
-        let moved_now = self.moved.elapsed() < IDLE_MOVE;
-        if nothing && moved_now && self.worker.until == Until::Stopped {
+        let may_wait = self.moved.elapsed() < IDLE_MOVE && self.worker.until == Until::Stopped;
+        let nothing = self.work.look_ahead(&mut self.client, settled, may_wait)?;
+        if nothing && may_wait {
             // Nothing in scope: the checkpoint follows in a while.
             return Ok(false);
         }

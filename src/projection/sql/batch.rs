@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use postgres::GenericClient;
+use postgres::{GenericClient, SimpleQueryMessage};
 
 use crate::error::{Error, Result};
 use crate::projection::ahead::Group;
@@ -135,7 +135,6 @@ impl SqlSession {
         (after, to): (i64, i64),
         limit: Option<usize>,
     ) -> Result<usize> {
-        let divided = !group.is_whole();
         let sql = render(
             "projection/sql/fill",
             &values! {
@@ -144,17 +143,20 @@ impl SqlSession {
                 contexts => scope.contexts,
                 types => scope.types,
                 of => group.of,
-                divided,
+                divided => !group.is_whole(),
+                slots => group.slots,
                 after,
                 to,
                 limit,
             },
         );
-        let numbers = group.numbers();
-        let of_slots: [&(dyn postgres::types::ToSql + Sync); 1] = [&numbers];
-        // Not through a statement that stays prepared: the bounds are another text each time.
-        let events = (**tx).execute(&sql, if divided { &of_slots[..] } else { &[] });
-        Ok(usize::try_from(events.map_err(failed)?).unwrap_or(usize::MAX))
+        // In one round trip: the bounds are another text each time, so nothing is prepared.
+        let messages = tx.simple_query(&sql).map_err(failed)?;
+        let events = messages.iter().find_map(|message| match message {
+            SimpleQueryMessage::CommandComplete(events) => Some(*events),
+            _ => None,
+        });
+        Ok(events.and_then(|events| usize::try_from(events).ok()).unwrap_or(0))
     }
 
     /// What is in the batch.
