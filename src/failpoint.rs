@@ -54,6 +54,7 @@ pub const NAMES: &[&str] = &[
     "projection::handled",
     "projection::sql_made",
     "projections::before_commit",
+    "projections::before_file",
     "rescale::after_commit",
     "rescale::barrier",
     "rescale::before_abort",
@@ -70,6 +71,7 @@ pub const NAMES: &[&str] = &[
     "restore::recorded",
     "restore::rehearsed",
     "restore::replaced",
+    "trial::handled",
 ];
 
 /// Starts the points that `FAILPOINTS` names. Call once, first thing in `main`.

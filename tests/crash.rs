@@ -408,7 +408,8 @@ const PROJECTION: [&str; 4] = [
 ];
 
 /// The points of commands on projections, at which their own tests kill.
-const PROJECTIONS: [&str; 1] = ["projections::before_commit"];
+const PROJECTIONS: [&str; 3] =
+    ["projections::before_commit", "projections::before_file", "trial::handled"];
 
 /// The points of `pupctl projections rescale` and `adopt`, at which their own tests kill.
 const SLOTS: [&str; 7] = [

@@ -16,6 +16,7 @@ pub mod place;
 pub mod protection;
 pub mod quote;
 pub mod read;
+pub mod scaffold;
 pub mod script;
 pub mod statements;
 pub mod tables;

@@ -6,6 +6,7 @@ pub mod delete;
 mod files;
 pub mod init;
 pub mod list;
+pub mod new;
 pub mod pause;
 mod place;
 pub mod rescale;
@@ -14,6 +15,7 @@ pub mod resume;
 pub mod run;
 pub mod status;
 mod steer;
+pub mod test;
 pub mod verify;
 mod words;
 
@@ -27,6 +29,8 @@ use super::context::Context;
 #[derive(Debug, Subcommand)]
 #[expect(missing_docs, reason = "the words are those of the arguments, for the help too")]
 pub enum ProjectionsCommand {
+    New(new::NewArgs),
+    Test(test::TestArgs),
     Run(run::RunArgs),
     Init(init::InitArgs),
     List(list::ListArgs),
@@ -47,6 +51,8 @@ impl ProjectionsCommand {
     /// As the user types it, without the options.
     pub(super) fn name(&self) -> &'static str {
         match self {
+            Self::New(_) => "projections new",
+            Self::Test(_) => "projections test",
             Self::Run(_) => "projections run",
             Self::Init(_) => "projections init",
             Self::List(_) => "projections list",
@@ -65,6 +71,8 @@ impl ProjectionsCommand {
 
 pub(super) fn run(command: &ProjectionsCommand, context: &Context) -> anyhow::Result<Exit> {
     match command {
+        ProjectionsCommand::New(args) => new::run(args, context),
+        ProjectionsCommand::Test(args) => test::run(args, context),
         ProjectionsCommand::Run(args) => run::run(args, context),
         ProjectionsCommand::Init(args) => init::run(args, context),
         ProjectionsCommand::List(args) => list::run(args, context),

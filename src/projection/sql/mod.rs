@@ -24,8 +24,10 @@
 mod batch;
 mod check;
 mod file;
+pub mod scaffold;
 mod session;
 pub mod setup;
+pub mod trial;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -218,7 +220,8 @@ fn definition(parsed: &SqlFile) -> String {
     hash.as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-fn refuse_doubles(all: &[SqlProjection]) -> Result<()> {
+/// Refuses two of one name, and two that fill the same table.
+pub(crate) fn refuse_doubles(all: &[SqlProjection]) -> Result<()> {
     for (number, one) in all.iter().enumerate() {
         for other in &all[..number] {
             if one.name() == other.name() {
