@@ -48,7 +48,7 @@ impl Projection for Counts {
 }
 
 /// The same in SQL.
-const FILE: &str = "-- name: sql
+pub(crate) const FILE: &str = "-- name: sql
 -- tables: sql_counts
 -- init
 CREATE TABLE IF NOT EXISTS sql_counts (id text PRIMARY KEY, events bigint NOT NULL);
@@ -88,6 +88,10 @@ pub(crate) fn store(layout: &str) -> TestDatabase {
 
 /// The projections, with so many slots and small batches.
 pub(crate) fn runner(db: &TestDatabase, slots: u32) -> Runner {
+    runner_of(db, slots, FILE)
+}
+
+pub(crate) fn runner_of(db: &TestDatabase, slots: u32, file: &str) -> Runner {
     let url = db.url().to_owned();
     let mut runner = Runner::new(move |application_name: &str| {
         let failed = |error| pupctl::Error::database("connecting", error);
@@ -100,7 +104,7 @@ pub(crate) fn runner(db: &TestDatabase, slots: u32) -> Runner {
     let config =
         ProcessorConfig::default().batch_size(7).on_error(ErrorPolicy::Park).initial_slots(slots);
     runner.add(Counts, config.clone(), 1).expect("added");
-    let file = SqlProjection::parse("sql.sql", FILE, &Parameters::default()).expect("a file");
+    let file = SqlProjection::parse("sql.sql", file, &Parameters::default()).expect("a file");
     runner.add_sql(file, config, 1, Change::Refuse).expect("added");
     runner
 }

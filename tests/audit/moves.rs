@@ -79,8 +79,36 @@ fn a_reset_to_the_start_begins_anew() {
     reset(&db, &["--truncate"]);
     assert_eq!(noted(&db), Vec::<String>::new());
     assert_eq!(audited_from(&db), ["code 0", "sql 0"]);
-    assert!(db.one::<bool>("SELECT bool_and(definition IS NULL) FROM projection_definitions"));
     work(&db, 4);
+    assert_finds_nothing(&db);
+    assert_is_reference(&db);
+    // Another file may begin there, and none in the middle.
+    let another = crate::FILE.replace("count(*)", "count(*) + 0");
+    let run = |file: &str| crate::runner_of(&db, 4, file).run_until_caught_up();
+    run(&another).expect_err("it is not what it was");
+    reset(&db, &["--truncate"]);
+    run(&another).expect("it begins");
+    assert_is_reference(&db);
+    assert_finds_nothing(&db);
+}
+
+/// A worker that goes on from the start has the file that it had, also when it starts again.
+#[test]
+fn a_reset_beside_a_worker() {
+    let db = handled(1);
+    let runner = crate::runner(&db, 1);
+    let stop = runner.stopper();
+    let running = std::thread::spawn(move || runner.run());
+    reset(&db, &["--truncate"]);
+    let mut client = db.client();
+    crate::support::eventually("they have begun anew", || {
+        let sql = "SELECT min(last_global_position) FROM projection_checkpoints";
+        client.query_one(sql, &[]).expect("a row").get::<_, i64>(0) == 60
+    });
+    stop.raise();
+    running.join().expect("no panic").expect("stopped");
+    append(&db, 0..3);
+    work(&db, 1);
     assert_finds_nothing(&db);
     assert_is_reference(&db);
 }

@@ -180,6 +180,24 @@ fn a_lost_event_that_is_discarded_is_left_out_for_good() {
 }
 
 #[test]
+fn too_many_are_better_made_anew() {
+    let db = handled(1);
+    db.execute(
+        "INSERT INTO events (bounded_context, aggregate_type, aggregate_id, aggregate_version,
+            event_id, event_type, payload)
+         SELECT 'Billing', 'Order', 'b-' || number, 1, gen_random_uuid(), 'Placed', ''
+         FROM generate_series(1, 10001) AS number",
+    );
+    crate::move_to(&db, 10_061);
+    let refused = verify(&db, &["sql", "--repair"]).failure(1);
+    assert!(refused.stderr.contains("pupctl projections rebuild sql"), "{refused}");
+    assert_eq!(letters(&db), Vec::<String>::new());
+    verify(&db, &["sql", "--repair", "--to", "5000"]).success();
+    verify(&db, &["sql", "--repair"]).success();
+    assert_eq!(db.one::<i64>("SELECT count(*) FROM projection_dead_letters"), 10_001);
+}
+
+#[test]
 fn what_else_is_wrong_stays_to_be_told() {
     let db = with_losses(1);
     db.execute("DELETE FROM events WHERE global_position = 50");

@@ -89,6 +89,22 @@ fn who_is_not_there_is_told() {
 }
 
 #[test]
+fn an_interruption_ends_it() {
+    let db = handled(1);
+    let mut holder = db.client();
+    let lock = "BEGIN; LOCK TABLE projection_audit IN ACCESS EXCLUSIVE MODE";
+    holder.batch_execute(lock).expect("a lock");
+    let run = db.command(["projections", "verify", "code"]).spawn();
+    let waits = "SELECT count(*) FROM pg_locks WHERE NOT granted
+        AND relation = 'projection_audit'::regclass";
+    crate::support::eventually("it compares", || db.one::<i64>(waits) == 1);
+    run.signal("INT");
+    let ended = run.wait().failure(130);
+    assert!(ended.stderr.contains("interrupted"), "{ended}");
+    holder.batch_execute("ROLLBACK").expect("its end");
+}
+
+#[test]
 fn a_name_with_a_quote() {
     let db = store("none");
     let name = "it's \"mine\"";

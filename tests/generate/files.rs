@@ -41,10 +41,8 @@ fn goose_and_dbmate_have_a_way_down_that_fails() {
         "goose"
     ]));
     let dbmate = whole(&["--partition-by", "none", "--format", "dbmate"]);
-    for (mark, count) in
-        [("-- migrate:up\n", 4), ("-- migrate:down\nDO", 4), ("RAISE EXCEPTION", 4)]
-    {
-        assert_eq!(dbmate.matches(mark).count(), count, "{mark}\n{dbmate}");
+    for mark in ["-- migrate:up\n", "-- migrate:down\nDO", "RAISE EXCEPTION 'pupctl does not"] {
+        assert_eq!(dbmate.matches(mark).count(), 4, "{mark}\n{dbmate}");
     }
 }
 

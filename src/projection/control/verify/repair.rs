@@ -12,8 +12,9 @@ use crate::render::quote::shell_word;
 use super::compare::Scope;
 use super::{Kind, Range, Verified, rows_of, start};
 
-/// So many events are given at a time: workers handle them in one transaction.
-pub const EVENTS_MAX: i64 = 100_000;
+/// So many events are given at a time: a worker handles those of its slots in one transaction, each
+/// in a savepoint.
+pub const EVENTS_MAX: i64 = 10_000;
 
 /// Refuses what is better made anew.
 pub fn check(verified: &Verified) -> Result<()> {
