@@ -209,10 +209,11 @@ impl Work {
         reach("projection::handled");
         letters::park(&mut tx, &self.tables, projection.name(), &done.letters)?;
         self.pace.note(done.handled);
-        let given = match claim.replay {
+        let given = if claim.replay {
             // Noted when they became dead letters.
-            true => Given::default(),
-            false => Given::of_events(&ready.events[..done.passed]),
+            Given::default()
+        } else {
+            Given::of_events(&ready.events[..done.passed])
         };
         let mover = Mover { statement: &self.advance, label: &self.label, pace: &self.pace };
         mover.advance(&mut tx, projection.name(), &claim, &done, &given)?;
@@ -244,10 +245,8 @@ impl Work {
         let name = self.projection.name();
         let Claim { group, position, bound, .. } = claim;
         let filled = sql.fill(&mut tx, &self.scope, group, *position, *bound, &mut self.size)?;
-        let set_aside = match claim.parked {
-            true => sql.set_aside(&mut tx, *position, filled.upto)?,
-            false => 0,
-        };
+        let set_aside =
+            if claim.parked { sql.set_aside(&mut tx, *position, filled.upto)? } else { 0 };
         let events = filled.given.len();
         if events > set_aside {
             sql.handle_filled(&mut tx, events, &mut self.size, &self.tables)?;

@@ -178,3 +178,14 @@ fn the_report_is_json_too() {
     assert_eq!(report["projections"][0]["events"], 4);
     assert_eq!(report["projections"][0]["position"], 4);
 }
+
+#[test]
+fn it_begins_where_it_was_told_to() {
+    let db = store_with(TOTALS);
+    append(&db, "Sales", 20);
+    db.pupctl(["projections", "init", "order_totals", "--from", "15", "--contexts", "Sales"])
+        .success();
+    append(&db, "Sales", 3);
+    let output = db.pupctl(CATCH_UP).success();
+    assert!(output.stderr.contains("Done: 8 events handled"), "{}", output.stderr);
+}

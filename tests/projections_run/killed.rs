@@ -40,7 +40,7 @@ fn killed_at_random_under_writers_it_is_right_in_the_end() {
                 db.command(["projections", "run", "--batch-size", "3", "--workers", "2"]).spawn();
             thread::sleep(Duration::from_millis(pause));
             pause = (pause * 7) % 500 + 40;
-            run.kill();
+            let _ = run.kill();
         }
         for writer in writers {
             writer.join().expect("no panic");

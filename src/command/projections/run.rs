@@ -192,9 +192,8 @@ impl RunArgs {
             output.say("Running until it is stopped: Ctrl-C, or SIGTERM");
         }
         let outcome = thread::scope(|scope| {
-            let work = scope.spawn(|| match self.until_caught_up {
-                true => runner.run_until_caught_up(),
-                false => runner.run(),
+            let work = scope.spawn(|| {
+                if self.until_caught_up { runner.run_until_caught_up() } else { runner.run() }
             });
             let mut bar = FoldBar::new(output);
             while !work.is_finished() {

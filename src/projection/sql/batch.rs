@@ -168,13 +168,13 @@ impl SqlSession {
         given.sort_unstable();
         let slots = match group.slots.as_slice() {
             [_] => Vec::new(),
-            _ => self.slots(tx, group)?,
+            _ => Self::slots(tx, group)?,
         };
         Ok(Filled { given, slots, upto: 0 })
     }
 
     /// The slots of the events in the batch, in no order.
-    fn slots(&self, tx: &mut Transaction<'_>, group: &Group) -> Result<Vec<i32>> {
+    fn slots(tx: &mut Transaction<'_>, group: &Group) -> Result<Vec<i32>> {
         let sql = render("projection/sql/slots", &values! { of => group.of });
         let rows = tx.query(&sql, &[]).map_err(failed)?;
         let slots = rows.iter().flat_map(|row| {

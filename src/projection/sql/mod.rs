@@ -29,6 +29,7 @@ mod session;
 pub mod setup;
 pub mod trial;
 
+use std::fmt::Write as _;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -217,7 +218,10 @@ fn definition(parsed: &SqlFile) -> String {
     let whole =
         serde_json::json!([contexts, aggregates, schema, tables, plain(init), plain(handle)]);
     let hash = digest(&SHA256, whole.to_string().as_bytes());
-    hash.as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
+    hash.as_ref().iter().fold(String::new(), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
 }
 
 /// Refuses two of one name, and two that fill the same table.

@@ -114,7 +114,9 @@ fn compare(
         .map_err(checkpoint::failed)?;
     refuse_other_hash(projection, row.get("slot_hash"))?;
     let accepted: Option<String> = row.get("definition");
-    let begun = row.get::<_, Option<i64>>("position").filter(|&position| position > 0);
+    // One that was told where to begin has handled nothing yet.
+    let has_handled = accepted.is_some() || row.get::<_, Option<bool>>("has_handled") == Some(true);
+    let begun = row.get::<_, Option<i64>>("position").filter(|&at| at > 0 && has_handled);
     let missing = missing(transaction, projection, schema_of(projection, tables))?;
     if accepted.as_deref() == Some(projection.definition()) {
         return match (missing.as_slice(), begun) {
