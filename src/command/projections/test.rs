@@ -1,6 +1,7 @@
 //! `pupctl projections test`
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -210,7 +211,7 @@ fn find(file: &Path, context: &Context) -> PathBuf {
     let mut named = files::folder(None, context).join(file).into_os_string();
     named.push(".sql");
     let named = PathBuf::from(named);
-    if !file.exists() && named.is_file() { named } else { file.to_owned() }
+    if !file.is_file() && named.is_file() { named } else { file.to_owned() }
 }
 
 fn rows(model: &ReadModel) -> BTreeMap<String, Vec<Box<RawValue>>> {
@@ -267,7 +268,7 @@ fn diff(output: &Output, differences: &[Difference]) -> Result<()> {
     let mut text = String::new();
     for line in lines.iter().take(LINES_MAX).map(|line| printable(line)) {
         let shown = if line.starts_with('-') { red(&line) } else { green(&line) };
-        text.push_str(&format!("  {shown}\n"));
+        let _ = writeln!(text, "  {shown}");
     }
     output.result("", &(), &text)?;
     if more > 0 {

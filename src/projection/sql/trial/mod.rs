@@ -38,8 +38,8 @@ use crate::error::{Error, Result};
 use crate::layout::name::QualifiedName;
 
 use super::SqlProjection;
+use compare::Contents;
 pub use compare::Difference;
-use compare::Rows;
 pub use expected::Expected;
 pub use given::Given;
 use handle::Cut;
@@ -63,7 +63,7 @@ pub struct ReadModel(Vec<TableRows>);
 #[derive(Debug, Clone)]
 struct TableRows {
     table: String,
-    rows: Rows,
+    rows: Contents,
     /// Columns that are otherwise in each run.
     unsteady: Vec<usize>,
 }
@@ -148,7 +148,7 @@ impl Trial {
         let scratch = Scratch::make(&mut transaction, &self.projection, &self.events, given)?;
         let base = match scratch.run(&mut transaction, Cut::Whole, expected) {
             Ok(run) => run,
-            Err(error) => return Err(self.explained(&scratch, &mut transaction, given, error)),
+            Err(error) => return Err(explained(&scratch, &mut transaction, given, error)),
         };
         let mut model = ReadModel(base.tables);
         let mut depends_on = Vec::new();
@@ -185,36 +185,6 @@ impl Trial {
         cuts.push(Cut::Zone(OTHER_ZONE));
         cuts
     }
-
-    /// All events in one batch do not work: which one is to blame, if it is one.
-    fn explained(
-        &self,
-        scratch: &Scratch<'_>,
-        transaction: &mut postgres::Transaction<'_>,
-        given: &Given,
-        failure: handle::Failed,
-    ) -> Error {
-        if !failure.is_of_a_batch() {
-            return failure.error(given);
-        }
-        let is_aggregated_twice = failure.sqlstate() == Some("21000");
-        match scratch.run(transaction, Cut::Batches(1), None) {
-            Err(one) if one.is_of_a_batch() => one.error(given),
-            _ => {
-                let error = failure
-                    .error(given)
-                    .context("each event in a batch of its own works, all in one batch do not");
-                if is_aggregated_twice {
-                    error.hint(
-                        "a batch may have several events for one row: bring them together first, \
-                         with GROUP BY or DISTINCT ON (…) … ORDER BY …, global_position DESC",
-                    )
-                } else {
-                    error
-                }
-            }
-        }
-    }
 }
 
 impl ReadModel {
@@ -236,7 +206,7 @@ impl ReadModel {
     /// The rows of each table as JSON.
     pub fn tables(&self) -> impl Iterator<Item = (&str, Vec<String>)> {
         self.0.iter().map(|found| {
-            let Rows { columns, rows, .. } = &found.rows;
+            let Contents { columns, rows, .. } = &found.rows;
             let all = vec![true; columns.len()];
             let row = |row: &Vec<String>| Some(compare::object(columns, row, &all)?.to_string());
             (found.table.as_str(), rows.iter().filter_map(row).collect())
@@ -244,7 +214,36 @@ impl ReadModel {
     }
 }
 
-fn dependence(cut: Cut, first: &TableRows, found: &Rows) -> Option<Dependence> {
+/// All events in one batch do not work: which one is to blame, if it is one.
+fn explained(
+    scratch: &Scratch<'_>,
+    transaction: &mut postgres::Transaction<'_>,
+    given: &Given,
+    failure: handle::Failed,
+) -> Error {
+    if !failure.is_of_a_batch() {
+        return failure.error(given);
+    }
+    let is_aggregated_twice = failure.sqlstate() == Some("21000");
+    match scratch.run(transaction, Cut::Batches(1), None) {
+        Err(one) if one.is_of_a_batch() => one.error(given),
+        _ => {
+            let error = failure
+                .error(given)
+                .context("each event in a batch of its own works, all in one batch do not");
+            if is_aggregated_twice {
+                error.hint(
+                    "a batch may have several events for one row: bring them together first, \
+                     with GROUP BY or DISTINCT ON (…) … ORDER BY …, global_position DESC",
+                )
+            } else {
+                error
+            }
+        }
+    }
+}
+
+fn dependence(cut: Cut, first: &TableRows, found: &Contents) -> Option<Dependence> {
     let wanted = first.rows.wanted(&first.unsteady);
     let differences = compare::differences(&wanted, found);
     let table = first.table.clone();
