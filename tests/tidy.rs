@@ -95,6 +95,7 @@ const LITERAL_SQL: &[(&str, &str, &str)] = &[
     ("src/event/import/staging.rs", "GRANT TEMPORARY ON DATABASE", "a hint"),
     ("src/projection/sql/session.rs", "GRANT TEMPORARY ON DATABASE", "a hint"),
     ("src/migration/alone.rs", "PostgreSQL refuses in a transaction", "a hint"),
+    ("src/projection/checkpoint.rs", "GRANT SELECT, INSERT, UPDATE, DELETE ON", "a hint"),
     ("src/server/cluster.rs", "CREATE DATABASE {DATABASE};", "a constant, in single-user mode"),
 ];
 

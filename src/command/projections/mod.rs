@@ -16,6 +16,7 @@ pub mod run;
 pub mod status;
 mod steer;
 pub mod test;
+pub mod verify;
 mod words;
 
 use clap::Subcommand;
@@ -40,6 +41,7 @@ pub enum ProjectionsCommand {
     Delete(delete::DeleteArgs),
     Rescale(rescale::RescaleArgs),
     Adopt(adopt::AdoptArgs),
+    Verify(verify::VerifyArgs),
     /// Look at events that could not be handled, and have them handled or forget them
     #[command(subcommand)]
     DeadLetters(dead_letters::DeadLettersCommand),
@@ -61,6 +63,7 @@ impl ProjectionsCommand {
             Self::Delete(_) => "projections delete",
             Self::Rescale(_) => "projections rescale",
             Self::Adopt(_) => "projections adopt",
+            Self::Verify(_) => "projections verify",
             Self::DeadLetters(command) => command.name(),
         }
     }
@@ -80,6 +83,7 @@ pub(super) fn run(command: &ProjectionsCommand, context: &Context) -> anyhow::Re
         ProjectionsCommand::Delete(args) => delete::run(args, context),
         ProjectionsCommand::Rescale(args) => rescale::run(args, context),
         ProjectionsCommand::Adopt(args) => adopt::run(args, context),
+        ProjectionsCommand::Verify(args) => verify::run(args, context),
         ProjectionsCommand::DeadLetters(command) => dead_letters::run(command, context),
     }
 }

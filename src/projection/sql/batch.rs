@@ -80,11 +80,6 @@ impl Size {
             self.events = (self.events / 16).max(self.least);
         }
     }
-
-    /// How many events at most.
-    pub(in crate::projection) fn events(&self) -> usize {
-        self.events
-    }
 }
 
 /// What is in a batch.
@@ -273,25 +268,25 @@ mod tests {
     fn a_size_that_is_fixed_stays() {
         let mut size = Size::new(1_000, false);
         size.fit(1_000, Duration::ZERO);
-        assert_eq!(size.events(), 1_000);
+        assert_eq!(size.events, 1_000);
     }
 
     #[test]
     fn a_size_fits_itself_to_the_time() {
         let mut size = Size::new(1_000, true);
         size.fit(700, Duration::ZERO);
-        assert_eq!(size.events(), 1_000, "the batch was not full");
+        assert_eq!(size.events, 1_000, "the batch was not full");
         size.fit(1_000, Duration::ZERO);
-        assert_eq!(size.events(), 2_000);
+        assert_eq!(size.events, 2_000);
         for _ in 0..20 {
-            size.fit(size.events(), Duration::ZERO);
+            size.fit(size.events, Duration::ZERO);
         }
-        assert_eq!(size.events(), EVENTS_MAX);
+        assert_eq!(size.events, EVENTS_MAX);
         size.fit(EVENTS_MAX, Duration::from_secs(1));
-        assert_eq!(size.events(), EVENTS_MAX / 2);
+        assert_eq!(size.events, EVENTS_MAX / 2);
         for _ in 0..20 {
             size.shrink();
         }
-        assert_eq!(size.events(), 100);
+        assert_eq!(size.events, 100);
     }
 }
