@@ -3,8 +3,8 @@
 //!
 //! Read models must not depend on how the events are cut into batches, nor on what a session has
 //! set. So the events are handled several times: all in one batch, each in a batch of its own, in
-//! another order within the batch, slot by slot where the projection has several, and in another time
-//! zone. What differs is told.
+//! another order within the batch, slot by slot where the projection has several, and in another
+//! time zone. What differs is told.
 //!
 //! For tests of one's own:
 //!
@@ -12,13 +12,12 @@
 //! # use std::path::Path;
 //! # use pupctl::projection::SqlProjection;
 //! # use pupctl::projection::sql::trial::{Expected, Given, Trial};
-//! # fn main() -> pupctl::Result<()> {
-//! # let mut client: postgres::Client = unimplemented!();
+//! # fn trial(client: &mut postgres::Client) -> pupctl::Result<()> {
 //! let file = Path::new("projections/order_totals.sql");
 //! let projection = SqlProjection::read(file, &Default::default())?;
 //! let given = Given::read(Path::new("tests/orders.ndjson"), &projection)?;
 //! let expected = Expected::read(Path::new("tests/order_totals.json"), &projection)?;
-//! let outcome = Trial::new(projection).run(&mut client, &given, Some(&expected))?;
+//! let outcome = Trial::new(projection).run(client, &given, Some(&expected))?;
 //! assert!(outcome.passed(), "{outcome}");
 //! # Ok(()) }
 //! ```
@@ -114,7 +113,7 @@ pub struct Dependence {
 }
 
 impl Trial {
-    /// Of a projection, each event in a batch of its own, on a store in the schema `public` or none.
+    /// Of a projection, each event in a batch of its own, on a store in `public` or none.
     #[must_use]
     pub fn new(projection: SqlProjection) -> Self {
         Self { projection, batch_size: 1, events: QualifiedName::new("public", "events") }
@@ -188,7 +187,8 @@ impl Trial {
 }
 
 impl ReadModel {
-    /// Runs it as it was run first, and notes what is otherwise all the same: clocks, random values.
+    /// Runs it as it was run first, and notes what is otherwise all the same: clocks, random
+    /// values.
     fn find_unsteady(
         &mut self,
         scratch: &Scratch<'_>,
