@@ -54,8 +54,8 @@ impl Cut {
                  event win by its position, not by its batch"
             }
             Self::Reversed => {
-                "a table has no order of its own: say ORDER BY global_position where it matters, in \
-                 aggregates too"
+                "a table has no order of its own: say ORDER BY global_position where it matters, \
+                 in aggregates too"
             }
             Self::Slots(_) => {
                 "slots go on at their own pace: a row that several aggregates change must come out \
