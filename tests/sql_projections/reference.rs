@@ -40,7 +40,9 @@ pub(crate) fn tables(events: &[Value], context: &str) -> BTreeMap<&'static str, 
         ("file_sizes", sizes),
         ("file_history", history),
     ]);
-    tables.values_mut().for_each(|rows| rows.sort());
+    for rows in tables.values_mut() {
+        rows.sort();
+    }
     tables
 }
 

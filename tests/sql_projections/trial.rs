@@ -199,7 +199,8 @@ INSERT INTO list AS t SELECT 1, string_agg(aggregate_id, ' ') FROM batch HAVING 
 ON CONFLICT (id) DO UPDATE SET events = concat_ws(' ', t.events, excluded.events);
 ";
     let db = files(list);
-    write(&db, "t.rows.json", "[{\"events\": \"o-1 o-2 o-1\"}]");
+    write(&db, "t.events.ndjson", &EVENTS.replace("Billing", "Sales"));
+    write(&db, "t.rows.json", "[{\"events\": \"o-1 o-2 o-1 o-3\"}]");
     let json = test(&db, &["-o", "json"]).failure(3).json();
     let found = json["trials"][0]["depends_on"].as_array().expect("a list");
     let when: Vec<_> = found.iter().map(|found| &found["when"]).collect();

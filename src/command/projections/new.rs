@@ -92,8 +92,8 @@ pub(super) fn run(args: &NewArgs, context: &Context) -> anyhow::Result<Exit> {
         return Ok(Exit::Done);
     }
     output.say(format!("{} wrote {shown}", green("Done:")));
-    let test = format!("pupctl projections test {word} --given events.ndjson");
-    output.say(format!("try it out:  {}", cyan(&test)));
+    let tried = format!("pupctl projections test {word} --given events.ndjson");
+    output.say(format!("try it out:  {}", cyan(&tried)));
     let run = format!("pupctl projections run {}", shell_word(&args.name));
     output.say(format!("keep it up to date:  {}", cyan(&run)));
     Ok(Exit::Done)

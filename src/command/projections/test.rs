@@ -1,6 +1,7 @@
 //! `pupctl projections test`
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -26,10 +27,10 @@ const LINES_MAX: usize = 60;
 
 /// Try a projection in SQL out on events of a file, and compare what comes out
 ///
-/// The events are handled in a schema of its own, in a transaction that is rolled back: nothing of it
-/// is ever seen, and any database will do, also an empty one. They are handled all in one batch, then
-/// each in a batch of its own, in another order within the batch, slot by slot where the projection
-/// has several, and in another time zone: what differs is a mistake.
+/// The events are handled in a schema of its own, in a transaction that is rolled back: nothing of
+/// it is ever seen, and any database will do, also an empty one. They are handled all in one batch,
+/// then each in a batch of its own, in another order within the batch, slot by slot where the
+/// projection has several, and in another time zone: what differs is a mistake.
 ///
 /// A file of events has one JSON object a line, of which "event_type" and "aggregate_id" are
 /// required. The rows that are expected are {"table": [{"column": value}]}, or the list alone; what
@@ -61,7 +62,8 @@ pub struct TestArgs {
     update: bool,
 
     /// How many events a batch has when they are cut into batches
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "N", default_value_t = 1,
+        value_parser = clap::value_parser!(u32).range(1..))]
     batch_size: u32,
 
     #[command(flatten)]
@@ -210,7 +212,7 @@ fn find(file: &Path, context: &Context) -> PathBuf {
     let mut named = files::folder(None, context).join(file).into_os_string();
     named.push(".sql");
     let named = PathBuf::from(named);
-    if !file.exists() && named.is_file() { named } else { file.to_owned() }
+    if !file.is_file() && named.is_file() { named } else { file.to_owned() }
 }
 
 fn rows(model: &ReadModel) -> BTreeMap<String, Vec<Box<RawValue>>> {
@@ -267,7 +269,7 @@ fn diff(output: &Output, differences: &[Difference]) -> Result<()> {
     let mut text = String::new();
     for line in lines.iter().take(LINES_MAX).map(|line| printable(line)) {
         let shown = if line.starts_with('-') { red(&line) } else { green(&line) };
-        text.push_str(&format!("  {shown}\n"));
+        let _ = writeln!(text, "  {shown}");
     }
     output.result("", &(), &text)?;
     if more > 0 {

@@ -185,7 +185,7 @@ pub(super) fn set_path(
         .map_err(|error| Error::database("preparing the session", error))
 }
 
-fn no_batch(error: postgres::Error) -> Error {
+pub(super) fn no_batch(error: postgres::Error) -> Error {
     let error = Error::database("making the table of the batch", error);
     match error.sqlstate() {
         Some("42501") => {

@@ -1,11 +1,11 @@
-//! Rows compared with rows.
+//! Contents compared with rows.
 
 use serde::Serialize;
 use serde_json::value::RawValue;
 
 /// The rows of a table; each cell is JSON.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Rows {
+pub(super) struct Contents {
     pub(super) columns: Vec<String>,
     /// Which columns are the primary key.
     pub(super) keys: Vec<usize>,
@@ -37,7 +37,7 @@ impl Difference {
 
 /// How rows differ from those that are wanted. They are matched by the primary key where every
 /// wanted row has it, else whole, as often as they are there.
-pub(super) fn differences(wanted: &[Wanted], found: &Rows) -> Vec<Difference> {
+pub(super) fn differences(wanted: &[Wanted], found: &Contents) -> Vec<Difference> {
     let named: Vec<bool> = (0..found.columns.len())
         .map(|column| wanted.is_empty() || wanted.iter().any(|row| row[column].is_some()))
         .collect();
@@ -92,7 +92,7 @@ pub(super) fn object(columns: &[String], row: &[String], which: &[bool]) -> Opti
     RawValue::from_string(format!("{{{}}}", fields.join(", "))).ok()
 }
 
-impl Rows {
+impl Contents {
     /// The rows as something else is compared with, without some columns.
     pub(super) fn wanted(&self, ignored: &[usize]) -> Vec<Wanted> {
         let cell =
@@ -117,9 +117,9 @@ impl Rows {
 mod tests {
     use super::*;
 
-    fn rows(keys: &[usize], rows: &[&[&str]]) -> Rows {
+    fn rows(keys: &[usize], rows: &[&[&str]]) -> Contents {
         let owned = |row: &&[&str]| row.iter().map(|&cell| cell.to_owned()).collect();
-        Rows {
+        Contents {
             columns: ["id", "n", "at"].map(str::to_owned).to_vec(),
             keys: keys.to_vec(),
             rows: rows.iter().map(owned).collect(),
@@ -131,7 +131,7 @@ mod tests {
         rows.iter().map(|row| row.iter().map(cell).collect()).collect()
     }
 
-    fn shown(wanted: &[Wanted], found: &Rows) -> Vec<String> {
+    fn shown(wanted: &[Wanted], found: &Contents) -> Vec<String> {
         differences(wanted, found).iter().flat_map(Difference::lines).collect()
     }
 

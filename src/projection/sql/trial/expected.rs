@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 use crate::error::{Error, Result};
 use crate::projection::sql::SqlProjection;
 
-use super::compare::{Rows, object};
+use super::compare::{Contents, object};
 use super::{ReadModel, TableRows};
 
 /// The rows that tables should have in the end: `{"table": [{"column": value, …}, …]}`, or the list
@@ -113,17 +113,18 @@ impl Expected {
                 (false, false) => format!("[\n{rows}\n  ]"),
             };
             let name = serde_json::Value::from(table.as_str());
-            let _ = match is_list {
-                true => write!(text, "{list}"),
-                false => write!(text, "{comma}  {name}: {list}"),
-            };
+            if is_list {
+                text.push_str(&list);
+            } else {
+                let _ = write!(text, "{comma}  {name}: {list}");
+            }
         }
         if is_list { format!("{text}\n") } else { format!("{{\n{text}\n}}\n") }
     }
 }
 
 /// The columns that a file names, or all that are the same in each run.
-fn columns(named: Option<&Vec<ExpectedRow>>, rows: &Rows, unsteady: &[usize]) -> Vec<bool> {
+fn columns(named: Option<&Vec<ExpectedRow>>, rows: &Contents, unsteady: &[usize]) -> Vec<bool> {
     let is_meant = |(number, name): (usize, &String)| match named {
         Some(former) if !former.is_empty() => {
             former.iter().any(|row| row.columns.iter().any(|column| column == name))
@@ -171,7 +172,7 @@ mod tests {
 
     #[test]
     fn what_is_written_is_what_was_named_before() {
-        let rows = Rows {
+        let rows = Contents {
             columns: ["id", "n", "at"].map(str::to_owned).to_vec(),
             keys: vec![0],
             rows: vec![["\"a\"", "1", "9"].map(str::to_owned).to_vec()],

@@ -1,6 +1,7 @@
 //! The events of a trial: a file of events in which nearly everything may be left out.
 
 use std::collections::{BTreeMap, HashMap};
+use std::fmt::Write as _;
 use std::path::Path;
 
 use base64::Engine as _;
@@ -281,8 +282,11 @@ impl<'a> Fields<'a> {
                 .map_err(|error| wrong(format!("`payload_base64` is not Base64: {error}")))?,
             (json, None) => json.unwrap_or("{}").as_bytes().to_vec(),
         };
-        let digits: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-        Ok(format!("\\x{digits}"))
+        let mut text = String::from("\\x");
+        for byte in bytes {
+            let _ = write!(text, "{byte:02x}");
+        }
+        Ok(text)
     }
 
     fn instant(&self, position: i64) -> Result<String, Wrong> {

@@ -9,11 +9,11 @@ use crate::error::{Error, Kind, Result};
 use crate::failpoint::reach;
 use crate::layout::name::QualifiedName;
 use crate::projection::sql::check;
-use crate::projection::sql::session::run_parts;
+use crate::projection::sql::session::{no_batch, run_parts};
 use crate::render::environment::{render, values};
 use crate::render::quote;
 
-use super::compare::{Rows, Wanted};
+use super::compare::{Contents, Wanted};
 use super::expected::{Expected, ExpectedRow};
 use super::scratch::{self, Scratch};
 use super::{Given, TableRows, failed};
@@ -54,8 +54,8 @@ impl Cut {
                  event win by its position, not by its batch"
             }
             Self::Reversed => {
-                "a table has no order of its own: say ORDER BY global_position where it matters, in \
-                 aggregates too"
+                "a table has no order of its own: say ORDER BY global_position where it matters, \
+                 in aggregates too"
             }
             Self::Slots(_) => {
                 "slots go on at their own pace: a row that several aggregates change must come out \
@@ -133,7 +133,7 @@ impl Scratch<'_> {
         let none: [String; 0] = [];
         let values = values! { events => self.events, columns => none };
         let make = render("projection/sql/batch_table", &values);
-        savepoint.batch_execute(&make).map_err(failed)?;
+        savepoint.batch_execute(&make).map_err(no_batch)?;
         if let Cut::Zone(zone) = cut {
             set_zone(&mut savepoint, zone)?;
         }
@@ -273,7 +273,7 @@ impl Scratch<'_> {
         check::refuse_others(savepoint, &self.projection, schema, &[&self.events])
     }
 
-    fn rows(&self, savepoint: &mut Transaction<'_>, table: &str) -> Result<Rows> {
+    fn rows(&self, savepoint: &mut Transaction<'_>, table: &str) -> Result<Contents> {
         let table = self.events.sibling(table);
         let found = scratch::columns(savepoint, &table)?;
         let mut keys: Vec<_> = (0..found.len()).filter(|&at| found[at].1.is_some()).collect();
@@ -283,7 +283,7 @@ impl Scratch<'_> {
         let sql = sql_of_rows(&table, &columns, &names, false);
         let read = savepoint.query(&sql, &[]).map_err(failed)?;
         let cells = |row: &postgres::Row| row.get::<_, Option<Vec<_>>>(0).unwrap_or_default();
-        Ok(Rows { rows: read.iter().map(cells).collect(), columns, keys })
+        Ok(Contents { rows: read.iter().map(cells).collect(), columns, keys })
     }
 
     /// The rows that are expected, as the table would hold them.
@@ -292,7 +292,7 @@ impl Scratch<'_> {
         savepoint: &mut Transaction<'_>,
         file: &str,
         table: &str,
-        rows: &Rows,
+        rows: &Contents,
         list: &[ExpectedRow],
     ) -> Result<Vec<Wanted>> {
         let sql = sql_of_rows(&self.events.sibling(table), &rows.columns, &[], true);

@@ -3,8 +3,8 @@
 //!
 //! Read models must not depend on how the events are cut into batches, nor on what a session has
 //! set. So the events are handled several times: all in one batch, each in a batch of its own, in
-//! another order within the batch, slot by slot where the projection has several, and in another time
-//! zone. What differs is told.
+//! another order within the batch, slot by slot where the projection has several, and in another
+//! time zone. What differs is told.
 //!
 //! For tests of one's own:
 //!
@@ -12,13 +12,12 @@
 //! # use std::path::Path;
 //! # use pupctl::projection::SqlProjection;
 //! # use pupctl::projection::sql::trial::{Expected, Given, Trial};
-//! # fn main() -> pupctl::Result<()> {
-//! # let mut client: postgres::Client = unimplemented!();
+//! # fn trial(client: &mut postgres::Client) -> pupctl::Result<()> {
 //! let file = Path::new("projections/order_totals.sql");
 //! let projection = SqlProjection::read(file, &Default::default())?;
 //! let given = Given::read(Path::new("tests/orders.ndjson"), &projection)?;
 //! let expected = Expected::read(Path::new("tests/order_totals.json"), &projection)?;
-//! let outcome = Trial::new(projection).run(&mut client, &given, Some(&expected))?;
+//! let outcome = Trial::new(projection).run(client, &given, Some(&expected))?;
 //! assert!(outcome.passed(), "{outcome}");
 //! # Ok(()) }
 //! ```
@@ -38,8 +37,8 @@ use crate::error::{Error, Result};
 use crate::layout::name::QualifiedName;
 
 use super::SqlProjection;
+use compare::Contents;
 pub use compare::Difference;
-use compare::Rows;
 pub use expected::Expected;
 pub use given::Given;
 use handle::Cut;
@@ -63,7 +62,7 @@ pub struct ReadModel(Vec<TableRows>);
 #[derive(Debug, Clone)]
 struct TableRows {
     table: String,
-    rows: Rows,
+    rows: Contents,
     /// Columns that are otherwise in each run.
     unsteady: Vec<usize>,
 }
@@ -114,7 +113,7 @@ pub struct Dependence {
 }
 
 impl Trial {
-    /// Of a projection, each event in a batch of its own, on a store in the schema `public` or none.
+    /// Of a projection, each event in a batch of its own, on a store in `public` or none.
     #[must_use]
     pub fn new(projection: SqlProjection) -> Self {
         Self { projection, batch_size: 1, events: QualifiedName::new("public", "events") }
@@ -148,7 +147,7 @@ impl Trial {
         let scratch = Scratch::make(&mut transaction, &self.projection, &self.events, given)?;
         let base = match scratch.run(&mut transaction, Cut::Whole, expected) {
             Ok(run) => run,
-            Err(error) => return Err(self.explained(&scratch, &mut transaction, given, error)),
+            Err(error) => return Err(explained(&scratch, &mut transaction, given, error)),
         };
         let mut model = ReadModel(base.tables);
         let mut depends_on = Vec::new();
@@ -185,40 +184,11 @@ impl Trial {
         cuts.push(Cut::Zone(OTHER_ZONE));
         cuts
     }
-
-    /// All events in one batch do not work: which one is to blame, if it is one.
-    fn explained(
-        &self,
-        scratch: &Scratch<'_>,
-        transaction: &mut postgres::Transaction<'_>,
-        given: &Given,
-        failure: handle::Failed,
-    ) -> Error {
-        if !failure.is_of_a_batch() {
-            return failure.error(given);
-        }
-        let is_aggregated_twice = failure.sqlstate() == Some("21000");
-        match scratch.run(transaction, Cut::Batches(1), None) {
-            Err(one) if one.is_of_a_batch() => one.error(given),
-            _ => {
-                let error = failure
-                    .error(given)
-                    .context("each event in a batch of its own works, all in one batch do not");
-                if is_aggregated_twice {
-                    error.hint(
-                        "a batch may have several events for one row: bring them together first, \
-                         with GROUP BY or DISTINCT ON (…) … ORDER BY …, global_position DESC",
-                    )
-                } else {
-                    error
-                }
-            }
-        }
-    }
 }
 
 impl ReadModel {
-    /// Runs it as it was run first, and notes what is otherwise all the same: clocks, random values.
+    /// Runs it as it was run first, and notes what is otherwise all the same: clocks, random
+    /// values.
     fn find_unsteady(
         &mut self,
         scratch: &Scratch<'_>,
@@ -236,7 +206,7 @@ impl ReadModel {
     /// The rows of each table as JSON.
     pub fn tables(&self) -> impl Iterator<Item = (&str, Vec<String>)> {
         self.0.iter().map(|found| {
-            let Rows { columns, rows, .. } = &found.rows;
+            let Contents { columns, rows, .. } = &found.rows;
             let all = vec![true; columns.len()];
             let row = |row: &Vec<String>| Some(compare::object(columns, row, &all)?.to_string());
             (found.table.as_str(), rows.iter().filter_map(row).collect())
@@ -244,7 +214,36 @@ impl ReadModel {
     }
 }
 
-fn dependence(cut: Cut, first: &TableRows, found: &Rows) -> Option<Dependence> {
+/// All events in one batch do not work: which one is to blame, if it is one.
+fn explained(
+    scratch: &Scratch<'_>,
+    transaction: &mut postgres::Transaction<'_>,
+    given: &Given,
+    failure: handle::Failed,
+) -> Error {
+    if !failure.is_of_a_batch() {
+        return failure.error(given);
+    }
+    let is_aggregated_twice = failure.sqlstate() == Some("21000");
+    match scratch.run(transaction, Cut::Batches(1), None) {
+        Err(one) if one.is_of_a_batch() => one.error(given),
+        _ => {
+            let error = failure
+                .error(given)
+                .context("each event in a batch of its own works, all in one batch do not");
+            if is_aggregated_twice {
+                error.hint(
+                    "a batch may have several events for one row: bring them together first, \
+                     with GROUP BY or DISTINCT ON (…) … ORDER BY …, global_position DESC",
+                )
+            } else {
+                error
+            }
+        }
+    }
+}
+
+fn dependence(cut: Cut, first: &TableRows, found: &Contents) -> Option<Dependence> {
     let wanted = first.rows.wanted(&first.unsteady);
     let differences = compare::differences(&wanted, found);
     let table = first.table.clone();
