@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use postgres::types::ToSql;
 use postgres::{Client, GenericClient, IsolationLevel, Row, Statement};
@@ -12,22 +12,20 @@ use crate::error::Error;
 use crate::failpoint::reach;
 use crate::render::environment::{render, values};
 
-use super::ahead::{Ahead, Group, Ready};
+use super::ahead::{Ahead, Group};
 use super::audit::Given;
-use super::careful::{Careful, Letter, handle};
+use super::careful::{Careful, handle};
 use super::checkpoint::{self, Division, Tables, number};
+use super::claim::{Claim, together};
 use super::config::{ProcessorConfig, Slots};
 use super::definition::{Event, Projection, Scope};
-use super::failure::{Failure, between, ended, stopped};
+use super::done::{Done, Mover};
+use super::failure::{Failure, stopped};
 use super::letters;
 use super::pace::Pace;
 use super::sql::{Size, SqlSession};
 use super::transaction::{Statements, Transaction};
 use super::worker::Handling;
-
-/// So long a transaction goes on with the next events that are read already, while it is behind:
-/// beginning and committing cost as much as a small batch. Locks of handlers are held no longer.
-const TRANSACTION_MOST: Duration = Duration::from_millis(20);
 
 /// Up to so many positions behind, a projection in SQL looks whether there is anything for it before
 /// it claims its slots.
@@ -74,18 +72,6 @@ pub(super) struct Work {
     size: Size,
     /// The slots of the last batch in SQL, and where they stand.
     stood: Option<(Group, i64)>,
-}
-
-/// Slots that stand at one position, claimed.
-struct Claim {
-    group: Group,
-    position: i64,
-    /// The transaction that holds their locks.
-    transaction: String,
-    /// They may not move beyond it in this batch.
-    bound: i64,
-    parked: bool,
-    replay: bool,
 }
 
 impl Work {
@@ -351,167 +337,6 @@ impl Work {
         self.ahead = None;
         self.division = Division { slots, strategy, ..self.division.clone() };
         Ok(())
-    }
-}
-
-/// Of the slots that were claimed, those that stand at the lowest position, or of which dead
-/// letters are to be handled once more. They may go as far as the next ones stand: there they join
-/// them, and one reading serves all.
-fn together(rows: &[Row], settled: i64) -> Claim {
-    let position = |row: &Row| row.get::<_, i64>("position");
-    let replays = |row: &&Row| row.get::<_, bool>("replay");
-    let replay = rows.iter().any(|row| replays(&row));
-    let candidates = || rows.iter().filter(|row| !replay || replays(row));
-    let lowest = candidates().map(position).min().unwrap_or(0);
-    let members: Vec<&Row> = candidates().filter(|row| position(row) == lowest).collect();
-    let mut bound = settled;
-    for row in rows {
-        if position(row) > lowest {
-            bound = bound.min(position(row));
-        }
-    }
-    for row in &members {
-        bound = bound.min(row.get::<_, Option<i64>>("drain_to").unwrap_or(i64::MAX));
-    }
-    let mut slots: Vec<i32> = members.iter().map(|row| row.get("slot")).collect();
-    slots.sort_unstable();
-    let first = members.first();
-    let of = first.map_or(1, |row| row.get::<_, i32>("slots"));
-    Claim {
-        group: Group {
-            epoch: first.map_or(0, |row| row.get("epoch")),
-            of: u32::try_from(of).unwrap_or(1),
-            hash: first.map_or_else(String::new, |row| row.get("slot_hash")),
-            slots,
-        },
-        position: lowest,
-        transaction: first.map_or_else(String::new, |row| row.get("transaction")),
-        bound: bound.max(lowest),
-        parked: members.iter().any(|row| row.get("parked")),
-        replay,
-    }
-}
-
-/// What the transaction of a batch writes down.
-#[derive(Default)]
-struct Done<'e> {
-    handled: usize,
-    /// How many events were handled, or went to the dead letters.
-    passed: usize,
-    position: i64,
-    /// The slots of the events that were handled, where there are several.
-    slots: Vec<i32>,
-    parked: bool,
-    letters: Vec<Letter<'e>>,
-    /// The event at which it stops, why, and its slot.
-    stopped: Option<(&'e Event, Error, Option<i32>)>,
-}
-
-impl<'e> Done<'e> {
-    /// Handles what is ready, batch after batch, for as long as a transaction may take.
-    fn take_all(
-        &mut self,
-        ready: Ready<'e>,
-        batch_size: usize,
-        started: Instant,
-        mut handle: impl FnMut(&'e [Event]) -> Result<(), Failure>,
-    ) -> Result<(), Failure> {
-        while self.handled < ready.events.len() {
-            let events = ready.batch(self.handled, batch_size);
-            handle(events)?;
-            self.handled += events.len();
-            if started.elapsed() > TRANSACTION_MOST {
-                break;
-            }
-        }
-        self.passed = self.handled;
-        self.position = ready.position(self.handled);
-        self.slots.extend((0..self.handled).filter_map(|event| ready.slot(event)));
-        Ok(())
-    }
-
-    fn take(&mut self, careful: Careful<'_, 'e>, ready: Ready<'e>, events: usize) {
-        self.handled = careful.handled;
-        self.passed = events;
-        self.position = ready.position(events);
-        self.parked = !careful.parked.is_empty();
-        self.letters = careful.letters;
-        let place =
-            |event: &Event| ready.events.iter().position(|other| other.event_id == event.event_id);
-        self.stopped = careful.stopped.map(|(event, error)| {
-            // Everything before it is done.
-            self.position = event.global_position - 1;
-            self.passed = place(event).unwrap_or(events);
-            (event, error, ready.slot(self.passed))
-        });
-        let is_letter =
-            |event: &Event| self.letters.iter().any(|l| l.event.event_id == event.event_id);
-        let handled = (0..self.passed).filter(|&event| !is_letter(&ready.events[event]));
-        self.slots = handled.filter_map(|event| ready.slot(event)).collect();
-    }
-
-    /// How many events of each of these slots were handled.
-    fn counts(&self, slots: &[i32]) -> Vec<i64> {
-        let count = |slot: &i32| self.slots.iter().filter(|other| *other == slot).count();
-        let mut counts: Vec<usize> = slots.iter().map(count).collect();
-        // One slot, or dead letters, of which nobody asked.
-        if let Some(first) = counts.first_mut().filter(|_| self.slots.is_empty()) {
-            *first = self.handled;
-        }
-        counts.iter().map(|&count| i64::try_from(count).unwrap_or(i64::MAX)).collect()
-    }
-}
-
-/// What moves checkpoints, and notes what was given.
-struct Mover<'a> {
-    statement: &'a Statement,
-    label: &'a str,
-    pace: &'a Pace,
-}
-
-impl Mover<'_> {
-    fn advance(
-        &self,
-        tx: &mut Transaction<'_>,
-        name: &str,
-        claim: &Claim,
-        done: &Done<'_>,
-        given: &Given,
-    ) -> Result<(), Failure> {
-        let slots = &claim.group.slots;
-        let handled = done.counts(slots);
-        let stopped = done.stopped.as_ref();
-        let error = stopped.map(|(_, error, _)| error.message());
-        let failed_at = stopped.map(|(event, ..)| event.global_position);
-        let failed_slot = stopped.and_then(|(.., slot)| slot.or(slots.first().copied()));
-        let digests = given.digests();
-        let values: [&(dyn ToSql + Sync); 17] = [
-            &name,
-            slots,
-            &done.position,
-            &self.label,
-            &handled,
-            &self.pace.of(slots.len()),
-            &done.parked,
-            &error,
-            &failed_at,
-            &claim.position,
-            &claim.transaction,
-            &failed_slot,
-            &given.blocks,
-            &slots.first().copied().unwrap_or(0),
-            &given.bits,
-            &given.events,
-            &digests,
-        ];
-        let moved = (**tx)
-            .execute(self.statement, &values)
-            // A statement of a handler may have failed, though it said that all is well.
-            .map_err(|error| between(name, "moving the checkpoint", error))?;
-        if moved == slots.len() as u64 {
-            return Ok(());
-        }
-        Err(Failure::Fatal(ended(name)))
     }
 }
 

@@ -9,9 +9,10 @@ use super::config::ProcessorConfig;
 use super::connect::Connect;
 use super::definition::{Handler, Projection};
 use super::name;
+use super::report::{Control, Report};
 use super::sql::SqlProjection;
 use super::sql::setup::Change;
-use super::worker::{Control, Report, Until, Worker, label};
+use super::worker::{Until, Worker, label};
 
 /// Processes one projection on one connection, in the thread that calls it: the settled position
 /// is followed on the same connection, between batches.

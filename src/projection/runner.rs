@@ -14,10 +14,11 @@ use super::connect::Connect;
 use super::definition::{Handler, Projection};
 use super::failure::is_lasting;
 use super::name;
+use super::report::{Control, Report};
 use super::shared::{Shared, follow, sleep};
 use super::sql::SqlProjection;
 use super::sql::setup::Change;
-use super::worker::{Control, Report, Until, Worker, label};
+use super::worker::{Until, Worker, label};
 
 /// How long batches at hand may take to end after the wish to stop.
 const DEADLINE: Duration = Duration::from_secs(10);

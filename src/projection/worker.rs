@@ -1,13 +1,13 @@
 //! One worker: a connection, and batch after batch on it.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use postgres::{CancelToken, Client, Statement};
+use postgres::{Client, Statement};
 
-use crate::db::{Interrupt, watermark};
+use crate::db::watermark;
 use crate::error::{Error, Result};
 use crate::render::environment::{render, values};
 use crate::render::quote::shell_word;
@@ -19,6 +19,7 @@ use super::config::{ProcessorConfig, Slots};
 use super::connect::{Connect, application_name};
 use super::definition::{Handler, Projection};
 use super::failure::{Failure, of_panic};
+use super::report::Control;
 use super::shared::{Follower, Settled, Shared, sleep};
 use super::sql::{SqlSession, setup};
 
@@ -45,70 +46,6 @@ pub(super) enum Until {
     Stopped,
     /// Until everything is handled that was there when it began.
     CaughtUp,
-}
-
-/// What workers of a projection did, together.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Report {
-    /// The projection.
-    pub projection: String,
-    /// How many events were handled.
-    pub events: u64,
-    /// In how many batches.
-    pub batches: u64,
-    /// How many events went to the dead letters.
-    pub dead_letters: u64,
-    /// The highest position that a slot reached.
-    pub position: i64,
-    /// Why it stopped before its time, in one sentence, where it did.
-    pub stopped: Option<String>,
-}
-
-impl Report {
-    pub(super) fn of(projection: &str) -> Self {
-        Self { projection: projection.to_owned(), ..Self::default() }
-    }
-
-    fn add(&mut self, batch: &Batch) {
-        self.events += batch.events as u64;
-        self.batches += 1;
-        self.dead_letters += batch.letters as u64;
-        self.position = self.position.max(batch.position);
-    }
-}
-
-/// What a worker is told, and tells.
-#[derive(Default)]
-pub(super) struct Control {
-    /// Raised to stop it: the whole process, or its projection.
-    pub(super) stop: Interrupt,
-    /// Whether another worker of the projection met an event that nobody can handle.
-    pub(super) projection_stopped: Arc<AtomicBool>,
-    /// What cancels the statement that it waits for.
-    pub(super) cancel: Mutex<Option<CancelToken>>,
-    /// What was done so far.
-    pub(super) report: Arc<Mutex<Report>>,
-}
-
-impl Control {
-    fn is_over(&self) -> bool {
-        self.stop.is_raised() || self.projection_stopped.load(Ordering::Relaxed)
-    }
-
-    fn note(&self, batch: &Batch) {
-        self.report.lock().unwrap_or_else(PoisonError::into_inner).add(batch);
-    }
-
-    /// Where it stands before it has done anything.
-    fn note_position(&self, position: i64) {
-        let mut report = self.report.lock().unwrap_or_else(PoisonError::into_inner);
-        report.position = report.position.max(position);
-    }
-
-    fn set_cancel(&self, token: Option<CancelToken>) {
-        *self.cancel.lock().unwrap_or_else(PoisonError::into_inner) = token;
-    }
 }
 
 /// What a worker needs to begin.
