@@ -11,6 +11,7 @@ use crate::db::Interrupt;
 use crate::error::Error;
 use crate::failpoint::reach;
 use crate::render::environment::{render, values};
+use crate::render::quote::shell_word;
 
 use super::ahead::{Ahead, Group, Ready};
 use super::audit::Given;
@@ -70,6 +71,8 @@ pub(super) struct Work {
     size: Size,
     /// The slots of the last batch in SQL, and where they stand.
     stood: Option<(Group, i64)>,
+    /// The epoch in which the definition was seen to be the stored one.
+    epoch: Option<i32>,
 }
 
 /// Slots that stand at one position, claimed.
@@ -86,7 +89,7 @@ struct Claim {
 
 impl Work {
     pub(super) fn prepare(
-        client: &mut Client,
+        client: &mut impl GenericClient,
         handling: Handling,
         scope: Scope,
         config: ProcessorConfig,
@@ -104,6 +107,7 @@ impl Work {
             sql: handling.sql,
             size: Size::new(config.batch_size, config.adaptive),
             stood: None,
+            epoch: None,
             scope,
             config,
             tables,
@@ -147,15 +151,27 @@ impl Work {
         care: Care,
         stop: &Interrupt,
     ) -> Result<Option<Batch>, Failure> {
-        let started = Instant::now();
         // Whatever the role or the database prefers: what is read after the claim has to be newer
         // than what the claim saw.
-        let mut tx = client
+        let tx = client
             .build_transaction()
             .isolation_level(IsolationLevel::ReadCommitted)
             .read_only(false)
             .start()
             .map_err(|error| Failure::database("beginning a batch", error))?;
+        self.batch_in(tx, settled, share, care, stop)
+    }
+
+    /// A batch in a transaction that has begun, or in a savepoint of one.
+    pub(super) fn batch_in(
+        &mut self,
+        mut tx: postgres::Transaction<'_>,
+        settled: i64,
+        share: i64,
+        care: Care,
+        stop: &Interrupt,
+    ) -> Result<Option<Batch>, Failure> {
+        let started = Instant::now();
         let Some(claim) = self.claim(&mut tx, settled, share)? else { return Ok(None) };
         if let Some(sql) = self.sql.clone().filter(|_| care == Care::None && !claim.replay) {
             return self.batch_of_sql(tx, &sql, &claim).map(Some);
@@ -299,9 +315,44 @@ impl Work {
     ) -> Result<Option<Claim>, Failure> {
         let rows = self.free(tx, settled, share)?;
         let Some(first) = rows.first() else { return Ok(None) };
+        self.follow_definition(tx, first)?;
         self.follow_division(first)?;
         self.refuse_other_scope(first)?;
         Ok(Some(together(&rows, settled)))
+    }
+
+    /// A rebuild changes the epoch together with the tables, and may be one by another file. Its
+    /// row is locked and newer than what this looks at, so a worker of the earlier file writes
+    /// nothing into tables of the later one.
+    fn follow_definition(
+        &mut self,
+        tx: &mut postgres::Transaction<'_>,
+        row: &Row,
+    ) -> Result<(), Failure> {
+        let epoch = row.get::<_, i32>("epoch");
+        if self.epoch == Some(epoch) {
+            return Ok(());
+        }
+        let name = self.projection.name();
+        let definitions = &self.tables.definitions;
+        let accepted = tx
+            .query_opt(&render("projection/sql/accepted", &values! { definitions }), &[&name])
+            .map_err(|error| Failure::of(checkpoint::failed(error)))?
+            .and_then(|row| row.get::<_, Option<String>>("definition"));
+        let own = self.sql.as_ref().map(|sql| sql.projection().definition());
+        if accepted.as_deref() == own {
+            self.epoch = Some(epoch);
+            return Ok(());
+        }
+        let error = match own {
+            Some(_) => Error::refused(format!(
+                "the projection {name} was made anew from another file than this worker has"
+            ))
+            .hint("start the worker again, with the file from which it was rebuilt"),
+            None => Error::refused(format!("the projection {name} is run from a file of SQL now"))
+                .hint(format!("start it so: pupctl projections run {}", shell_word(name))),
+        };
+        Err(Failure::Fatal(error))
     }
 
     /// A worker of another version reads other events: what one of them passes over, the other one

@@ -78,6 +78,7 @@ mod letters;
 pub mod name;
 mod pace;
 mod processor;
+pub mod rebuild;
 mod runner;
 mod shared;
 pub mod sql;

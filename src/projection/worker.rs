@@ -20,7 +20,8 @@ use super::connect::{Connect, application_name};
 use super::definition::{Handler, Projection};
 use super::failure::{Failure, of_panic};
 use super::shared::{Follower, Settled, Shared, sleep};
-use super::sql::{SqlSession, setup};
+use super::sql::SqlSession;
+use super::sql::setup::{self, Change};
 
 /// How often a worker looks for what nobody tells it: a resumed projection, a slot that became
 /// free, dead letters to handle once more.
@@ -133,6 +134,11 @@ impl Worker<'_> {
         }
     }
 
+    /// Whether it begins the projection where it is not there.
+    fn makes(&self) -> bool {
+        !matches!(self.handler, Handler::Sql(_, Change::Follow))
+    }
+
     /// Works until it is over. Connects again, after a pause, whenever something fails that passes.
     pub(super) fn run(&self) -> Result<()> {
         let retry = &self.config.retry;
@@ -202,7 +208,7 @@ impl Worker<'_> {
         // A standby, for one, would only say that nothing can be written there.
         watermark::check(&mut client, &tables.events)?;
         let handling = self.set_up(&mut client, &tables)?;
-        let division = register(&mut client, &tables, name, &scope, &config)?;
+        let division = register(&mut client, &tables, name, &scope, &config, self.makes())?;
         course.accept_slots();
         let settled = match self.shared {
             Some(shared) => Settled::Shared { shared: Arc::clone(shared), since },

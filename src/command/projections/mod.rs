@@ -8,6 +8,7 @@ pub mod init;
 pub mod list;
 pub mod pause;
 mod place;
+pub mod rebuild;
 pub mod rescale;
 pub mod reset;
 pub mod resume;
@@ -34,6 +35,7 @@ pub enum ProjectionsCommand {
     Resume(resume::ResumeArgs),
     Reset(reset::ResetArgs),
     Delete(delete::DeleteArgs),
+    Rebuild(rebuild::RebuildArgs),
     Rescale(rescale::RescaleArgs),
     Adopt(adopt::AdoptArgs),
     /// Look at events that could not be handled, and have them handled or forget them
@@ -53,6 +55,7 @@ impl ProjectionsCommand {
             Self::Resume(_) => "projections resume",
             Self::Reset(_) => "projections reset",
             Self::Delete(_) => "projections delete",
+            Self::Rebuild(_) => "projections rebuild",
             Self::Rescale(_) => "projections rescale",
             Self::Adopt(_) => "projections adopt",
             Self::DeadLetters(command) => command.name(),
@@ -70,6 +73,7 @@ pub(super) fn run(command: &ProjectionsCommand, context: &Context) -> anyhow::Re
         ProjectionsCommand::Resume(args) => resume::run(args, context),
         ProjectionsCommand::Reset(args) => reset::run(args, context),
         ProjectionsCommand::Delete(args) => delete::run(args, context),
+        ProjectionsCommand::Rebuild(args) => rebuild::run(args, context),
         ProjectionsCommand::Rescale(args) => rescale::run(args, context),
         ProjectionsCommand::Adopt(args) => adopt::run(args, context),
         ProjectionsCommand::DeadLetters(command) => dead_letters::run(command, context),

@@ -53,6 +53,8 @@ pub struct SqlProjection {
     text: String,
     parsed: SqlFile,
     definition: String,
+    /// Where its tables are else, of one whose tables are elsewhere.
+    home: Option<String>,
 }
 
 impl SqlProjection {
@@ -66,7 +68,7 @@ impl SqlProjection {
         let text = parameters::render(file, text, parameters)?;
         let parsed = file::parse(Source { file, text: &text })?;
         let definition = definition(&parsed);
-        Ok(Self { file: file.to_owned(), text, parsed, definition })
+        Ok(Self { file: file.to_owned(), text, parsed, definition, home: None })
     }
 
     /// Reads a file.
@@ -165,7 +167,7 @@ impl SqlProjection {
     pub(super) fn shadow(&self, name: &str, schema: &str) -> Self {
         let mut shadow = self.clone();
         name.clone_into(&mut shadow.parsed.name);
-        shadow.parsed.schema = Some(schema.to_owned());
+        shadow.home = shadow.parsed.schema.replace(schema.to_owned());
         shadow
     }
 
