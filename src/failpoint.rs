@@ -56,6 +56,7 @@ pub const NAMES: &[&str] = &[
     "projections::before_commit",
     "rebuild::begun",
     "rebuild::cleared",
+    "rebuild::compared",
     "rebuild::folded",
     "rebuild::folded_rest",
     "rebuild::locked",

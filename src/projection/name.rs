@@ -45,6 +45,16 @@ pub fn validate(name: &str) -> Result<()> {
     Ok(())
 }
 
+/// Refuses to take a rebuild for a projection of its own.
+pub fn refuse_rebuild(name: &str) -> Result<()> {
+    if !name.ends_with(REBUILD) {
+        return Ok(());
+    }
+    Err(Error::refused(format!("{name} is a rebuild, and has tables that belong to it")).hint(
+        format!("call it off: pupctl operations abort {}", crate::render::quote::shell_word(name)),
+    ))
+}
+
 /// Refuses numbers of slots that are none.
 pub fn validate_slots(slots: u32) -> Result<()> {
     if (1..=SLOTS_MAX).contains(&slots) {

@@ -264,6 +264,8 @@ const TEMPLATES: &[(&str, &str)] = templates![
     "projection/rebuild/copy",
     "projection/rebuild/counts",
     "projection/rebuild/definition",
+    "projection/rebuild/diff",
+    "projection/rebuild/diff_rows",
     "projection/rebuild/drop",
     "projection/rebuild/drop_schema",
     "projection/rebuild/drop_tables",

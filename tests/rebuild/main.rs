@@ -5,8 +5,10 @@ mod support;
 
 mod abort;
 mod basics;
+mod diff;
 mod killed;
 mod live;
+mod months;
 mod objects;
 
 use support::{Output, TestDatabase};

@@ -19,7 +19,9 @@ use crate::error::{Error, Result};
 use crate::operation::{self, journal};
 use crate::projection::control::change::Waiting;
 use crate::projection::control::{Tables, checkpoint, holes};
-use crate::projection::rebuild::{self, Outcome, Progress, Rebuild, Session, Situation};
+use crate::projection::rebuild::{
+    self, Diff, Outcome, Progress, Rebuild, Session, Situation, TableDiff,
+};
 use crate::projection::{Connect, SqlProjection};
 use crate::render::quote::shell_word;
 use crate::render::{RenderedStep, Script};
@@ -65,6 +67,10 @@ pub struct RebuildArgs {
     /// What to do with an event that cannot be handled
     #[arg(long, value_name = "POLICY", value_enum, default_value_t = OnError::Stop)]
     on_error: OnError,
+
+    /// Compare the new tables with the old ones before the swap
+    #[arg(long)]
+    diff: bool,
 
     /// Fold everything and stop before the swap; the same command without this goes on
     #[arg(long)]
@@ -248,19 +254,73 @@ pub(in crate::command) fn abort(name: &str, context: &Context) -> anyhow::Result
 }
 
 /// Shows how far it is.
-struct Bar {
+struct Bar<'a> {
     name: String,
-    drawn: FoldBar,
+    drawn: Option<FoldBar>,
+    context: &'a Context,
+    swaps: bool,
 }
 
-impl Progress for Bar {
+impl Progress for Bar<'_> {
     fn folded(&mut self, position: i64, goal: i64, events: u64) {
-        self.drawn.at(&self.name, position, goal, events);
+        let output = &self.context.output;
+        let drawn = self.drawn.get_or_insert_with(|| FoldBar::new(output));
+        drawn.at(&self.name, position, goal, events);
     }
 
     fn phase(&mut self, words: &str) {
         tracing::info!("{words}");
+        self.drawn = None;
     }
+
+    fn compared(&mut self, diff: &Diff) -> Result<()> {
+        let output = &self.context.output;
+        for line in words(diff) {
+            output.say(line);
+        }
+        if diff.is_none() || !self.swaps {
+            return Ok(());
+        }
+        let question = "Put the new tables in place though they differ?";
+        confirm(output, self.context.global.yes, question)
+    }
+}
+
+/// A comparison, for people.
+fn words(diff: &Diff) -> Vec<String> {
+    let mut lines = Vec::new();
+    if !diff.level {
+        lines.push(format!(
+            "note: the old tables were at position {}, the new ones at {}: what came between is \
+             told as a difference",
+            diff.old_position, diff.new_position
+        ));
+    }
+    for table in &diff.tables {
+        let TableDiff { table: name, old_rows, new_rows, .. } = table;
+        if !table.is_there {
+            lines.push(format!("{name} is new, with {new_rows} rows"));
+            continue;
+        }
+        lines.push(format!(
+            "{name}: {old_rows} rows, {new_rows} new ones; {} only in the old, {} only in the new, \
+             {} differ",
+            table.only_old, table.only_new, table.differing
+        ));
+        let columns = table.columns.iter().map(|(column, rows)| format!("{column} in {rows} rows"));
+        let columns: Vec<_> = columns.collect();
+        lines.extend((!columns.is_empty()).then(|| format!("  different: {}", columns.join(", "))));
+        for (which, columns) in [("old", &table.only_old_columns), ("new", &table.only_new_columns)]
+        {
+            let told = format!("  only in the {which}, not compared: {}", columns.join(", "));
+            lines.extend((!columns.is_empty()).then_some(told));
+        }
+        let sample = table.sample.iter();
+        lines.extend(
+            sample.map(|row| format!("  {}: {}", row.kind.replace('_', " in the "), row.key)),
+        );
+    }
+    lines
 }
 
 impl RebuildArgs {
@@ -300,6 +360,7 @@ impl RebuildArgs {
             workers: usize::from(self.workers),
             on_error: self.on_error.into(),
             restart: self.restart,
+            diff: self.diff,
             swap: !self.no_swap,
             in_place: self.in_place,
             allow_missing_events: self.allow_missing_events,
@@ -330,6 +391,7 @@ impl RebuildArgs {
         };
         words.extend(["--on-error".to_owned(), policy.to_owned()]);
         let flags = [
+            (self.diff, "--diff"),
             (self.no_swap, "--no-swap"),
             (self.in_place, "--in-place"),
             (self.allow_missing_events, "--allow-missing-events"),
@@ -363,7 +425,8 @@ impl RebuildArgs {
             look: &mut look,
             tell: Arc::new(move |words: &str| output.say(words)),
         };
-        let mut bar = Bar { name: self.name.clone(), drawn: FoldBar::new(&context.output) };
+        let (name, swaps) = (self.name.clone(), !self.no_swap);
+        let mut bar = Bar { name, drawn: None, context, swaps };
         let mut session =
             Session { client, connect: &connect, operation, waiting, progress: &mut bar };
         rebuild.run(&mut session, tables, situation)

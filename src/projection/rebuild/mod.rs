@@ -11,9 +11,11 @@
 //! |---|---|
 //! | the shadow: begun, gone on with, taken away | `shadow` |
 //! | its events | `fold` |
+//! | what differs from the old tables | `diff` |
 //! | the swap | `swap`, and `in_place` where the tables are to stay |
 //! | what a read model consists of, what hangs on it | `objects` |
 
+mod diff;
 mod fold;
 mod in_place;
 mod objects;
@@ -42,6 +44,7 @@ use super::control::holes::{self, Hole};
 use super::control::{self, row};
 use super::name::REBUILD;
 use super::sql::{SqlProjection, SqlSession, setup};
+pub use diff::{Diff, Sample, TableDiff};
 use shadow::{Begun, Shadow};
 pub use shadow::{shadow_name, shadow_schema};
 use swap::Swap;
@@ -60,6 +63,8 @@ pub struct Rebuild {
     pub on_error: ErrorPolicy,
     /// Whether one that was begun is thrown away first.
     pub restart: bool,
+    /// Whether the new tables are compared with the old ones.
+    pub diff: bool,
     /// Whether the new tables take the place of the old ones in the end.
     pub swap: bool,
     /// Whether the tables stay, and only their rows are exchanged.
@@ -98,6 +103,8 @@ pub struct Outcome {
     pub dead_letters: u64,
     /// Where the new tables are.
     pub position: i64,
+    /// In what the new tables differ from the old ones, where that was asked for.
+    pub diff: Option<Diff>,
     /// The tables whose place was taken.
     pub replaced: Vec<QualifiedName>,
     /// What the user should know.
@@ -110,6 +117,8 @@ pub trait Progress {
     fn folded(&mut self, position: i64, goal: i64, events: u64);
     /// What it is busy with now.
     fn phase(&mut self, words: &str);
+    /// In what the new tables differ; an error ends it before the swap.
+    fn compared(&mut self, diff: &Diff) -> Result<()>;
 }
 
 /// A session that holds the lock of the rebuild, and what works beside it.
@@ -261,6 +270,9 @@ impl Rebuild {
             self.fold(session, shadow, &mut outcome)?;
             reach("rebuild::folded");
             self.refuse_missed(session, shadow)?;
+            if self.diff && outcome.diff.is_none() {
+                self.compare(session, shadow, &mut outcome)?;
+            }
             if !self.swap {
                 break;
             }
@@ -371,6 +383,23 @@ impl Rebuild {
         ))
         .detail("a month was attached or restored, or events were loaded, while it ran")
         .hint(format!("begin anew: pupctl projections rebuild {} --restart", shell_word(name))))
+    }
+
+    fn compare(
+        &self,
+        session: &mut Session<'_>,
+        shadow: &Shadow,
+        outcome: &mut Outcome,
+    ) -> Result<()> {
+        session.progress.phase("Comparing the new tables with the old ones");
+        let interrupt = session.waiting.interrupt;
+        let diff = diff::compare(session.client, session.connect, shadow, interrupt)
+            .map_err(|error| interrupt.explain(error))?;
+        reach("rebuild::compared");
+        session.progress.compared(&diff)?;
+        outcome.position = self.reached(session.client, shadow)?;
+        outcome.diff = Some(diff);
+        Ok(())
     }
 
     /// Puts the new tables in place. An error tells whether folding on may help.

@@ -236,7 +236,10 @@ pub(super) fn carry(
         let (part, text): (Option<String>, Option<String>) = (row.get("part"), row.get("text"));
         let part = part.unwrap_or_default();
         let sql = match what.as_str() {
-            "comment" => render("projection/rebuild/comment", &values! { kind, name, text }),
+            "comment" => {
+                let values = values! { kind, name, column => None::<String>, text };
+                render("projection/rebuild/comment", &values)
+            }
             "column comment" => {
                 let kind = "COLUMN";
                 let values = values! { kind, name, column => part, text };
