@@ -54,6 +54,7 @@ pub const NAMES: &[&str] = &[
     "projection::handled",
     "projection::sql_made",
     "projections::before_commit",
+    "projections::before_file",
     "rebuild::begun",
     "rebuild::cleared",
     "rebuild::compared",
@@ -78,6 +79,7 @@ pub const NAMES: &[&str] = &[
     "restore::recorded",
     "restore::rehearsed",
     "restore::replaced",
+    "trial::handled",
 ];
 
 /// Starts the points that `FAILPOINTS` names. Call once, first thing in `main`.

@@ -400,11 +400,16 @@ const DRAIN: [&str; 5] = [
 ];
 
 /// The points of a batch of a projection, at which its own tests kill.
-const PROJECTION: [&str; 3] =
-    ["projection::before_commit", "projection::committed", "projection::handled"];
+const PROJECTION: [&str; 4] = [
+    "projection::before_commit",
+    "projection::committed",
+    "projection::handled",
+    "projection::sql_made",
+];
 
 /// The points of commands on projections, at which their own tests kill.
-const PROJECTIONS: [&str; 1] = ["projections::before_commit"];
+const PROJECTIONS: [&str; 3] =
+    ["projections::before_commit", "projections::before_file", "trial::handled"];
 
 /// The points of `pupctl projections rescale` and `adopt`, at which their own tests kill.
 const SLOTS: [&str; 7] = [

@@ -93,7 +93,9 @@ const LITERAL_SQL: &[(&str, &str, &str)] = &[
     ("src/db/connect/explain.rs", "GRANT CONNECT ON DATABASE", "a hint"),
     ("src/db/connect/mod.rs", "GRANT {quoted} TO", "a hint"),
     ("src/event/import/staging.rs", "GRANT TEMPORARY ON DATABASE", "a hint"),
+    ("src/projection/sql/session.rs", "GRANT TEMPORARY ON DATABASE", "a hint"),
     ("src/migration/alone.rs", "PostgreSQL refuses in a transaction", "a hint"),
+    ("src/projection/checkpoint.rs", "GRANT SELECT, INSERT, UPDATE, DELETE ON", "a hint"),
     ("src/server/cluster.rs", "CREATE DATABASE {DATABASE};", "a constant, in single-user mode"),
 ];
 

@@ -14,7 +14,7 @@ use crate::layout::levels::{PartitionBy, SecondLevel};
 use crate::layout::name::Tables;
 use crate::layout::protection::Guard;
 use crate::layout::retention::Retention;
-use crate::render::parameters::{Parameter, Parameters};
+use crate::render::parameters::Parameters;
 
 /// The file that is read when none is named.
 pub const FILE: &str = "pupctl.toml";
@@ -115,7 +115,7 @@ pub struct ProjectionsConfig {
     /// The folder of their files. Default: `projections`.
     pub dir: Option<PathBuf>,
     /// What stands for `{{ name }}` in them: texts, numbers, truth values, lists of texts.
-    #[schemars(with = "BTreeMap<String, Parameter>")]
+    #[schemars(with = "BTreeMap<String, serde_json::Value>")]
     pub parameters: Parameters,
 }
 

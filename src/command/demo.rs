@@ -1,10 +1,11 @@
 //! `pupctl demo`: the story so far, told by running the commands that a user would type.
 
+use std::path::Path;
 use std::time::Instant;
 
 use anyhow::Context as _;
 use clap::{Args, Parser};
-use postgres::{Client, NoTls};
+use postgres::{Client, NoTls, Row};
 use serde::Serialize;
 use serde_json::json;
 
@@ -21,6 +22,9 @@ const DATABASE: &str = "pupctl_demo";
 
 /// Ten years of a real project, as events; what they are is told beside the file.
 const HISTORY: &str = include_str!("../../tests/data/git-history-500.ndjson");
+
+/// A read model of them.
+const PROJECTION: &str = include_str!("../../sql/demo/file_changes.sql");
 
 /// Every layout, with the options that `schema init` takes for it.
 const LAYOUTS: [&[&str]; 7] = [
@@ -118,8 +122,36 @@ impl Demo<'_> {
         self.pupctl(&["archive", "verify"], Exit::Done)?;
         self.tell("And comes back, proven, without being read under a lock:");
         self.pupctl(&["restore", "2005-04"], Exit::Done)?;
+        self.projection(client, archives)?;
         self.tell("The journal knows what was done:");
         self.pupctl(&["operations", "list"], Exit::Done)
+    }
+
+    /// A read model in SQL.
+    fn projection(&mut self, client: &mut Client, archives: &str) -> anyhow::Result<()> {
+        let folder = Path::new(archives).with_file_name("projections");
+        let file = folder.join("file_changes.sql");
+        std::fs::create_dir_all(&folder)
+            .and_then(|()| std::fs::write(&file, PROJECTION))
+            .map_err(|error| Error::system(format!("cannot write {}", file.display()), error))?;
+        self.tell("A read model is a file of SQL:");
+        if !self.context.output.is_json() {
+            self.context.output.data(PROJECTION)?;
+        }
+        self.tell("It is kept up to date without a row leaving the server, and audited:");
+        let folder = folder.display().to_string();
+        let run = ["projections", "run", "--dir", &folder, "--until-caught-up"];
+        self.pupctl(&run, Exit::Done)?;
+        self.pupctl(&["projections", "verify", "file_changes"], Exit::Done)?;
+        let rows = client
+            .query(include_str!("../../sql/demo/most_changed.sql"), &[])
+            .map_err(|error| Error::database("reading the read model", error))?;
+        if !self.context.output.is_json() {
+            let row = |row: &Row| vec![row.get("path"), row.get::<_, i64>("changes").to_string()];
+            let rows = rows.iter().map(row).collect();
+            self.context.output.data(&output::table(&["path", "changes"], rows, 1))?;
+        }
+        Ok(())
     }
 
     /// The same events in a store of each layout, each in a schema of its own.

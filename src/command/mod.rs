@@ -7,6 +7,7 @@ pub mod contexts;
 pub mod demo;
 pub mod embedded;
 pub mod events;
+mod file;
 mod findings;
 pub mod operations;
 pub mod partitions;

@@ -10,7 +10,7 @@ use crate::error::{CLOSED_CHECK, Error, Result};
 use crate::layout::name::QualifiedName;
 use crate::plan::close::State;
 use crate::render::environment::{render, values};
-use crate::render::script::closed_table;
+use crate::render::tables::closed_table;
 
 /// A month that was closed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

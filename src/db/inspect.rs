@@ -19,7 +19,7 @@ use crate::layout::name::{QualifiedName, Tables};
 use crate::plan::MigrationSet;
 use crate::plan::wanted::UNFINISHED_PREFIX;
 use crate::render::environment::{render, values};
-use crate::render::script::{history_table, layout_table};
+use crate::render::tables::{history_table, layout_table};
 
 use super::interrupt::is_cancelled;
 

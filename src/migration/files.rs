@@ -9,8 +9,8 @@ use crate::error::{Error, Result};
 use crate::plan::init::LAYOUT_MIGRATION;
 use crate::plan::{MigrationFile, Transaction};
 use crate::render::generate::{SECTION, SECTIONS, stored_layout};
-use crate::render::script::layout_table;
 use crate::render::statements::{self, Statement, Unended};
+use crate::render::tables::layout_table;
 use crate::render::{RenderedMigration, quote};
 
 /// The first line of a file whose one statement cannot run in a transaction.

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Error, Result};
 use crate::layout::place::Place;
 use crate::render::environment::{render, values};
-use crate::render::script::{archives_table, closed_table};
+use crate::render::tables::{archives_table, closed_table};
 
 /// How far an archive is. Each phase is recorded when it is done, so that the next run goes on
 /// from there.

@@ -9,7 +9,7 @@ use crate::db::{Locked, lock};
 use crate::error::{Error, Kind, Result};
 use crate::failpoint::reach;
 use crate::render::environment::{render, values};
-use crate::render::script::operations_table;
+use crate::render::tables::operations_table;
 
 /// How many operations that did not come to their end are remembered.
 const UNFINISHED_MAX: i64 = 20;

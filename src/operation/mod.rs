@@ -14,7 +14,8 @@ use crate::db::interrupt::is_cancelled;
 use crate::db::{Interrupt, Locked};
 use crate::error::{Kind, Result};
 use crate::plan::MigrationSet;
-use crate::render::{Script, script::history_table};
+use crate::render::Script;
+use crate::render::tables::history_table;
 
 /// Executes a script under the lock of the store, and keeps the journal: one row a run, with how
 /// it ended.

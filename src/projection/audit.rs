@@ -49,6 +49,46 @@ impl Bits {
         self.0.iter().map(|byte| byte.count_ones()).sum()
     }
 
+    /// The positions of a block behind one and up to another.
+    pub(super) fn between(block: i64, after: i64, up_to: i64) -> Self {
+        let mut all = Self::default();
+        let first = block.saturating_mul(BLOCK);
+        let last = up_to.min(first.saturating_add(BLOCK - 1));
+        for position in first.max(after.saturating_add(1))..=last {
+            all.add(position);
+        }
+        all
+    }
+
+    /// What both have.
+    pub(super) fn and(&self, other: &Self) -> Self {
+        self.with(other, |own, other| own & other)
+    }
+
+    /// What the other one has not.
+    pub(super) fn without(&self, other: &Self) -> Self {
+        self.with(other, |own, other| own & !other)
+    }
+
+    /// The positions, where they are those of a block.
+    pub(super) fn positions(&self, block: i64) -> impl Iterator<Item = i64> + '_ {
+        let first = block.saturating_mul(BLOCK);
+        (first..first.saturating_add(BLOCK)).filter(|&position| self.has(position))
+    }
+
+    /// Whether there is none.
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.iter().all(|&byte| byte == 0)
+    }
+
+    fn with(&self, other: &Self, join: impl Fn(u8, u8) -> u8) -> Self {
+        let mut joined = Self::default();
+        for (byte, (own, other)) in joined.0.iter_mut().zip(self.0.iter().zip(&other.0)) {
+            *byte = join(*own, *other);
+        }
+        joined
+    }
+
     fn place(position: i64) -> (usize, u8) {
         let within = usize::try_from(position.rem_euclid(BLOCK)).unwrap_or(0);
         (within / 8, 0x80 >> (within % 8))
@@ -148,5 +188,17 @@ mod tests {
         assert_eq!(given.digests(), ["12", "-3", "18446744073709551614"]);
         assert!(given.bits[0].has(1) && given.bits[0].has(1023) && !given.bits[0].has(2));
         assert_eq!(given.bits[2].count(), 2);
+    }
+
+    #[test]
+    fn bits_are_cut_and_compared() {
+        let of = |bits: &Bits, block| bits.positions(block).collect::<Vec<_>>();
+        let edge = Bits::between(1, 2040, 5000);
+        assert_eq!(of(&edge, 1), (2041..2048).collect::<Vec<_>>());
+        assert_eq!(Bits::between(1, 0, 5000).count(), 1024);
+        assert!(Bits::between(1, 3000, 5000).is_empty());
+        let lower = Bits::between(1, 0, 2042);
+        assert_eq!(of(&edge.and(&lower), 1), [2041, 2042]);
+        assert_eq!(of(&edge.without(&lower), 1), (2043..2048).collect::<Vec<_>>());
     }
 }

@@ -251,15 +251,17 @@ impl Work {
         let name = self.projection.name();
         let Claim { group, position, bound, .. } = claim;
         let filled = sql.fill(&mut tx, &self.scope, group, *position, *bound, &mut self.size)?;
-        let set_aside = if claim.parked { sql.set_aside(&mut tx)? } else { 0 };
-        let events = filled.positions.len();
+        let set_aside = match claim.parked {
+            true => sql.set_aside(&mut tx, *position, filled.upto)?,
+            false => 0,
+        };
+        let events = filled.given.len();
         if events > set_aside {
-            sql.handle_filled(&mut tx, &filled, &mut self.size, &self.tables)?;
+            sql.handle_filled(&mut tx, events, &mut self.size, &self.tables)?;
         }
         reach("projection::handled");
         let is_parked = claim.parked && !letters::parked(&mut tx, &self.tables, name)?.is_empty();
-        let given = filled.positions.iter().copied().zip(filled.hashes.iter().copied());
-        let given = Given::of(given);
+        let given = Given::of(filled.given);
         let handled = events - set_aside.min(events);
         let done = Done {
             handled,
@@ -390,7 +392,7 @@ impl Work {
         tracing::info!(projection = name, slots, hash, "the slots were changed");
         // What was read is of the slots that there were.
         self.ahead = None;
-        self.division = Division { slots, strategy };
+        self.division = Division { slots, strategy, ..self.division.clone() };
         Ok(())
     }
 }

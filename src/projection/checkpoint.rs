@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
+use postgres::error::SqlState;
 use postgres::{Client, Row, Transaction};
 
 use crate::error::{Error, Result};
 use crate::layout::Layout;
 use crate::layout::Role;
-use crate::layout::name::QualifiedName;
+use crate::layout::name::{AUDIT, DEFINITIONS, QualifiedName};
 use crate::render::environment::{render, values};
 
 use super::config::{ProcessorConfig, Slots};
@@ -42,6 +43,8 @@ impl Tables {
 pub(super) struct Division {
     pub(super) slots: u32,
     pub(super) strategy: Arc<dyn PartitionStrategy>,
+    /// The highest position of its slots when it was read.
+    pub(super) position: i64,
 }
 
 /// Sees to it that the projection has its rows, made as the configuration says where there are
@@ -70,6 +73,7 @@ pub(super) fn register(
     describe(&mut transaction, tables, name, scope, &rows)?;
     let values = values! { definitions => tables.definitions, checkpoints => tables.checkpoints };
     transaction.execute(&render("projection/audit_from", &values), &[&name]).map_err(failed)?;
+    refuse_without_rights(&mut transaction, tables)?;
     transaction.commit().map_err(failed)?;
     Ok(division)
 }
@@ -77,6 +81,35 @@ pub(super) fn register(
 /// Of a projection that is to be there, and is not.
 pub(super) fn not_there(name: &str) -> Error {
     Error::refused(format!("the projection {name} is not there, or not as it was begun"))
+}
+
+/// What was given is noted with the first batch, where a refusal would look like one of a handler.
+fn refuse_without_rights(client: &mut Transaction<'_>, tables: &Tables) -> Result<()> {
+    let (mut schemas, mut names, mut wanted) = (Vec::new(), Vec::new(), Vec::new());
+    for (table, privileges) in
+        [(&tables.definitions, &PRIVILEGES[..3]), (&tables.audit, &PRIVILEGES)]
+    {
+        for privilege in privileges {
+            schemas.push(&table.schema);
+            names.push(&table.name);
+            wanted.push(*privilege);
+        }
+    }
+    let sql = include_str!("../../sql/projection/may_note.sql");
+    if client.query_one(sql, &[&schemas, &names, &wanted]).map_err(failed)?.get("may") {
+        return Ok(());
+    }
+    Err(Error::refused("this role may not note what the projection is given").hint(rights()))
+}
+
+/// What a worker needs of the tables beside the checkpoints; the last one of the audit alone.
+const PRIVILEGES: [&str; 4] = ["SELECT", "INSERT", "UPDATE", "DELETE"];
+
+/// The statement that gives a worker what it lacks.
+fn rights() -> String {
+    "let the owner of the store run: GRANT SELECT, INSERT, UPDATE, DELETE ON \
+     projection_definitions, projection_audit TO the role of the worker"
+        .to_owned()
 }
 
 fn rows(client: &mut Transaction<'_>, tables: &Tables, name: &str) -> Result<Vec<Row>> {
@@ -153,7 +186,8 @@ fn compare(rows: &[Row], name: &str, config: &ProcessorConfig) -> Result<Divisio
             .hint(format!("pupctl projections status {name} shows them")));
     }
     refuse_other_slots(name, slots, config)?;
-    Ok(Division { slots, strategy: strategy(name, &hash, config)? })
+    let position = rows.iter().map(|row| row.get("position")).max().unwrap_or(0);
+    Ok(Division { slots, strategy: strategy(name, &hash, config)?, position })
 }
 
 /// A worker with another idea of the slots would pass over events, or repeat them.
@@ -254,11 +288,19 @@ pub(super) fn highest(client: &mut Client, tables: &Tables) -> Result<i64> {
 /// What the server said about the checkpoints; an older store lacks columns of theirs.
 pub(super) fn failed(error: postgres::Error) -> Error {
     let older = error.code().is_some_and(|code| matches!(code.code(), "42703" | "42P01"));
+    // Of the tables beside the checkpoints; what else a role needs is said by the server.
+    let names_one = |text: &str| [DEFINITIONS, AUDIT].iter().any(|name| text.contains(name));
+    let denied = error.as_db_error().is_some_and(|reported| {
+        *reported.code() == SqlState::INSUFFICIENT_PRIVILEGE && names_one(reported.message())
+    });
     let error = Error::database("reading the checkpoints of the projection", error);
     if older {
         return Error::refused("the checkpoints of this store are those of an older pupctl")
             .detail(error.message())
             .hint("extend the store: pupctl projections init");
+    }
+    if denied {
+        return error.hint(rights());
     }
     error
 }

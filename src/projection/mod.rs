@@ -41,6 +41,7 @@
 //! | batches, slots, pauses | [`ProcessorConfig`], [`Slots`] |
 //! | what fails: for a while, or for good | [`RetryPolicy`], [`Transient`], [`ErrorPolicy`] |
 //! | which slot an event belongs to | [`PartitionStrategy`] |
+//! | to read what was just written | [`wait::for_position`] |
 //!
 //! # What is read
 //!
@@ -84,6 +85,7 @@ mod shared;
 pub mod sql;
 mod strategy;
 mod transaction;
+pub mod wait;
 mod worker;
 
 pub use crate::db::Interrupt;

@@ -101,6 +101,12 @@ impl Control {
         self.report.lock().unwrap_or_else(PoisonError::into_inner).add(batch);
     }
 
+    /// Where it stands before it has done anything.
+    fn note_position(&self, position: i64) {
+        let mut report = self.report.lock().unwrap_or_else(PoisonError::into_inner);
+        report.position = report.position.max(position);
+    }
+
     fn set_cancel(&self, token: Option<CancelToken>) {
         *self.cancel.lock().unwrap_or_else(PoisonError::into_inner) = token;
     }
@@ -127,8 +133,9 @@ impl Worker<'_> {
                 Ok(Handling { projection: Arc::clone(projection), sql: None })
             }
             Handler::Sql(projection, change) => {
-                let session = Arc::new(SqlSession::begin(client, projection, tables)?);
+                let session = SqlSession::begin(client, projection, tables)?;
                 setup::set_up(client, &session, tables, *change)?;
+                let session = Arc::new(session.narrow(client)?);
                 Ok(Handling { projection: Arc::clone(&session) as _, sql: Some(session) })
             }
         }
@@ -210,6 +217,7 @@ impl Worker<'_> {
         let handling = self.set_up(&mut client, &tables)?;
         let division = register(&mut client, &tables, name, &scope, &config, self.makes())?;
         course.accept_slots();
+        self.control.note_position(division.position);
         let settled = match self.shared {
             Some(shared) => Settled::Shared { shared: Arc::clone(shared), since },
             None => Settled::Own(Box::new(Follower::begin(

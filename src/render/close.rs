@@ -7,7 +7,8 @@ use crate::plan::close::State;
 use crate::plan::target::Located;
 
 use super::environment::{render, values};
-use super::script::{Lock, LockMode, RenderedStep, Statement, closed_table};
+use super::script::{Lock, LockMode, RenderedStep, Statement};
+use super::tables::closed_table;
 
 /// The steps that close a leaf, from where it is.
 #[must_use]

@@ -15,11 +15,12 @@ use crate::plan::{MigrationSet, Plan};
 use super::environment::{render, values};
 use super::protection::collect_event_ids;
 use super::quote;
-use super::script::{
-    RenderedMigration, Script, archives_table, closed_table, history_table, json_function,
-    layout_table, migration_sql, operations_table, wait_function,
-};
+use super::script::{RenderedMigration, Script, migration_sql};
 use super::statements::{self, Statement};
+use super::tables::{
+    archives_table, closed_table, history_table, json_function, layout_table, operations_table,
+    wait_function,
+};
 
 /// How the line begins above a section.
 pub const SECTION: &str = "-- pupctl: ";

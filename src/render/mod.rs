@@ -16,8 +16,10 @@ pub mod place;
 pub mod protection;
 pub mod quote;
 pub mod read;
+pub mod scaffold;
 pub mod script;
 pub mod statements;
+pub mod tables;
 
 pub use script::{Lock, LockMode, RenderedMigration, RenderedStep, Script, Statement};
 

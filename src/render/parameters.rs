@@ -9,7 +9,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use minijinja::value::ValueKind;
-use minijinja::{Environment, Error as TemplateError, Value};
+use minijinja::{Environment, Error as TemplateError, ErrorKind, Value};
 use serde::Deserialize;
 
 use crate::error::{Error, Result};
@@ -20,7 +20,6 @@ use super::quote;
 
 /// The value of a parameter.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
-#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 #[serde(untagged)]
 pub enum Parameter {
     /// true or false.
@@ -94,9 +93,38 @@ pub fn render(file: &str, text: &str, parameters: &Parameters) -> Result<String>
     add_filters(&mut environment);
     let values: BTreeMap<_, _> =
         parameters.iter().map(|(name, value)| (name.as_str(), Value::from(value))).collect();
-    environment
-        .render_named_str(file, text, Value::from_iter(values))
-        .map_err(|error| failed(file, text, parameters, &error))
+    let template = environment
+        .template_from_named_str(file, text)
+        .map_err(|error| failed(file, text, parameters, &error))?;
+    template.render(Value::from(values)).map_err(|error| {
+        let mut missing: Vec<_> = template
+            .undeclared_variables(false)
+            .into_iter()
+            .filter(|name| !parameters.contains_key(name))
+            .collect();
+        missing.sort();
+        match missing.first() {
+            Some(name) if error.kind() == ErrorKind::UndefinedError => {
+                is_missing(file, text, parameters, name)
+            }
+            _ => failed(file, text, parameters, &error),
+        }
+    })
+}
+
+/// A parameter that a text uses and nobody gave.
+fn is_missing(file: &str, text: &str, parameters: &Parameters, name: &str) -> Error {
+    let is_part = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    let is_it = |&(at, _): &(usize, &str)| {
+        let before = &text[..at];
+        let opened = before.rfind("{{").max(before.rfind("{%"));
+        let closed = before.rfind("}}").max(before.rfind("%}"));
+        opened > closed
+            && !before.ends_with(is_part)
+            && !text[at + name.len()..].starts_with(is_part)
+    };
+    let place = text.match_indices(name).find(is_it).map_or(0, |(at, _)| at);
+    told(Error::invalid(format!("the parameter {name} is missing")), file, text, parameters, place)
 }
 
 fn printed(value: &Value) -> Result<String, TemplateError> {
@@ -119,21 +147,19 @@ fn no_value(value: &Value) -> String {
 }
 
 fn failed(file: &str, text: &str, parameters: &Parameters, error: &TemplateError) -> Error {
-    let range = error.range();
-    let written = range.clone().and_then(|range| text.get(range)).map(str::trim);
-    let message = match (error.kind(), written) {
-        (minijinja::ErrorKind::UndefinedError, Some(written)) => {
-            format!("the parameter {written} is missing")
-        }
-        _ => format!("the template does not work: {}", described(error)),
-    };
-    let place = range.map_or_else(
+    let message = format!("the template does not work: {}", described(error));
+    let place = error.range().map_or_else(
         || text.lines().take(error.line().unwrap_or(1) - 1).map(|line| line.len() + 1).sum(),
         |range| range.start,
     );
+    told(Error::invalid(message), file, text, parameters, place)
+}
+
+/// The error with its place, and with what is there.
+fn told(error: Error, file: &str, text: &str, parameters: &Parameters, place: usize) -> Error {
     let known: Vec<_> = parameters.keys().map(String::as_str).collect();
     let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
-    Error::invalid(message)
+    error
         .details(pointed(file, text, place))
         .detail(format!("parameters that are there: {known}"))
         .hint(
@@ -171,7 +197,7 @@ mod tests {
     #[test]
     fn values_are_quoted_by_what_they_are() {
         let render = |text: &str| render("a.sql", text, &parameters()).expect("it renders");
-        assert_eq!(render("SELECT {{ currency }}\n"), "SELECT 'O''Euro'\n");
+        assert_eq!(render("SELECT {{ currency }} x"), "SELECT 'O''Euro' x");
         assert_eq!(render("{{ limit }} {{ on }} {{ kinds }}"), "5 TRUE 'a', 'b'''");
         assert_eq!(render("{{ currency|ident }}"), "\"O'Euro\"");
         assert_eq!(render("'{\"a\": 1}'"), "'{\"a\": 1}'");
@@ -180,11 +206,11 @@ mod tests {
 
     #[test]
     fn what_is_missing_is_named_with_its_place() {
-        let error = render("a.sql", "SELECT 1;\nSELECT {{ rate }};\n", &parameters())
-            .expect_err("it is missing");
+        let text = "SELECT rate, {{ limit }};\nSELECT {{ currency }}, {{ rate }};\n";
+        let error = render("a.sql", text, &parameters()).expect_err("it is missing");
         assert_eq!(error.message(), "the parameter rate is missing");
-        assert_eq!(error.detail_lines()[0], "a.sql:2:11");
-        assert_eq!(error.detail_lines()[1], "2 | SELECT {{ rate }};");
+        assert_eq!(error.detail_lines()[0], "a.sql:2:27");
+        assert_eq!(error.detail_lines()[1], "2 | SELECT {{ currency }}, {{ rate }};");
     }
 
     #[test]

@@ -16,6 +16,10 @@ use crate::plan::{
 };
 
 use super::environment::{quoted, render, values};
+use super::tables::{
+    archives_table, closed_table, history_table, json_function, layout_table, operations_table,
+    wait_function,
+};
 use super::{protection, quote};
 
 /// The locks on tables that pupctl's statements take, weakest first (`explicit-locking` in the
@@ -115,42 +119,6 @@ pub struct RenderedStep {
 pub struct Script {
     /// The steps in order.
     pub steps: Vec<RenderedStep>,
-}
-
-/// The table that records the migrations of a set.
-#[must_use]
-pub fn history_table(schema: &str, set: MigrationSet) -> QualifiedName {
-    QualifiedName::new(
-        schema,
-        match set {
-            MigrationSet::Own => "pupctl_history",
-            MigrationSet::Store => "pupctl_schema_history",
-        },
-    )
-}
-
-/// The table that holds the stored layout.
-#[must_use]
-pub fn layout_table(schema: &str) -> QualifiedName {
-    QualifiedName::new(schema, "pupctl_layout")
-}
-
-/// The table that holds the journal of operations.
-#[must_use]
-pub fn operations_table(schema: &str) -> QualifiedName {
-    QualifiedName::new(schema, "pupctl_operations")
-}
-
-/// The table that lists the archives.
-#[must_use]
-pub fn archives_table(schema: &str) -> QualifiedName {
-    QualifiedName::new(schema, "pupctl_archives")
-}
-
-/// The table that lists the closed partitions.
-#[must_use]
-pub fn closed_table(schema: &str) -> QualifiedName {
-    QualifiedName::new(schema, "pupctl_closed_partitions")
 }
 
 impl Script {
@@ -394,18 +362,6 @@ fn migration_locks(wanted: &Migration) -> Vec<Lock> {
         _ => return Vec::new(),
     };
     tables.into_iter().map(|on| Lock { mode, on }).collect()
-}
-
-/// The function that waits for a projection.
-#[must_use]
-pub fn wait_function(schema: &str) -> QualifiedName {
-    QualifiedName::new(schema, "pupctl_wait")
-}
-
-/// The function that reads a payload as JSON.
-#[must_use]
-pub fn json_function(schema: &str) -> QualifiedName {
-    QualifiedName::new(schema, "pupctl_json")
 }
 
 /// The SQL of a migration of this version of pupctl.

@@ -53,7 +53,7 @@ use crate::error::{Error, Result};
 use crate::layout::Layout;
 use crate::layout::name::QualifiedName;
 use crate::render::environment::{render, values};
-use crate::render::script::layout_table;
+use crate::render::tables::layout_table;
 
 /// The statements of one store, prepared on one connection.
 #[derive(Debug)]

@@ -21,8 +21,9 @@ use crate::{
 #[test]
 fn a_kill_at_every_point_of_a_batch() {
     use std::os::unix::process::ExitStatusExt;
-    let points: Vec<_> =
-        pupctl::failpoint::NAMES.iter().filter(|name| name.starts_with("projection::")).collect();
+    // Where one in SQL is set up, its own tests kill.
+    let is_of_batch = |name: &&&str| name.starts_with("projection::") && !name.contains("sql");
+    let points: Vec<_> = pupctl::failpoint::NAMES.iter().filter(is_of_batch).collect();
     assert_eq!(points.len(), 3);
     for point in points {
         let db = store("none");

@@ -27,6 +27,12 @@ fn runner(db: &TestDatabase) -> Runner {
     runner
 }
 
+/// What they were given is what is in the store, says the audit.
+#[track_caller]
+fn assert_audited(db: &TestDatabase) {
+    db.pupctl(["projections", "verify", "--all"]).success();
+}
+
 /// Both have handled everything, once and in order.
 fn assert_both_whole(db: &TestDatabase) {
     for (projection, context) in [("all", "%"), ("sales", "Sales")] {
@@ -65,6 +71,7 @@ fn nothing_is_lost_where_a_naive_reader_loses() {
     });
     assert_whole(&db, "own");
     let reports = running.stop();
+    assert_audited(&db);
     let events: i64 = db.one("SELECT count(*) FROM events");
     assert_eq!(reports[0].events, events.unsigned_abs());
     let lost = events - i64::try_from(naive.len()).expect("a number");
@@ -117,6 +124,7 @@ fn nothing_is_lost_while_partitions_come_and_go() {
     assert!(commits > 100, "only {commits} commits");
     assert_both_whole(&db);
     running.stop();
+    assert_audited(&db);
 }
 
 /// Kills a session of the server, which takes all of it down, and up again.
@@ -146,6 +154,7 @@ fn a_crash_that_burns_positions_loses_nothing() {
     assert!(!running.is_over(), "the runner goes on by itself");
     assert_both_whole(&db);
     running.stop();
+    assert_audited(&db);
 }
 
 #[test]
@@ -202,6 +211,7 @@ fn a_crash_that_takes_positions_back_loses_nothing() {
     }
     assert!(went_back > 0, "the sequence never went back");
     running.stop();
+    assert_audited(&db);
 }
 
 #[test]
@@ -240,6 +250,7 @@ fn a_position_that_two_partitions_have_is_handled_for_both() {
         assert_eq!(journal::positions(&db, projection).len(), 12);
         assert_whole(&db, projection);
     }
+    assert_audited(&db);
 }
 
 #[test]

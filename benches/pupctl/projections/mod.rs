@@ -4,6 +4,7 @@
 mod catch_up;
 mod handlers;
 mod latency;
+pub(crate) mod sql;
 
 use anyhow::Result;
 use postgres::{Client, NoTls};

@@ -26,7 +26,7 @@ use crate::plan::step::Action;
 use crate::plan::target::{Located, partitions};
 use crate::plan::{self, Plan};
 use crate::render::bounds_check::is_bounds;
-use crate::render::script::archives_table;
+use crate::render::tables::archives_table;
 use crate::render::{RenderedStep, Script};
 
 /// Make a table a partition of events, with the rows that it has

@@ -1,6 +1,6 @@
 //! The files of projections in SQL, as the options of several commands name them.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 
@@ -41,6 +41,12 @@ impl ParameterArgs {
     }
 }
 
+/// The folder that was named, else that of the configuration.
+pub(super) fn folder(named: Option<&Path>, context: &Context) -> PathBuf {
+    let configured = context.config.projections.dir.as_deref();
+    named.or(configured).unwrap_or(Path::new(FOLDER)).to_owned()
+}
+
 impl FilesArgs {
     /// These options as words, to be given once more.
     pub(super) fn words(&self) -> Vec<String> {
@@ -61,8 +67,7 @@ impl FilesArgs {
 
     /// The folder.
     pub(super) fn folder(&self, context: &Context) -> PathBuf {
-        let configured = || context.config.projections.dir.clone();
-        self.dir.clone().or_else(configured).unwrap_or_else(|| PathBuf::from(FOLDER))
+        folder(self.dir.as_deref(), context)
     }
 
     /// The projections of these names; all of the folder where none is named.

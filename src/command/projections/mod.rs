@@ -6,6 +6,7 @@ pub mod delete;
 mod files;
 pub mod init;
 pub mod list;
+pub mod new;
 pub mod pause;
 mod place;
 pub mod rebuild;
@@ -15,6 +16,8 @@ pub mod resume;
 pub mod run;
 pub mod status;
 mod steer;
+pub mod test;
+pub mod verify;
 mod words;
 
 use clap::Subcommand;
@@ -27,6 +30,8 @@ use super::context::Context;
 #[derive(Debug, Subcommand)]
 #[expect(missing_docs, reason = "the words are those of the arguments, for the help too")]
 pub enum ProjectionsCommand {
+    New(new::NewArgs),
+    Test(test::TestArgs),
     Run(run::RunArgs),
     Init(init::InitArgs),
     List(list::ListArgs),
@@ -38,6 +43,7 @@ pub enum ProjectionsCommand {
     Rebuild(rebuild::RebuildArgs),
     Rescale(rescale::RescaleArgs),
     Adopt(adopt::AdoptArgs),
+    Verify(verify::VerifyArgs),
     /// Look at events that could not be handled, and have them handled or forget them
     #[command(subcommand)]
     DeadLetters(dead_letters::DeadLettersCommand),
@@ -47,6 +53,8 @@ impl ProjectionsCommand {
     /// As the user types it, without the options.
     pub(super) fn name(&self) -> &'static str {
         match self {
+            Self::New(_) => "projections new",
+            Self::Test(_) => "projections test",
             Self::Run(_) => "projections run",
             Self::Init(_) => "projections init",
             Self::List(_) => "projections list",
@@ -58,6 +66,7 @@ impl ProjectionsCommand {
             Self::Rebuild(_) => "projections rebuild",
             Self::Rescale(_) => "projections rescale",
             Self::Adopt(_) => "projections adopt",
+            Self::Verify(_) => "projections verify",
             Self::DeadLetters(command) => command.name(),
         }
     }
@@ -65,6 +74,8 @@ impl ProjectionsCommand {
 
 pub(super) fn run(command: &ProjectionsCommand, context: &Context) -> anyhow::Result<Exit> {
     match command {
+        ProjectionsCommand::New(args) => new::run(args, context),
+        ProjectionsCommand::Test(args) => test::run(args, context),
         ProjectionsCommand::Run(args) => run::run(args, context),
         ProjectionsCommand::Init(args) => init::run(args, context),
         ProjectionsCommand::List(args) => list::run(args, context),
@@ -76,6 +87,7 @@ pub(super) fn run(command: &ProjectionsCommand, context: &Context) -> anyhow::Re
         ProjectionsCommand::Rebuild(args) => rebuild::run(args, context),
         ProjectionsCommand::Rescale(args) => rescale::run(args, context),
         ProjectionsCommand::Adopt(args) => adopt::run(args, context),
+        ProjectionsCommand::Verify(args) => verify::run(args, context),
         ProjectionsCommand::DeadLetters(command) => dead_letters::run(command, context),
     }
 }

@@ -20,7 +20,7 @@ use crate::operation::{self, journal};
 use crate::projection::control::change::Waiting;
 use crate::projection::control::{Tables, checkpoint, holes};
 use crate::projection::rebuild::{
-    self, Diff, Outcome, Progress, Rebuild, Session, Situation, TableDiff,
+    self, Diff, Ending, Outcome, Progress, Rebuild, Session, Situation, TableDiff,
 };
 use crate::projection::{Connect, SqlProjection};
 use crate::render::quote::shell_word;
@@ -52,6 +52,7 @@ pub(in crate::command) const COMMAND: &str = "projections rebuild";
 ///   pupctl operations abort order_totals:rebuild
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]
+#[expect(clippy::struct_excessive_bools, reason = "each is an option of its own")]
 pub struct RebuildArgs {
     /// The projection, as the line `-- name:` of its file says
     #[arg(value_name = "NAME")]
@@ -361,8 +362,11 @@ impl RebuildArgs {
             on_error: self.on_error.into(),
             restart: self.restart,
             diff: self.diff,
-            swap: !self.no_swap,
-            in_place: self.in_place,
+            ending: match (self.no_swap, self.in_place) {
+                (true, _) => Ending::Aside,
+                (false, false) => Ending::Swap,
+                (false, true) => Ending::InPlace,
+            },
             allow_missing_events: self.allow_missing_events,
         }
     }

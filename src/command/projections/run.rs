@@ -3,6 +3,7 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
+use clap::builder::RangedI64ValueParser;
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 
@@ -25,11 +26,11 @@ const TICK: Duration = Duration::from_millis(100);
 /// Keep read models up to date that are written in SQL
 ///
 /// Each .sql file of the folder is a projection: its events are handled where they are, in the
-/// server. Runs until it is stopped with Ctrl-C or SIGTERM, which end the batches at hand; with
-/// --until-caught-up only until everything is handled that is there now. Before the first batch of a
-/// file its statements run on an empty one, and are taken back: what they lock tells what they write.
-/// A file that is not what it was when it began is refused: rebuild the projection, or go on with
-/// --accept-changed.
+/// server. Runs until it is stopped with Ctrl-C or SIGTERM, which let the batches at hand end; with
+/// --until-caught-up only until everything is handled that is there now. Before the first batch of
+/// a file its statements run on an empty one, and are taken back: what they lock tells what they
+/// write. A file that is not what it was when it began is refused: rebuild the projection, or go on
+/// with --accept-changed.
 ///
 /// Any number of these may run at a time, on any number of machines: they share the slots.
 /// PARTITION_KEY and TOTAL_PARTITIONS pin one to a slot.
@@ -52,7 +53,7 @@ pub struct RunArgs {
     until_caught_up: bool,
 
     /// How many workers each projection has: a thread and a connection each
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=256))]
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = workers())]
     workers: u16,
 
     /// The most events of a batch [default: as many as are handled in a moment]
@@ -70,6 +71,11 @@ pub struct RunArgs {
     /// The longest pause between two looks for new events, on an idle store
     #[arg(long, value_name = "TIME", default_value = "50ms", value_parser = duration)]
     poll_interval: Duration,
+}
+
+/// Reads a number of workers.
+pub(super) fn workers() -> RangedI64ValueParser<u16> {
+    clap::value_parser!(u16).range(1..=256)
 }
 
 /// What to do with an event that cannot be handled.

@@ -45,7 +45,7 @@ pub(super) struct Steered {
     pub(super) projections: Vec<String>,
     /// The statements, with `--dry-run`.
     steps: Vec<RenderedStep>,
-    notes: Vec<String>,
+    pub(super) notes: Vec<String>,
 }
 
 /// A session, and the tables of its store.
@@ -155,6 +155,16 @@ pub(super) fn nothing(dry_run: bool) -> Steered {
 }
 
 impl Steered {
+    /// What would be done.
+    pub(super) fn planned(change: Option<Change>) -> Self {
+        steered(true, change)
+    }
+
+    /// The statements, with `--dry-run`.
+    pub(super) fn steps(&self) -> &[RenderedStep] {
+        &self.steps
+    }
+
     /// What came before it, for the report.
     pub(super) fn after(mut self, steps: Vec<RenderedStep>, changed: bool) -> Self {
         self.steps.splice(0..0, steps);

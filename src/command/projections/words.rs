@@ -60,8 +60,12 @@ pub(super) fn age(lag: Option<Lag>) -> String {
 
 /// Nothing where there is none.
 pub(super) fn letters(letters: Letters) -> String {
-    let parts =
-        [(letters.failed, "failed"), (letters.waiting, "waiting"), (letters.skipped, "skipped")];
+    let parts = [
+        (letters.failed, "failed"),
+        (letters.waiting, "waiting"),
+        (letters.skipped, "skipped"),
+        (letters.missed, "missed"),
+    ];
     let told = parts.iter().filter(|(number, _)| *number > 0);
     told.map(|(number, word)| format!("{number} {word}")).collect::<Vec<_>>().join(", ")
 }

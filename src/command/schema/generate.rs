@@ -1,6 +1,5 @@
 //! `pupctl schema generate`
 
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -10,6 +9,7 @@ use crate::cli::argument::value;
 use crate::cli::exit::Exit;
 use crate::cli::output::{self, count};
 use crate::command::context::Context;
+use crate::command::file;
 use crate::error::{Error, Result};
 use crate::failpoint::reach;
 use crate::layout::month::Month;
@@ -254,26 +254,9 @@ fn version(name: &str) -> Option<u64> {
 /// Writes files that are not there. Each appears whole or not at all, so that a run that was
 /// killed is finished by the next.
 fn write<'a>(folder: &Path, files: impl Iterator<Item = &'a File>) -> Result<()> {
-    let failed =
-        |path: &Path, error| Error::system(format!("cannot write {}", path.display()), error);
-    std::fs::create_dir_all(folder).map_err(|error| failed(folder, error))?;
     for file in files {
         reach("generate::before_file");
-        let path = folder.join(&file.name);
-        let mut builder = tempfile::Builder::new();
-        #[cfg(unix)]
-        {
-            use std::os::unix::fs::PermissionsExt;
-            // The user's mask takes away what it takes away from other files.
-            builder.permissions(std::fs::Permissions::from_mode(0o666));
-        }
-        let mut temporary =
-            builder.prefix(".pupctl").tempfile_in(folder).map_err(|error| failed(folder, error))?;
-        temporary
-            .write_all(file.text.as_bytes())
-            .and_then(|()| temporary.as_file().sync_all())
-            .map_err(|error| failed(&path, error))?;
-        temporary.persist_noclobber(&path).map_err(|error| failed(&path, error.error))?;
+        file::create(&folder.join(&file.name), &file.text)?;
     }
     Ok(())
 }

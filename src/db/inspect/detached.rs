@@ -10,7 +10,7 @@ use crate::layout::name::QualifiedName;
 use crate::layout::place::Place;
 use crate::plan::lifecycle::{DETACHED_PREFIX, marked_place};
 use crate::render::environment::{render, values};
-use crate::render::script::archives_table;
+use crate::render::tables::archives_table;
 
 use super::{PIN_SETTINGS, Reader, details, failed, relation, snapshot};
 

@@ -10,7 +10,7 @@ use crate::render::environment::{render, values};
 use super::change::{Change, lock_rows, writing};
 use super::checkpoint::{self, Projection, find, foreign_rows, unknown};
 use super::read_model::{self, Doing};
-use super::reset::{left_alone, needs_foreign};
+use super::reset::{forget_audit, left_alone, needs_foreign};
 use super::{Tables, checkpoints_ready};
 
 /// What is wanted.
@@ -30,7 +30,7 @@ pub fn plan(
     tables: &Tables,
     wish: &Delete,
 ) -> Result<Option<Change>> {
-    let Tables { checkpoints, dead_letters, .. } = tables;
+    let Tables { checkpoints, dead_letters, definitions, .. } = tables;
     checkpoints_ready(transaction, checkpoints)?;
     refuse_rebuild(&wish.name)?;
     let found = checkpoint::read(transaction, checkpoints, true)?;
@@ -68,6 +68,10 @@ pub fn plan(
         let values = values! { dead_letters, projection, after => None::<i64> };
         let sql = render("projection/control/forget_letters", &values);
         statements.push(writing(sql, "Nobody will handle them any more", dead_letters));
+        statements.extend(forget_audit(tables, projection, 0));
+        let values = values! { definitions, projection };
+        let sql = render("projection/control/forget_definition", &values);
+        statements.push(writing(sql, "Nor is it known any more what it was", definitions));
     }
     let sql = render("projection/control/delete", &values! { checkpoints, rows });
     statements.push(writing(sql, "A worker that begins now begins at the start", checkpoints));

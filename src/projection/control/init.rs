@@ -14,7 +14,7 @@ use crate::render::{RenderedStep, Statement};
 
 use super::change::{Change, lock_rows, writing};
 use super::checkpoint::{self, Checkpoint, Projection, Slot, find, foreign, foreign_rows};
-use super::{Tables, are_extended, holes, read_model};
+use super::{Tables, are_extended, holes, read_model, reset};
 
 /// What is wanted.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -108,6 +108,11 @@ pub fn plan(
     }
     let why = format!("Its workers begin after position {position}");
     statements.push(writing(render("projection/control/insert", &values), &why, checkpoints));
+    statements.extend(reset::forget_audit(tables, projection, 0));
+    let definitions = &tables.definitions;
+    let values = values! { checkpoints, definitions, projection };
+    let sql = render("projection/control/begin_audit", &values);
+    statements.push(writing(sql, "From here on it is noted what it is given", definitions));
     let title = format!("Make the checkpoints of {projection}");
     let why = "workers find them, and keep to their slots";
     let step = RenderedStep::transaction(title, why, false, statements);

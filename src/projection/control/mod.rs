@@ -21,15 +21,16 @@ pub mod reset;
 pub mod row;
 pub mod start;
 pub mod status;
+pub mod verify;
 pub mod wait;
 
 use postgres::GenericClient;
 
 use crate::error::{Error, Result};
-use crate::layout::name::QualifiedName;
+use crate::layout::name::{AUDIT, DEFINITIONS, QualifiedName};
 use crate::layout::place::Place;
 use crate::layout::{Layout, Role};
-use crate::render::script::archives_table;
+use crate::render::tables::archives_table;
 
 /// The tables of a store that projections have to do with.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,6 +43,10 @@ pub struct Tables {
     pub checkpoints: QualifiedName,
     /// `projection_dead_letters`.
     pub dead_letters: QualifiedName,
+    /// `projection_definitions`.
+    pub definitions: QualifiedName,
+    /// `projection_audit`.
+    pub audit: QualifiedName,
     /// `pupctl_archives`.
     pub archives: QualifiedName,
     /// Tables that were detached from `events`, and lie beside it.
@@ -57,21 +62,30 @@ impl Tables {
             heads: layout.table(schema, Role::Heads),
             checkpoints: layout.checkpoints(schema),
             dead_letters: layout.dead_letters(schema),
+            definitions: layout.definitions(schema),
+            audit: layout.audit(schema),
             archives: archives_table(schema),
             detached: Vec::new(),
         }
     }
 }
 
-/// Whether checkpoints have the columns of slots: those of a store that an older pupctl made do
-/// not.
+/// The tables beside the checkpoints: of what projections are, and of what they were given.
+pub(super) fn beside(checkpoints: &QualifiedName) -> (QualifiedName, QualifiedName) {
+    let of = |name: &str| QualifiedName::new(checkpoints.schema.clone(), name);
+    (of(DEFINITIONS), of(AUDIT))
+}
+
+/// Whether checkpoints have the columns of slots, and the tables of the audit beside them: those of
+/// a store that an older pupctl made do not.
 pub fn are_extended(client: &mut impl GenericClient, checkpoints: &QualifiedName) -> Result<bool> {
     let QualifiedName { schema, name } = checkpoints;
+    let beside: &[&str] = &[DEFINITIONS, AUDIT];
     let row = client
-        .query_opt(include_str!("../../../sql/projection/extended.sql"), &[schema, name])
+        .query_opt(include_str!("../../../sql/projection/extended.sql"), &[schema, name, &beside])
         .map_err(|error| Error::database("looking for the columns of checkpoints", error))?
         .ok_or_else(|| Error::refused(format!("the table {checkpoints} is missing")))?;
-    Ok(row.get("extended"))
+    Ok(row.get("extended") && row.get("audited"))
 }
 
 /// Refuses a store whose checkpoints do not have the columns of slots yet.
@@ -83,7 +97,7 @@ pub fn checkpoints_ready(
         return Ok(());
     }
     Err(Error::refused(format!(
-        "{checkpoints} has no room for slots yet: an older pupctl made the store"
+        "{checkpoints} has no room for slots, or for their audit: an older pupctl made the store"
     ))
     .hint("bring the tables up to date: pupctl projections init"))
 }

@@ -4,9 +4,9 @@ use postgres::{GenericClient, Transaction};
 
 use crate::error::{Error, Result};
 use crate::projection::name::refuse_rebuild;
-use crate::render::RenderedStep;
 use crate::render::environment::{render, values};
 use crate::render::quote::shell_word;
+use crate::render::{RenderedStep, Statement};
 
 use super::change::{Change, lock_rows, writing};
 use super::checkpoint::{self, Checkpoint, Projection, find, foreign, foreign_rows, unknown};
@@ -119,7 +119,7 @@ pub fn plan(
     tables: &Tables,
     wish: &Reset,
 ) -> Result<Option<Change>> {
-    let Tables { checkpoints, dead_letters, .. } = tables;
+    let Tables { checkpoints, dead_letters, definitions, .. } = tables;
     checkpoints_ready(transaction, checkpoints)?;
     refuse_rebuild(&wish.name)?;
     let rows = checkpoint::read(transaction, checkpoints, true)?;
@@ -171,6 +171,10 @@ pub fn plan(
         let values = values! { dead_letters, projection, after => position };
         let sql = render("projection/control/forget_letters", &values);
         statements.push(writing(sql, "What is handled again is no dead letter", dead_letters));
+        statements.extend(forget_audit(tables, projection, position));
+        let values = values! { checkpoints, definitions, projection, position };
+        let sql = render("projection/control/reset_definition", &values);
+        statements.push(writing(sql, "From where on it is known what it was given", definitions));
         let values = values! { checkpoints, dead_letters, projection, position, rows };
         let sql = render("projection/control/reset", &values);
         let why = format!("It goes on after position {position}");
@@ -191,6 +195,20 @@ pub fn plan(
     let step =
         RenderedStep::transaction(title, "events after it are handled again", true, statements);
     Ok(Some(Change { step, rows: locked, names: vec![projection.clone()], notes }))
+}
+
+/// What is noted of positions behind this one is forgotten: they come again.
+pub(super) fn forget_audit(tables: &Tables, projection: &str, position: i64) -> Vec<Statement> {
+    let audit = &tables.audit;
+    let after = (position > 0).then_some(position);
+    let values = values! { audit, projection, after };
+    let sql = render("projection/control/forget_audit", &values);
+    let mut statements = vec![writing(sql, "What was given behind it is given again", audit)];
+    if after.is_some() {
+        let sql = render("projection/control/cut_audit", &values);
+        statements.push(writing(sql, "The same of the block in which it lies", audit));
+    }
+    statements
 }
 
 /// Only rows of another library are called so.

@@ -57,13 +57,15 @@ pub struct Letters {
     pub waiting: i64,
     /// Events that it went past.
     pub skipped: i64,
+    /// Events that it was not given in time, and is to handle late.
+    pub missed: i64,
 }
 
 impl Letters {
     /// All together.
     #[must_use]
     pub fn total(self) -> i64 {
-        self.failed + self.waiting + self.skipped
+        self.failed + self.waiting + self.skipped + self.missed
     }
 }
 
@@ -184,6 +186,7 @@ fn letters(client: &mut Client, tables: &Tables) -> Result<BTreeMap<String, Lett
         failed: row.get("failed"),
         waiting: row.get("waiting"),
         skipped: row.get("skipped"),
+        missed: row.get("missed"),
     };
     Ok(rows.iter().map(|row| (row.get("projection"), count(row))).collect())
 }

@@ -124,7 +124,7 @@ pub(super) fn rest(
     };
     let handling =
         Handling { projection: Arc::clone(session) as _, sql: Some(Arc::clone(session)) };
-    let division = Division { slots: group.slots, strategy: Arc::new(ServerHash) };
+    let division = Division { slots: group.slots, strategy: Arc::new(ServerHash), position: 0 };
     let mut work = Work::prepare(
         transaction,
         handling,

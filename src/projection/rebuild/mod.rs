@@ -65,12 +65,21 @@ pub struct Rebuild {
     pub restart: bool,
     /// Whether the new tables are compared with the old ones.
     pub diff: bool,
-    /// Whether the new tables take the place of the old ones in the end.
-    pub swap: bool,
-    /// Whether the tables stay, and only their rows are exchanged.
-    pub in_place: bool,
+    /// What follows when everything is folded.
+    pub ending: Ending,
     /// Whether events that left the store may be missing.
     pub allow_missing_events: bool,
+}
+
+/// How a rebuild ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ending {
+    /// The new tables stay aside, for another run.
+    Aside,
+    /// They take the place of the old ones.
+    Swap,
+    /// The old ones stay, and get their rows.
+    InPlace,
 }
 
 /// How it stands before anything is done.
@@ -215,7 +224,7 @@ impl Rebuild {
         situation: &Situation,
     ) -> Result<Change> {
         let shadow = self.shadow(client, &tables.events.schema)?;
-        let swap = Swap::new(&shadow, self.in_place);
+        let swap = Swap::new(&shadow, self.ending == Ending::InPlace);
         if !situation.resumes {
             SqlSession::begin(client, &shadow.projection, &shadow.tables)?;
         }
@@ -263,7 +272,7 @@ impl Rebuild {
         reach("rebuild::begun");
         let mut outcome = Outcome::default();
         // Before the work of hours it shows what the swap would refuse.
-        if self.swap {
+        if self.ending != Ending::Aside {
             self.try_plan(session, shadow, situation)?;
         }
         for turn in 1.. {
@@ -273,7 +282,7 @@ impl Rebuild {
             if self.diff && outcome.diff.is_none() {
                 self.compare(session, shadow, &mut outcome)?;
             }
-            if !self.swap {
+            if self.ending == Ending::Aside {
                 break;
             }
             match self.swap(session, shadow, &mut outcome) {
@@ -319,7 +328,7 @@ impl Rebuild {
         shadow: &Shadow,
         situation: &Situation,
     ) -> Result<()> {
-        let swap = Swap::new(shadow, self.in_place);
+        let swap = Swap::new(shadow, self.ending == Ending::InPlace);
         let planned = change::preview(session.client, &mut |transaction| swap.plan(transaction));
         let Err(error) = planned else { return Ok(()) };
         if !situation.resumes {
@@ -411,7 +420,7 @@ impl Rebuild {
     ) -> Result<(), (Error, bool)> {
         session.progress.phase("Putting the new tables in place");
         let schema = shadow.tables.events.schema.clone();
-        let swap = Swap::new(shadow, self.in_place);
+        let swap = Swap::new(shadow, self.ending == Ending::InPlace);
         let own = SqlSession::begin(session.client, &shadow.projection, &shadow.tables);
         let own = Arc::new(own.map_err(|error| (error, false))?);
         let (operation, interrupt) = (session.operation, session.waiting.interrupt);

@@ -16,7 +16,7 @@ pub(super) struct Object {
     #[serde(skip)]
     class: u32,
     #[serde(skip)]
-    object: u32,
+    id: u32,
     /// The word behind ALTER and DROP.
     pub(super) kind: String,
     pub(super) name: QualifiedName,
@@ -57,7 +57,7 @@ pub(super) fn of(client: &mut impl GenericClient, schema: &str) -> Result<Vec<Ob
     let rows = client.query(sql, &[&schema]).map_err(failed)?;
     let object = |row: &postgres::Row| Object {
         class: row.get("class"),
-        object: row.get("object"),
+        id: row.get("object"),
         kind: row.get("kind"),
         name: QualifiedName::new(schema, row.get::<_, String>("name")),
         arguments: row.get("arguments"),
@@ -117,7 +117,7 @@ pub(super) fn refuse_others(
 /// What would be lost with these objects, in words.
 pub(super) fn dependents(transaction: &mut Transaction<'_>, old: &[Object]) -> Result<Vec<String>> {
     let classes: Vec<u32> = old.iter().map(|object| object.class).collect();
-    let objects: Vec<u32> = old.iter().map(|object| object.object).collect();
+    let objects: Vec<u32> = old.iter().map(|object| object.id).collect();
     let sql = include_str!("../../../sql/projection/rebuild/dependents.sql");
     let rows = transaction.query(sql, &[&classes, &objects]).map_err(failed)?;
     let words = |row: &postgres::Row| {

@@ -164,8 +164,8 @@ pub(super) fn removal(tables: &Tables, shadow: &str, schema: Option<&str>) -> Ve
     let mut statements = vec![
         statement("projection/rebuild/forget_rows", "Its checkpoints", checkpoints),
         statement("projection/control/forget_letters", "Its dead letters", dead_letters),
-        statement("projection/rebuild/forget_audit", "What it was given", audit),
-        statement("projection/rebuild/forget_definition", "What it was", definitions),
+        statement("projection/control/forget_audit", "What it was given", audit),
+        statement("projection/control/forget_definition", "What it was", definitions),
     ];
     statements.extend(schema.map(|_| Statement {
         sql: render("projection/rebuild/drop_schema", &values),

@@ -223,9 +223,9 @@ impl<'a> Swap<'a> {
                 "Those that could not be handled",
                 dead_letters,
             ),
-            statement("projection/rebuild/forget_audit", "What the old tables were given", audit),
+            statement("projection/control/forget_audit", "What the old tables were given", audit),
             statement("projection/rebuild/take_audit", "What the new ones were given", audit),
-            statement("projection/rebuild/forget_definition", "What it was", definitions),
+            statement("projection/control/forget_definition", "What it was", definitions),
             statement("projection/rebuild/take_definition", "What it is now", definitions),
         ]);
         statements

@@ -35,18 +35,36 @@ pub(in crate::projection) struct Size {
     least: usize,
     most: usize,
     span: i64,
+    /// Whether nearly each position has an event in scope.
+    is_dense: bool,
 }
 
 impl Size {
     /// Always so many, or so many to begin with.
     pub(in crate::projection) fn new(events: usize, adapts: bool) -> Self {
         let most = if adapts { EVENTS_MAX.max(events) } else { events };
-        Self { events, least: events.min(100), most: most.min(BATCH_SIZE_MAX), span: SPAN_FIRST }
+        let most = most.min(BATCH_SIZE_MAX);
+        Self { events, least: events.min(100), most, span: SPAN_FIRST, is_dense: true }
+    }
+
+    /// Over how many positions to look for the events of a batch: as many as there are to be, where
+    /// nearly each position has one.
+    fn span(&self) -> i64 {
+        if self.is_dense { i64::try_from(self.events).unwrap_or(i64::MAX) } else { self.span }
+    }
+
+    /// So many events were found over so many positions.
+    fn note(&mut self, events: usize, positions: i64) {
+        let positions = usize::try_from(positions).unwrap_or(usize::MAX);
+        self.is_dense = events >= positions / 4 * 3;
+        if events < self.events / 4 {
+            self.span = (self.span * 4).min(SPAN_MAX);
+        }
     }
 
     /// Fits the size to how long a full batch took.
     fn fit(&mut self, events: usize, took: Duration) {
-        if self.most == self.least.max(1) || events < self.events {
+        if self.most == self.least.max(1) || events < self.events / 4 * 3 {
             return;
         }
         if took < BEHIND / 2 {
@@ -62,21 +80,14 @@ impl Size {
             self.events = (self.events / 16).max(self.least);
         }
     }
-
-    /// How many events at most.
-    pub(in crate::projection) fn events(&self) -> usize {
-        self.events
-    }
 }
 
 /// What is in a batch.
 #[derive(Debug, Default)]
 pub(in crate::projection) struct Filled {
-    /// The positions of the events, in order.
-    pub(in crate::projection) positions: Vec<i64>,
-    /// The hashes of their ids.
-    pub(in crate::projection) hashes: Vec<i64>,
-    /// Their slots, where there are several.
+    /// The positions of the events, in order, and the hashes of their ids.
+    pub(in crate::projection) given: Vec<(i64, i64)>,
+    /// Their slots, where there are several, in no order.
     pub(in crate::projection) slots: Vec<i32>,
     /// Up to where everything in scope is in it.
     pub(in crate::projection) upto: i64,
@@ -93,26 +104,37 @@ impl SqlSession {
         bound: i64,
         size: &mut Size,
     ) -> Result<Filled> {
-        let mut filled = Filled { upto: after, ..Filled::default() };
-        while filled.positions.is_empty() && filled.upto < bound {
-            let to = bound.min(filled.upto.saturating_add(size.span));
-            filled = self.fill_span(tx, scope, group, filled.upto, to, size.events)?;
-            if filled.positions.len() < size.events / 4 {
-                size.span = (size.span * 4).min(SPAN_MAX);
+        let mut upto = after;
+        while upto < bound {
+            let from = upto;
+            let to = bound.min(from.saturating_add(size.span()));
+            // Of no more positions there are no more events.
+            let is_few = usize::try_from(to - from).is_ok_and(|positions| positions <= size.events);
+            let limit = (!is_few).then_some(size.events);
+            let events = self.fill_span(tx, scope, group, (from, to), limit)?;
+            size.note(events, to - from);
+            upto = to;
+            if events > 0 {
+                let mut filled = self.filled(tx, group)?;
+                filled.upto = match filled.given.last() {
+                    Some(&(last, _)) if limit.is_some_and(|limit| events >= limit) => last,
+                    _ => to,
+                };
+                return Ok(filled);
             }
         }
-        Ok(filled)
+        Ok(Filled { upto, ..Filled::default() })
     }
 
+    /// Fills the batch with events of a span of positions, the first so many. How many that were.
     fn fill_span(
         &self,
         tx: &mut Transaction<'_>,
         scope: &Scope,
         group: &Group,
-        after: i64,
-        to: i64,
-        limit: usize,
-    ) -> Result<Filled> {
+        (after, to): (i64, i64),
+        limit: Option<usize>,
+    ) -> Result<usize> {
         let divided = !group.is_whole();
         let sql = render(
             "projection/sql/fill",
@@ -121,7 +143,7 @@ impl SqlSession {
                 columns => self.columns,
                 contexts => scope.contexts,
                 types => scope.types,
-                of => (group.of > 1).then_some(group.of),
+                of => group.of,
                 divided,
                 after,
                 to,
@@ -130,22 +152,35 @@ impl SqlSession {
         );
         let numbers = group.numbers();
         let of_slots: [&(dyn postgres::types::ToSql + Sync); 1] = [&numbers];
-        let values = if divided { &of_slots[..] } else { &[] };
         // Not through a statement that stays prepared: the bounds are another text each time.
-        let row = (**tx).query_one(&sql, values).map_err(failed)?;
+        let events = (**tx).execute(&sql, if divided { &of_slots[..] } else { &[] });
+        Ok(usize::try_from(events.map_err(failed)?).unwrap_or(usize::MAX))
+    }
+
+    /// What is in the batch.
+    fn filled(&self, tx: &mut Transaction<'_>, group: &Group) -> Result<Filled> {
+        let sql = include_str!("../../../sql/projection/sql/filled.sql");
+        let row = tx.query_one(sql, &[]).map_err(failed)?;
         let list = |column| row.get::<_, Option<Vec<i64>>>(column).unwrap_or_default();
-        let positions = list("positions");
-        let slots = if group.of > 1 { list("slots") } else { Vec::new() };
-        let upto = match positions.last() {
-            Some(&last) if positions.len() >= limit => last,
-            _ => to,
+        let mut given: Vec<_> = list("positions").into_iter().zip(list("hashes")).collect();
+        given.sort_unstable();
+        let slots = match group.slots.as_slice() {
+            [_] => Vec::new(),
+            _ => self.slots(tx, group)?,
         };
-        Ok(Filled {
-            hashes: list("hashes"),
-            slots: slots.iter().map(|&slot| i32::try_from(slot).unwrap_or(-1)).collect(),
-            positions,
-            upto,
-        })
+        Ok(Filled { given, slots, upto: 0 })
+    }
+
+    /// The slots of the events in the batch, in no order.
+    fn slots(&self, tx: &mut Transaction<'_>, group: &Group) -> Result<Vec<i32>> {
+        let sql = render("projection/sql/slots", &values! { of => group.of });
+        let rows = tx.query(&sql, &[]).map_err(failed)?;
+        let slots = rows.iter().flat_map(|row| {
+            let (slot, events): (i64, i64) = (row.get("slot"), row.get("events"));
+            let events = usize::try_from(events).unwrap_or(0);
+            std::iter::repeat_n(i32::try_from(slot).unwrap_or(-1), events)
+        });
+        Ok(slots.collect())
     }
 
     /// Whether there is anything for a group of slots between two positions.
@@ -175,10 +210,16 @@ impl SqlSession {
     }
 
     /// Moves the events of aggregates that wait for dead letters there. How many.
-    pub(in crate::projection) fn set_aside(&self, tx: &mut Transaction<'_>) -> Result<usize> {
-        let values = values! { dead_letters => self.dead_letters };
+    pub(in crate::projection) fn set_aside(
+        &self,
+        tx: &mut Transaction<'_>,
+        after: i64,
+        to: i64,
+    ) -> Result<usize> {
+        let values =
+            values! { dead_letters => self.dead_letters, events => self.events, after, to };
         let sql = render("projection/sql/set_aside", &values);
-        let moved = tx.execute(&sql, &[&self.projection().name()]).map_err(failed)?;
+        let moved = (**tx).execute(&sql, &[&self.projection().name()]).map_err(failed)?;
         Ok(usize::try_from(moved).unwrap_or(usize::MAX))
     }
 
@@ -186,17 +227,24 @@ impl SqlSession {
     pub(in crate::projection) fn handle_filled(
         &self,
         tx: &mut Transaction<'_>,
-        filled: &Filled,
+        events: usize,
         size: &mut Size,
         tables: &Tables,
     ) -> Result<(), Failure> {
         let begun = Instant::now();
         let handled = self.handle_all(tx);
-        size.fit(filled.positions.len(), begun.elapsed());
-        handled.map_err(|error| match Failure::database("handling it", error) {
-            Failure::Fatal(error) => Failure::Refused(error),
-            other => other,
-        })?;
+        size.fit(events, begun.elapsed());
+        if let Err(error) = handled {
+            // undefined_column, in something that the server did not see through.
+            if self.is_narrow && error.code().is_some_and(|code| code.code() == "42703") {
+                self.projection().widen();
+                return Err(Failure::Transient(Error::database("handling it", error)));
+            }
+            return Err(match Failure::database("handling it", error) {
+                Failure::Fatal(error) => Failure::Refused(error),
+                other => other,
+            });
+        }
         // What a function or a trigger does shows only once there are rows.
         if !self.proven.swap(true, Ordering::Relaxed) {
             let Tables { events: _, checkpoints, dead_letters, definitions, audit } = tables;
@@ -220,25 +268,25 @@ mod tests {
     fn a_size_that_is_fixed_stays() {
         let mut size = Size::new(1_000, false);
         size.fit(1_000, Duration::ZERO);
-        assert_eq!(size.events(), 1_000);
+        assert_eq!(size.events, 1_000);
     }
 
     #[test]
     fn a_size_fits_itself_to_the_time() {
         let mut size = Size::new(1_000, true);
-        size.fit(999, Duration::ZERO);
-        assert_eq!(size.events(), 1_000, "the batch was not full");
+        size.fit(700, Duration::ZERO);
+        assert_eq!(size.events, 1_000, "the batch was not full");
         size.fit(1_000, Duration::ZERO);
-        assert_eq!(size.events(), 2_000);
+        assert_eq!(size.events, 2_000);
         for _ in 0..20 {
-            size.fit(size.events(), Duration::ZERO);
+            size.fit(size.events, Duration::ZERO);
         }
-        assert_eq!(size.events(), EVENTS_MAX);
+        assert_eq!(size.events, EVENTS_MAX);
         size.fit(EVENTS_MAX, Duration::from_secs(1));
-        assert_eq!(size.events(), EVENTS_MAX / 2);
+        assert_eq!(size.events, EVENTS_MAX / 2);
         for _ in 0..20 {
             size.shrink();
         }
-        assert_eq!(size.events(), 100);
+        assert_eq!(size.events, 100);
     }
 }

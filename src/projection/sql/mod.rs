@@ -24,10 +24,14 @@
 mod batch;
 mod check;
 mod file;
+pub mod scaffold;
 mod session;
 pub mod setup;
+pub mod trial;
 
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use ring::digest::{SHA256, digest};
 
@@ -45,7 +49,7 @@ pub(super) use session::SqlSession;
 const FILE_BYTES_MAX: u64 = 4 << 20;
 
 /// A projection that is written in SQL.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct SqlProjection {
     /// Where it is from, as errors show it.
     file: String,
@@ -55,6 +59,9 @@ pub struct SqlProjection {
     definition: String,
     /// Where its tables are else, of one whose tables are elsewhere.
     home: Option<String>,
+    /// Whether the batch needs all columns, whatever the statements seem to use: a function reads
+    /// it. Clones share it.
+    wide: Arc<AtomicBool>,
 }
 
 impl SqlProjection {
@@ -68,7 +75,8 @@ impl SqlProjection {
         let text = parameters::render(file, text, parameters)?;
         let parsed = file::parse(Source { file, text: &text })?;
         let definition = definition(&parsed);
-        Ok(Self { file: file.to_owned(), text, parsed, definition, home: None })
+        let wide = Arc::default();
+        Ok(Self { file: file.to_owned(), text, parsed, definition, home: None, wide })
     }
 
     /// Reads a file.
@@ -189,6 +197,14 @@ impl SqlProjection {
         }
     }
 
+    fn is_wide(&self) -> bool {
+        self.wide.load(Ordering::Relaxed)
+    }
+
+    fn widen(&self) {
+        self.wide.store(true, Ordering::Relaxed);
+    }
+
     fn source(&self) -> Source<'_> {
         Source { file: &self.file, text: &self.text }
     }
@@ -206,7 +222,8 @@ fn definition(parsed: &SqlFile) -> String {
     hash.as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-fn refuse_doubles(all: &[SqlProjection]) -> Result<()> {
+/// Refuses two of one name, and two that fill the same table.
+pub(crate) fn refuse_doubles(all: &[SqlProjection]) -> Result<()> {
     for (number, one) in all.iter().enumerate() {
         for other in &all[..number] {
             if one.name() == other.name() {

@@ -205,7 +205,14 @@ fn init(
 ) -> Result<()> {
     let schema = schema_of(projection, tables);
     let sql = include_str!("../../../sql/projection/sql/may_create.sql");
-    let row = transaction.query_one(sql, &[&schema]).map_err(failed)?;
+    let mut row = transaction.query_one(sql, &[&schema]).map_err(failed)?;
+    if !row.get::<_, bool>("is_there") {
+        // Of two that make it at once one would fail, for all that IF NOT EXISTS says; and a look
+        // at the catalog, after the wait, is what lets this session see what the other one did.
+        let lock = include_str!("../../../sql/projection/lock.sql");
+        transaction.execute(lock, &[&format!("schema {schema}")]).map_err(failed)?;
+        row = transaction.query_one(sql, &[&schema]).map_err(failed)?;
+    }
     let (is_there, may_create): (bool, bool) = (row.get(0), row.get(1));
     if !is_there {
         let sql = render("projection/sql/make_schema", &values! { schema });
@@ -270,7 +277,8 @@ pub(in crate::projection) fn refuse_shared(
         .map_err(checkpoint::failed)?;
     let Some(row) = rows.first() else { return Ok(()) };
     let (other, table): (String, String) = (row.get(0), row.get(1));
-    Err(Error::refused(format!("the table {table} is filled by the projection {other}")).hint(format!(
+    let refused = format!("the table {table} is filled by the projection {other}");
+    Err(Error::refused(refused).hint(format!(
         "let {name} fill a table of its own; if {other} is not needed any more: pupctl projections \
          delete {}",
         shell_word(&other)

@@ -14,10 +14,11 @@ use chrono::{DateTime, Utc};
 use postgres::{Client, GenericClient, Row};
 use serde::Serialize;
 
+use super::change::writing;
 use super::checkpoint::{adopt_command, partition_of};
-use super::checkpoints_ready;
 use super::init::validate_scope;
 use super::row::{self, Group, Held, Seen};
+use super::{beside, checkpoints_ready};
 use crate::db::{Interrupt, settled};
 use crate::error::{Error, Result};
 use crate::failpoint::reach;
@@ -220,6 +221,7 @@ impl Request<'_> {
                 row::write_statement(checkpoints, projection, &plan.after),
             ]),
         }
+        statements.extend(begin_audit(checkpoints, projection));
         let title = format!("Take {projection} over with {} slots", plan.after.len());
         let why = "The rows of pupsourcing's processors become rows of slots";
         Script { steps: vec![RenderedStep::transaction(title, why, false, statements)] }
@@ -277,6 +279,27 @@ impl Request<'_> {
         }
         Ok(positions(&self.plan(transaction)?))
     }
+}
+
+/// What others gave nobody knows: it is noted behind the highest of the rows.
+fn begin_audit(checkpoints: &QualifiedName, projection: &str) -> [Statement; 2] {
+    let (definitions, audit) = beside(checkpoints);
+    let forget = render(
+        "projection/control/forget_audit",
+        &values! {
+            audit, projection, after => None::<i64>,
+        },
+    );
+    let begin = render(
+        "projection/control/begin_audit",
+        &values! {
+            checkpoints, definitions, projection,
+        },
+    );
+    [
+        writing(forget, "Of an earlier projection of this name", &audit),
+        writing(begin, "Behind all rows it is noted what it is given", &definitions),
+    ]
 }
 
 fn positions(plan: &Plan) -> Vec<(String, i64)> {

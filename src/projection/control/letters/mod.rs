@@ -33,7 +33,8 @@ pub struct Letter {
     pub event_id: String,
     /// Its type.
     pub event_type: String,
-    /// `failed`; `waiting` behind one that failed; or `skipped`, and later ones went on without it.
+    /// `failed`; `waiting` behind one that failed; `skipped`, and later ones went on without it; or
+    /// `missed`, when it was not given in time.
     pub state: String,
     /// What the handler said.
     pub error: Option<String>,

@@ -1,0 +1,1 @@
+SELECT path, changes FROM file_changes ORDER BY changes DESC, path LIMIT 5

@@ -1,0 +1,1 @@
+SELECT set_config('TimeZone', $1, true)
