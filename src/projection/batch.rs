@@ -11,7 +11,6 @@ use crate::db::Interrupt;
 use crate::error::Error;
 use crate::failpoint::reach;
 use crate::render::environment::{render, values};
-use crate::render::quote::shell_word;
 
 use super::ahead::{Ahead, Group, Ready};
 use super::audit::Given;
@@ -22,6 +21,7 @@ use super::definition::{Event, Projection, Scope};
 use super::failure::{Failure, between, ended, stopped};
 use super::letters;
 use super::pace::Pace;
+use super::rebuild;
 use super::sql::{Size, SqlSession};
 use super::transaction::{Statements, Transaction};
 use super::worker::Handling;
@@ -332,29 +332,12 @@ impl Work {
         row: &Row,
     ) -> Result<(), Failure> {
         let epoch = row.get::<_, i32>("epoch");
-        if self.epoch == Some(epoch) {
-            return Ok(());
-        }
-        let name = self.projection.name();
-        let definitions = &self.tables.definitions;
-        let accepted = tx
-            .query_opt(&render("projection/sql/accepted", &values! { definitions }), &[&name])
-            .map_err(|error| Failure::of(checkpoint::failed(error)))?
-            .and_then(|row| row.get::<_, Option<String>>("definition"));
-        let own = self.sql.as_ref().map(|sql| sql.projection().definition());
-        if accepted.as_deref() == own {
+        if self.epoch != Some(epoch) {
+            let own = self.sql.as_ref().map(|sql| sql.projection().definition());
+            rebuild::refuse_other_file(tx, &self.tables, self.projection.name(), own)?;
             self.epoch = Some(epoch);
-            return Ok(());
         }
-        let error = match own {
-            Some(_) => Error::refused(format!(
-                "the projection {name} was made anew from another file than this worker has"
-            ))
-            .hint("start the worker again, with the file from which it was rebuilt"),
-            None => Error::refused(format!("the projection {name} is run from a file of SQL now"))
-                .hint(format!("start it so: pupctl projections run {}", shell_word(name))),
-        };
-        Err(Failure::Fatal(error))
+        Ok(())
     }
 
     /// A worker of another version reads other events: what one of them passes over, the other one

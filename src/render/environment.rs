@@ -289,7 +289,6 @@ const TEMPLATES: &[(&str, &str)] = templates![
     "projection/register",
     "projection/rows",
     "projection/sql/accept",
-    "projection/sql/accepted",
     "projection/sql/any",
     "projection/sql/batch_table",
     "projection/sql/choose",

@@ -62,7 +62,8 @@ pub struct RebuildArgs {
     files: FilesArgs,
 
     /// How many workers fold events: a thread and a connection each
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=256))]
+    #[arg(long, value_name = "N", default_value_t = 1,
+        value_parser = clap::value_parser!(u16).range(1..=256))]
     workers: u16,
 
     /// What to do with an event that cannot be handled

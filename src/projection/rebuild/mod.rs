@@ -1,11 +1,12 @@
 //! Makes a read model anew from all events, while the old one serves.
 //!
 //! A rebuild is an ordinary projection in SQL, the *shadow*: `orders:rebuild`, by the same file,
-//! with its tables in a schema of its own. Workers fold the events into them as into any others, so
-//! a rebuild that is killed goes on where it was, months that it has not read yet are not archived,
-//! and `projections status` shows it. Once it has caught up, one transaction holds the rows of both,
-//! folds what is left up to where the old tables are, puts the new tables in their place, and moves
-//! the checkpoint. Readers see the old rows until it commits, and the new ones from then on.
+//! with its tables in a schema of its own. Workers fold the events into them as into any others,
+//! so a rebuild that is killed goes on where it was, months that it has not read yet are not
+//! archived, and `projections status` shows it. Once it has caught up, one transaction holds the
+//! rows of both, folds what is left up to where the old tables are, puts the new tables in their
+//! place, and moves the checkpoint. Readers see the old rows until it commits, and the new ones
+//! from then on.
 //!
 //! | what | where |
 //! |---|---|
@@ -45,6 +46,7 @@ use super::control::{self, row};
 use super::name::REBUILD;
 use super::sql::{SqlProjection, SqlSession, setup};
 pub use diff::{Diff, Sample, TableDiff};
+pub(super) use shadow::refuse_other_file;
 use shadow::{Begun, Shadow};
 pub use shadow::{shadow_name, shadow_schema};
 use swap::Swap;

@@ -231,6 +231,29 @@ pub(super) fn definition(
     Ok(row.map_or((None, None), |row| (row.get("definition"), row.get("model_schema"))))
 }
 
+/// Refuses to go on where the projection is of another file than the worker's: of none for one that
+/// is a program.
+pub(in crate::projection) fn refuse_other_file(
+    transaction: &mut Transaction<'_>,
+    tables: &Tables,
+    name: &str,
+    own: Option<&str>,
+) -> Result<()> {
+    let (accepted, _) = definition(transaction, &tables.definitions, name)?;
+    if accepted.as_deref() == own {
+        return Ok(());
+    }
+    Err(if own.is_some() {
+        Error::refused(format!(
+            "the projection {name} was made anew from another file than this worker has"
+        ))
+        .hint("start the worker again, with the file from which it was rebuilt")
+    } else {
+        Error::refused(format!("the projection {name} is run from a file of SQL now"))
+            .hint(format!("start it so: pupctl projections run {}", shell_word(name)))
+    })
+}
+
 /// Whether there is such a schema.
 pub(super) fn exists(client: &mut impl GenericClient, schema: &str) -> Result<bool> {
     let sql = include_str!("../../../sql/projection/sql/may_create.sql");
