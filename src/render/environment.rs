@@ -274,7 +274,6 @@ const TEMPLATES: &[(&str, &str)] = templates![
     "projection/rebuild/diff_rows",
     "projection/rebuild/drop",
     "projection/rebuild/drop_schema",
-    "projection/rebuild/drop_tables",
     "projection/rebuild/empty",
     "projection/rebuild/forget_rows",
     "projection/rebuild/grant",

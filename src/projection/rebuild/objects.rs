@@ -140,30 +140,26 @@ pub(super) fn extras(
     Ok((words(essential), words(other)))
 }
 
-/// The statements that drop old objects. What hangs on them was looked for, under their locks.
+/// What is dropped when: views of tables before these, what tables use after them.
+const DROPPED: [&str; 5] = ["VIEW", "TABLE", "ROUTINE", "SEQUENCE", "TYPE"];
+
+/// The statements that drop old objects. Without CASCADE: what somebody made of them since they were
+/// looked at makes the swap fail, and is not lost.
 pub(super) fn drop_old(old: &[Object]) -> Vec<Statement> {
     let mut statements = Vec::new();
-    let tables: Vec<_> = old
-        .iter()
-        .filter(|object| object.is_table() && !object.partition)
-        .map(|object| &object.name)
-        .collect();
-    if !tables.is_empty() {
-        let locks = exclusive(tables.iter().copied());
-        let sql = render("projection/rebuild/drop_tables", &values! { tables });
-        statements.push(Statement {
-            sql,
-            why: "The old tables, with what is made of them by the same file and nothing else"
-                .to_owned(),
-            locks,
-        });
-    }
-    for object in old.iter().filter(|object| !object.is_table()) {
-        statements.push(Statement {
-            sql: render("projection/rebuild/drop", &values! { object }),
-            why: format!("The old {}", object.kind.to_lowercase()),
-            locks: Vec::new(),
-        });
+    for kind in DROPPED {
+        let is_one = |object: &&Object| object.kind == kind && !object.partition;
+        let objects: Vec<_> = old.iter().filter(is_one).collect();
+        if objects.is_empty() {
+            continue;
+        }
+        let locks = match kind {
+            "VIEW" | "TABLE" => exclusive(objects.iter().map(|object| &object.name)),
+            _ => Vec::new(),
+        };
+        let sql = render("projection/rebuild/drop", &values! { kind, objects });
+        let why = format!("The old {}s", kind.to_lowercase());
+        statements.push(Statement { sql, why, locks });
     }
     statements
 }
