@@ -102,6 +102,48 @@ impl Locked {
     }
 }
 
+/// The first half of the keys of locks that have a name within a store: "pupn" in ASCII.
+const NAMED: i32 = 0x7075_706e;
+
+/// The second half of the key of a lock with a name, as a number.
+#[must_use]
+pub fn named_key(schema: &str, name: &str) -> u32 {
+    fnv1a(&format!("{schema} {name}"))
+}
+
+/// Takes the lock of this name for the session, which keeps it until it ends. Whoever has it may
+/// work for hours beside others that take the lock of the store.
+///
+/// # Errors
+///
+/// [`Kind::Busy`] with whoever has it, where `what` says what that one does.
+pub fn take_named(client: &mut Client, schema: &str, name: &str, what: &str) -> Result<()> {
+    let key = named_key(schema, name);
+    let half = i32::from_ne_bytes(key.to_ne_bytes());
+    let failed = |error| Error::database("taking the lock of the projection", error);
+    let row = client
+        .query_one(include_str!("../../sql/lock/try.sql"), &[&NAMED, &half])
+        .map_err(failed)?;
+    if row.get::<_, bool>("locked") {
+        return Ok(());
+    }
+    let error = Error::new(Kind::Busy, what);
+    let sql = include_str!("../../sql/lock/holder.sql");
+    let holder = client.query_opt(sql, &[&unsigned(NAMED), &unsigned(half)]).map_err(failed)?;
+    Err(match holder {
+        Some(row) => error.detail(holder_words(&row)),
+        None => error,
+    })
+}
+
+/// Whether any session holds the lock with a name that has this key.
+pub fn is_named_held(client: &mut Client, key: u32) -> Result<bool> {
+    let holder = client
+        .query_opt(include_str!("../../sql/lock/holder.sql"), &[&unsigned(NAMED), &i64::from(key)])
+        .map_err(|error| Error::database("looking whether an operation runs", error))?;
+    Ok(holder.is_some())
+}
+
 /// `pg_locks` shows both halves as unsigned numbers.
 fn unsigned(half: i32) -> i64 {
     i64::from(u32::from_ne_bytes(half.to_ne_bytes()))
@@ -122,18 +164,22 @@ fn busy(client: &mut Client, key: i32, schema: &str, wait: Duration) -> Error {
     let holder = client
         .query_opt(include_str!("../../sql/lock/holder.sql"), &[&unsigned(CLASS), &unsigned(key)]);
     if let Ok(Some(row)) = holder {
-        let since: Option<chrono::DateTime<chrono::Utc>> = row.get("since");
-        error = error.detail(format!(
-            "held by process {} ({}, user {}, connected since {})",
-            row.get::<_, i32>("pid"),
-            row.get::<_, String>("application_name"),
-            row.get::<_, Option<String>>("user").unwrap_or_default(),
-            since.map_or_else(String::new, |since| since.format("%F %T UTC").to_string()),
-        ));
+        error = error.detail(holder_words(&row));
     }
     if wait.is_zero() {
         error.hint("wait for it: --wait 60s")
     } else {
         error.hint("wait longer with --wait, or look for a run that hangs: pupctl schema status")
     }
+}
+
+fn holder_words(row: &postgres::Row) -> String {
+    let since: Option<chrono::DateTime<chrono::Utc>> = row.get("since");
+    format!(
+        "held by process {} ({}, user {}, connected since {})",
+        row.get::<_, i32>("pid"),
+        row.get::<_, Option<String>>("application_name").unwrap_or_default(),
+        row.get::<_, Option<String>>("user").unwrap_or_default(),
+        since.map_or_else(String::new, |since| since.format("%F %T UTC").to_string()),
+    )
 }

@@ -57,6 +57,12 @@ impl Operation {
         tables.and_then(|tables| serde_json::from_value(tables).ok()).unwrap_or_default()
     }
 
+    /// The key of the lock that it holds for as long as it runs, where that is not the store's.
+    fn lock(&self) -> Option<u32> {
+        let lock = self.state.as_ref()?.get("lock")?.as_u64()?;
+        u32::try_from(lock).ok()
+    }
+
     /// Whether it did not come to its end, and the same command goes on with it.
     #[must_use]
     pub fn can_be_resumed(&self) -> bool {
@@ -89,17 +95,44 @@ pub(super) fn start(locked: &mut Locked, command: &str) -> Result<i64> {
     Ok(row.get(0))
 }
 
+/// Begins the row of an operation that works beside others: its state names the lock that it holds.
+pub(super) fn start_beside(
+    client: &mut Client,
+    schema: &str,
+    command: &str,
+    state: &Value,
+) -> Result<i64> {
+    let table = operations_table(schema);
+    let fail = |error| Error::database("writing the journal", error);
+    let sql = render("operation/interrupted_beside", &values! { table });
+    client.execute(&sql, &[state]).map_err(fail)?;
+    let sql = render("operation/start_beside", &values! { table });
+    let version = env!("CARGO_PKG_VERSION");
+    let row = client.query_one(&sql, &[&command, &version, state]).map_err(fail)?;
+    Ok(row.get(0))
+}
+
 /// Ends a row with the outcome of the run.
 pub(super) fn end(locked: &mut Locked, id: i64, failure: Option<&Error>) -> Result<()> {
     reach("operation::before_end");
-    let table = operations_table(locked.schema());
+    let schema = locked.schema().to_owned();
+    end_row(locked.client(), &schema, id, failure)
+}
+
+/// The same for an operation that works beside others, or within the transaction that ends it.
+pub(crate) fn end_row(
+    client: &mut impl GenericClient,
+    schema: &str,
+    id: i64,
+    failure: Option<&Error>,
+) -> Result<()> {
+    let table = operations_table(schema);
     let (word, detail) = match failure {
         None => ("done", None),
         Some(error) if error.kind() == Kind::Interrupted => ("interrupted", None),
         Some(error) => ("failed", Some(error.message().to_owned())),
     };
-    locked
-        .client()
+    client
         .execute(&render("operation/end", &values! { table }), &[&id, &word, &detail])
         .map_err(|error| Error::database("writing the journal", error))?;
     Ok(())
@@ -150,15 +183,23 @@ pub fn latest(client: &mut Client, schema: &str, count: i64) -> Result<Vec<Opera
 }
 
 /// A process that was killed says that it runs until the next run marks it. Who runs holds the lock
-/// of the store: where nobody does, nothing runs.
+/// of the store, or one of its own: where nobody does, nothing runs.
 fn with_the_dead(
     client: &mut Client,
     schema: &str,
     mut operations: Vec<Operation>,
 ) -> Result<Vec<Operation>> {
     let runs = |operation: &Operation| operation.outcome == "running";
-    if operations.iter().any(runs) && !lock::is_held(client, schema)? {
-        for operation in operations.iter_mut().filter(|operation| runs(operation)) {
+    if !operations.iter().any(runs) {
+        return Ok(operations);
+    }
+    let store = lock::is_held(client, schema)?;
+    for operation in operations.iter_mut().filter(|operation| runs(operation)) {
+        let lives = match operation.lock() {
+            Some(key) => lock::is_named_held(client, key)?,
+            None => store,
+        };
+        if !lives {
             "interrupted".clone_into(&mut operation.outcome);
             operation.detail = Some("the process ended without a word".to_owned());
         }

@@ -7,6 +7,8 @@ pub mod drain;
 pub mod journal;
 pub mod restore;
 
+use postgres::Client;
+
 use crate::db::execute::{self, LockLimits, Progress};
 use crate::db::interrupt::is_cancelled;
 use crate::db::{Interrupt, Locked};
@@ -64,6 +66,30 @@ pub fn run_with<T>(
         ended => ended,
     };
     // What failed first is the one to tell.
+    outcome.and_then(|done| ended.map(|()| done))
+}
+
+/// An operation that works beside others, for hours maybe: not under the lock of the store, but
+/// under one of its own, which the session has to hold already and the state names as `lock`. The
+/// row of the journal is as of any other run; `work` gets its number.
+pub fn run_beside<T>(
+    client: &mut Client,
+    schema: &str,
+    command: &str,
+    state: &serde_json::Value,
+    work: impl FnOnce(&mut Client, i64) -> Result<T>,
+) -> Result<T> {
+    let operation = journal::start_beside(client, schema, command, state)?;
+    let outcome = work(client, operation);
+    if client.is_closed() {
+        // Nobody is left to write to; the next run marks the row.
+        return outcome;
+    }
+    let failure = outcome.as_ref().err();
+    let ended = match journal::end_row(client, schema, operation, failure) {
+        Err(error) if is_cancelled(&error) => journal::end_row(client, schema, operation, failure),
+        ended => ended,
+    };
     outcome.and_then(|done| ended.map(|()| done))
 }
 

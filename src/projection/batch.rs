@@ -23,6 +23,7 @@ use super::done::{Done, Mover};
 use super::failure::{Failure, stopped};
 use super::letters;
 use super::pace::Pace;
+use super::rebuild;
 use super::sql::{Size, SqlSession};
 use super::transaction::{Statements, Transaction};
 use super::worker::Handling;
@@ -72,11 +73,13 @@ pub(super) struct Work {
     size: Size,
     /// The slots of the last batch in SQL, and where they stand.
     stood: Option<(Group, i64)>,
+    /// The epoch in which the definition was seen to be the stored one.
+    epoch: Option<i32>,
 }
 
 impl Work {
     pub(super) fn prepare(
-        client: &mut Client,
+        client: &mut impl GenericClient,
         handling: Handling,
         scope: Scope,
         config: ProcessorConfig,
@@ -94,6 +97,7 @@ impl Work {
             sql: handling.sql,
             size: Size::new(config.batch_size, config.adaptive),
             stood: None,
+            epoch: None,
             scope,
             config,
             tables,
@@ -142,15 +146,27 @@ impl Work {
         care: Care,
         stop: &Interrupt,
     ) -> Result<Option<Batch>, Failure> {
-        let started = Instant::now();
         // Whatever the role or the database prefers: what is read after the claim has to be newer
         // than what the claim saw.
-        let mut tx = client
+        let tx = client
             .build_transaction()
             .isolation_level(IsolationLevel::ReadCommitted)
             .read_only(false)
             .start()
             .map_err(|error| Failure::database("beginning a batch", error))?;
+        self.batch_in(tx, settled, share, care, stop)
+    }
+
+    /// A batch in a transaction that has begun, or in a savepoint of one.
+    pub(super) fn batch_in(
+        &mut self,
+        mut tx: postgres::Transaction<'_>,
+        settled: i64,
+        share: i64,
+        care: Care,
+        stop: &Interrupt,
+    ) -> Result<Option<Batch>, Failure> {
+        let started = Instant::now();
         let Some(claim) = self.claim(&mut tx, settled, share)? else { return Ok(None) };
         if let Some(sql) = self.sql.clone().filter(|_| care == Care::None && !claim.replay) {
             return self.batch_of_sql(tx, &sql, &claim).map(Some);
@@ -295,9 +311,27 @@ impl Work {
     ) -> Result<Option<Claim>, Failure> {
         let rows = self.free(tx, settled, share)?;
         let Some(first) = rows.first() else { return Ok(None) };
+        self.follow_definition(tx, first)?;
         self.follow_division(first)?;
         self.refuse_other_scope(first)?;
         Ok(Some(together(&rows, settled)))
+    }
+
+    /// A rebuild changes the epoch together with the tables, and may be one by another file. Its
+    /// row is locked and newer than what this looks at, so a worker of the earlier file writes
+    /// nothing into tables of the later one.
+    fn follow_definition(
+        &mut self,
+        tx: &mut postgres::Transaction<'_>,
+        row: &Row,
+    ) -> Result<(), Failure> {
+        let epoch = row.get::<_, i32>("epoch");
+        if self.epoch != Some(epoch) {
+            let own = self.sql.as_ref().map(|sql| sql.projection().definition());
+            rebuild::refuse_other_file(tx, &self.tables, self.projection.name(), own)?;
+            self.epoch = Some(epoch);
+        }
+        Ok(())
     }
 
     /// A worker of another version reads other events: what one of them passes over, the other one

@@ -48,19 +48,23 @@ pub(super) struct Division {
 }
 
 /// Sees to it that the projection has its rows, made as the configuration says where there are
-/// none, and refuses a worker that would divide it otherwise.
+/// none and it `makes` them, and refuses a worker that would divide it otherwise.
 pub(super) fn register(
     client: &mut Client,
     tables: &Tables,
     name: &str,
     scope: &Scope,
     config: &ProcessorConfig,
+    makes: bool,
 ) -> Result<Division> {
     let mut transaction = client.transaction().map_err(failed)?;
     let key = format!("{} {name}", tables.checkpoints);
     transaction.execute(include_str!("../../sql/projection/lock.sql"), &[&key]).map_err(failed)?;
     let mut rows = rows(&mut transaction, tables, name)?;
     if rows.is_empty() {
+        if !makes {
+            return Err(not_there(name));
+        }
         make(&mut transaction, tables, name, scope, config)?;
         rows = self::rows(&mut transaction, tables, name)?;
     }
@@ -72,6 +76,11 @@ pub(super) fn register(
     refuse_without_rights(&mut transaction, tables)?;
     transaction.commit().map_err(failed)?;
     Ok(division)
+}
+
+/// Of a projection that is to be there, and is not.
+pub(super) fn not_there(name: &str) -> Error {
+    Error::refused(format!("the projection {name} is not there, or not as it was begun"))
 }
 
 /// What was given is noted with the first batch, where a refusal would look like one of a handler.

@@ -81,6 +81,7 @@ mod letters;
 pub mod name;
 mod pace;
 mod processor;
+pub mod rebuild;
 mod report;
 mod runner;
 mod shared;

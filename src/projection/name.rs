@@ -8,6 +8,9 @@ pub const NAME_BYTES_MAX: usize = 200;
 /// The most slots that a projection may have.
 pub const SLOTS_MAX: u32 = 1024;
 
+/// What stands behind the name of a projection while it is rebuilt.
+pub const REBUILD: &str = ":rebuild";
+
 /// The `projection_name` of a slot's row: the name alone where there is one slot, so that what
 /// watches checkpoints by name finds it; else `name:slot/slots`.
 #[must_use]
@@ -33,10 +36,23 @@ pub fn validate(name: &str) -> Result<()> {
     if name.chars().any(char::is_control) {
         return refuse("holds a control character");
     }
+    if name.ends_with(REBUILD) {
+        return refuse("ends like that of a rebuild");
+    }
     if is_row_of_a_slot(name) {
         return refuse("ends like the row of a slot");
     }
     Ok(())
+}
+
+/// Refuses to take a rebuild for a projection of its own.
+pub fn refuse_rebuild(name: &str) -> Result<()> {
+    if !name.ends_with(REBUILD) {
+        return Ok(());
+    }
+    Err(Error::refused(format!("{name} is a rebuild, and has tables that belong to it")).hint(
+        format!("call it off: pupctl operations abort {}", crate::render::quote::shell_word(name)),
+    ))
 }
 
 /// Refuses numbers of slots that are none.
@@ -70,7 +86,7 @@ mod tests {
         for good in ["orders", "Orders \"now\"", "a:b", "a:1", "a/4", "a:1/b"] {
             assert!(validate(good).is_ok(), "{good}");
         }
-        for bad in ["", " ", " a", "a\n", "a:1/4", &"a".repeat(201)] {
+        for bad in ["", " ", " a", "a\n", "a:1/4", "a:rebuild", &"a".repeat(201)] {
             assert!(validate(bad).is_err(), "{bad:?}");
         }
     }

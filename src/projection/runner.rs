@@ -116,8 +116,13 @@ impl Runner {
     /// A runner without projections.
     #[must_use]
     pub fn new(connect: impl Connect + 'static) -> Self {
+        Self::sharing(Arc::new(connect))
+    }
+
+    /// The same with a connector that others use too.
+    pub(super) fn sharing(connect: Arc<dyn Connect>) -> Self {
         Self {
-            connect: Arc::new(connect),
+            connect,
             jobs: Vec::new(),
             stop: Interrupt::default(),
             deadline: DEADLINE,

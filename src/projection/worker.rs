@@ -1,8 +1,8 @@
 //! One worker: a connection, and batch after batch on it.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use postgres::{Client, Statement};
@@ -21,7 +21,8 @@ use super::definition::{Handler, Projection};
 use super::failure::{Failure, of_panic};
 use super::report::Control;
 use super::shared::{Follower, Settled, Shared, sleep};
-use super::sql::{SqlSession, setup};
+use super::sql::SqlSession;
+use super::sql::setup::{self, Change};
 
 /// How often a worker looks for what nobody tells it: a resumed projection, a slot that became
 /// free, dead letters to handle once more.
@@ -75,6 +76,11 @@ impl Worker<'_> {
                 Ok(Handling { projection: Arc::clone(&session) as _, sql: Some(session) })
             }
         }
+    }
+
+    /// Whether it begins the projection where it is not there.
+    fn makes(&self) -> bool {
+        !matches!(self.handler, Handler::Sql(_, Change::Follow))
     }
 
     /// Works until it is over. Connects again, after a pause, whenever something fails that passes.
@@ -146,7 +152,7 @@ impl Worker<'_> {
         // A standby, for one, would only say that nothing can be written there.
         watermark::check(&mut client, &tables.events)?;
         let handling = self.set_up(&mut client, &tables)?;
-        let division = register(&mut client, &tables, name, &scope, &config)?;
+        let division = register(&mut client, &tables, name, &scope, &config, self.makes())?;
         course.accept_slots();
         self.control.note_position(division.position);
         let settled = match self.shared {

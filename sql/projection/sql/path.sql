@@ -1,6 +1,7 @@
--- Names mean the tables of the read model first ($1), then those of the store ($2), then what they
--- meant before; those of the system, and the table of the batch, come before all of them anyway.
+-- Names mean what is in these schemas, in this order, first the read model, last the store; then what
+-- they meant before; those of the system, and the table of the batch, come before all of them anyway.
 SELECT set_config('search_path',
     CASE WHEN reset.setting = '' THEN own.path ELSE own.path || ', ' || reset.setting END, false)
-FROM (SELECT quote_ident($1::text) || ', ' || quote_ident($2::text) AS path) AS own,
+FROM (SELECT string_agg(quote_ident(name), ', ' ORDER BY number) AS path
+        FROM unnest($1::text[]) WITH ORDINALITY AS schema (name, number)) AS own,
     (SELECT coalesce(reset_val, '') AS setting FROM pg_settings WHERE name = 'search_path') AS reset

@@ -9,11 +9,12 @@ use crate::cli::exit::Exit;
 use crate::cli::output::green;
 use crate::cli::progress::ArchiveBar;
 use crate::command::context::{Context, layout_of};
+use crate::command::projections::rebuild;
 use crate::command::write;
 use crate::db::Locked;
 use crate::error::{Error, Result};
 use crate::operation::archives::{self, Phase, Record};
-use crate::operation::journal;
+use crate::operation::journal::{self, Operation};
 use crate::operation::restore::{Destination, Request, Restorer};
 use crate::operation::{self, abort};
 use crate::render::Script;
@@ -21,10 +22,11 @@ use crate::render::Script;
 /// Call off an operation that was interrupted, where that can still be done
 ///
 /// A table that was leaving the store for an archive comes back; a table that was loaded from an
-/// archive and not attached is dropped. Archives that are proven stay.
+/// archive and not attached is dropped. Archives that are proven stay. Of a rebuild of a projection
+/// nothing is left; one that runs ends.
 #[derive(Debug, Args)]
 pub struct AbortArgs {
-    /// The number of an operation, or the name of an archive
+    /// The number of an operation, the name of an archive, or NAME:rebuild for a projection
     #[arg(value_name = "WHAT")]
     what: String,
 }
@@ -47,6 +49,9 @@ struct Begun {
 }
 
 pub(super) fn run(args: &AbortArgs, context: &Context) -> anyhow::Result<Exit> {
+    if let Some(name) = args.rebuilt(context)? {
+        return rebuild::abort(&name, context);
+    }
     if context.global.dry_run {
         let mut store = context.open()?;
         let begun = args.begun(&mut store.client, &store.schema)?;
@@ -152,6 +157,17 @@ fn dry_run(context: &Context, begun: &Begun) -> anyhow::Result<Exit> {
 }
 
 impl AbortArgs {
+    /// The projection whose rebuild is meant. It does not hold the lock of the store.
+    fn rebuilt(&self, context: &Context) -> anyhow::Result<Option<String>> {
+        let Ok(id) = self.what.parse::<i64>() else {
+            return Ok(rebuild::rebuilt(&self.what).map(str::to_owned));
+        };
+        let mut store = context.open()?;
+        let operation = journal::find(&mut store.client, &store.schema, id)?;
+        let operation = operation.filter(|operation| operation.command == rebuild::COMMAND);
+        Ok(operation.as_ref().and_then(Operation::subject).map(str::to_owned))
+    }
+
     fn begun(&self, client: &mut Client, schema: &str) -> Result<Begun> {
         let mut records = archives::all(client, schema)?;
         let Ok(id) = self.what.parse::<i64>() else {

@@ -18,7 +18,7 @@ pub struct ResumeArgs {
 }
 
 /// The commands that leave something to go on with.
-const RESUMED: [&str; 2] = ["archive", "restore"];
+const RESUMED: [&str; 3] = ["archive", "projections rebuild", "restore"];
 
 pub(super) fn run(args: &ResumeArgs, context: &Context) -> anyhow::Result<Exit> {
     let mut store = context.open_for_writing()?;
@@ -37,7 +37,8 @@ pub(super) fn run(args: &ResumeArgs, context: &Context) -> anyhow::Result<Exit> 
         .into());
     };
     // The journal is a table: who may write to it does not decide what is run here.
-    if request.first() != Some(&operation.command) || !RESUMED.contains(&&*operation.command) {
+    let command: Vec<_> = operation.command.split(' ').map(str::to_owned).collect();
+    if !request.starts_with(&command) || !RESUMED.contains(&&*operation.command) {
         return Err(Error::refused(format!(
             "the journal says that operation {} ({}) was: {}",
             args.id,

@@ -8,7 +8,7 @@ use crate::cli::argument::value;
 use crate::command::context::Context;
 use crate::error::{Error, Result};
 use crate::projection::SqlProjection;
-use crate::projection::sql::{Assignment, Parameters};
+use crate::projection::sql::{Assignment, Parameter, Parameters};
 
 /// The folder of the files when none is named.
 const FOLDER: &str = "projections";
@@ -48,6 +48,23 @@ pub(super) fn folder(named: Option<&Path>, context: &Context) -> PathBuf {
 }
 
 impl FilesArgs {
+    /// These options as words, to be given once more.
+    pub(super) fn words(&self) -> Vec<String> {
+        let mut words = Vec::new();
+        if let Some(dir) = &self.dir {
+            words.extend(["--dir".to_owned(), dir.display().to_string()]);
+        }
+        for Assignment { name, value } in &self.parameters.parameters {
+            let value = match value {
+                Parameter::Integer(number) => number.to_string(),
+                Parameter::Text(text) => text.clone(),
+                _ => continue,
+            };
+            words.extend(["--param".to_owned(), format!("{name}={value}")]);
+        }
+        words
+    }
+
     /// The folder.
     pub(super) fn folder(&self, context: &Context) -> PathBuf {
         folder(self.dir.as_deref(), context)

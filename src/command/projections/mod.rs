@@ -9,6 +9,7 @@ pub mod list;
 pub mod new;
 pub mod pause;
 mod place;
+pub mod rebuild;
 pub mod rescale;
 pub mod reset;
 pub mod resume;
@@ -39,6 +40,7 @@ pub enum ProjectionsCommand {
     Resume(resume::ResumeArgs),
     Reset(reset::ResetArgs),
     Delete(delete::DeleteArgs),
+    Rebuild(rebuild::RebuildArgs),
     Rescale(rescale::RescaleArgs),
     Adopt(adopt::AdoptArgs),
     Verify(verify::VerifyArgs),
@@ -61,6 +63,7 @@ impl ProjectionsCommand {
             Self::Resume(_) => "projections resume",
             Self::Reset(_) => "projections reset",
             Self::Delete(_) => "projections delete",
+            Self::Rebuild(_) => "projections rebuild",
             Self::Rescale(_) => "projections rescale",
             Self::Adopt(_) => "projections adopt",
             Self::Verify(_) => "projections verify",
@@ -81,6 +84,7 @@ pub(super) fn run(command: &ProjectionsCommand, context: &Context) -> anyhow::Re
         ProjectionsCommand::Resume(args) => resume::run(args, context),
         ProjectionsCommand::Reset(args) => reset::run(args, context),
         ProjectionsCommand::Delete(args) => delete::run(args, context),
+        ProjectionsCommand::Rebuild(args) => rebuild::run(args, context),
         ProjectionsCommand::Rescale(args) => rescale::run(args, context),
         ProjectionsCommand::Adopt(args) => adopt::run(args, context),
         ProjectionsCommand::Verify(args) => verify::run(args, context),

@@ -44,6 +44,9 @@ pub struct Change {
 /// under the locks, since the rows may be others by then.
 pub type Planner<'a> = &'a mut dyn FnMut(&mut Transaction<'_>) -> Result<Option<Change>>;
 
+/// What comes before the statements.
+pub(in crate::projection) type First<'a> = &'a mut dyn FnMut(&mut Transaction<'_>) -> Result<()>;
+
 /// Makes a session that looks whom another one waits for; none where that cannot be had.
 pub type Look<'a> = &'a mut dyn FnMut() -> Option<Client>;
 
@@ -82,13 +85,23 @@ pub fn run(
     waiting: &mut Waiting<'_>,
     plan: Planner<'_>,
 ) -> Result<Option<Change>> {
+    run_after(client, waiting, plan, &mut |_| Ok(()))
+}
+
+/// The same with something to do before the statements, under the locks of the rows.
+pub(in crate::projection) fn run_after(
+    client: &mut Client,
+    waiting: &mut Waiting<'_>,
+    plan: Planner<'_>,
+    first: First<'_>,
+) -> Result<Option<Change>> {
     let start = Instant::now();
     let mut watch: Option<Watch> = None;
     loop {
         waiting.interrupt.check()?;
         let left = waiting.patience.saturating_sub(start.elapsed());
         let timeout = if watch.is_none() { FIRST_TRY.min(left) } else { left.max(FIRST_TRY) };
-        let error = match attempt(client, waiting, timeout, plan) {
+        let error = match attempt(client, waiting, timeout, plan, first) {
             Ok(done) => return Ok(done),
             // The signal cancelled the statement: that is the reason, not the cancellation.
             Err(error) => waiting.interrupt.explain(error),
@@ -129,6 +142,7 @@ fn attempt(
     waiting: &mut Waiting<'_>,
     timeout: Duration,
     plan: Planner<'_>,
+    first: First<'_>,
 ) -> Result<Option<Change>> {
     let mut transaction = begin(client)?;
     let Some(mut change) = plan(&mut transaction)? else { return Ok(None) };
@@ -142,6 +156,7 @@ fn attempt(
             change = now;
             continue;
         }
+        first(&mut transaction)?;
         for statement in now.step.statements.iter().skip(1) {
             execute(&mut transaction, waiting, statement)?;
         }
@@ -245,7 +260,7 @@ fn gave_up(patience: Duration, holders: Vec<String>, cause: Error) -> Error {
 }
 
 /// The statement that waits for running batches, and keeps others out until the end.
-pub(super) fn lock_rows(checkpoints: &QualifiedName, rows: &[String]) -> Statement {
+pub(in crate::projection) fn lock_rows(checkpoints: &QualifiedName, rows: &[String]) -> Statement {
     Statement {
         sql: render("projection/control/lock_rows", &values! { checkpoints, rows }),
         why: "Wait for running batches: whoever works on a slot holds its row".to_owned(),
@@ -254,7 +269,7 @@ pub(super) fn lock_rows(checkpoints: &QualifiedName, rows: &[String]) -> Stateme
 }
 
 /// A statement that changes rows of a table.
-pub(super) fn writing(sql: String, why: &str, on: &QualifiedName) -> Statement {
+pub(in crate::projection) fn writing(sql: String, why: &str, on: &QualifiedName) -> Statement {
     let locks = vec![Lock { mode: LockMode::RowExclusive, on: on.clone() }];
     Statement { sql, why: why.to_owned(), locks }
 }

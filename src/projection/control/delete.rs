@@ -3,6 +3,7 @@
 use postgres::Transaction;
 
 use crate::error::{Error, Result};
+use crate::projection::name::refuse_rebuild;
 use crate::render::RenderedStep;
 use crate::render::environment::{render, values};
 
@@ -31,6 +32,7 @@ pub fn plan(
 ) -> Result<Option<Change>> {
     let Tables { checkpoints, dead_letters, definitions, .. } = tables;
     checkpoints_ready(transaction, checkpoints)?;
+    refuse_rebuild(&wish.name)?;
     let found = checkpoint::read(transaction, checkpoints, true)?;
     let all = checkpoint::projections(found.clone());
     let own = find(&all, &wish.name);

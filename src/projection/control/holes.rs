@@ -107,7 +107,7 @@ pub fn told(holes: &[Hole], position: i64) -> Option<String> {
 }
 
 /// Refuses to begin before events that are not there.
-pub(super) fn refuse(name: &str, position: i64, holes: &[Hole]) -> Result<()> {
+pub(in crate::projection) fn refuse(name: &str, position: i64, holes: &[Hole]) -> Result<()> {
     let Some(first) = holes.first() else { return Ok(()) };
     Err(Error::refused(format!(
         "events behind position {position} are not in the store, so {name} would be made anew \

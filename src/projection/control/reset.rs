@@ -3,6 +3,7 @@
 use postgres::{GenericClient, Transaction};
 
 use crate::error::{Error, Result};
+use crate::projection::name::refuse_rebuild;
 use crate::render::environment::{render, values};
 use crate::render::quote::shell_word;
 use crate::render::{RenderedStep, Statement};
@@ -120,6 +121,7 @@ pub fn plan(
 ) -> Result<Option<Change>> {
     let Tables { checkpoints, dead_letters, definitions, .. } = tables;
     checkpoints_ready(transaction, checkpoints)?;
+    refuse_rebuild(&wish.name)?;
     let rows = checkpoint::read(transaction, checkpoints, true)?;
     let all = checkpoint::projections(rows.clone());
     let own = find(&all, &wish.name);

@@ -58,6 +58,8 @@ pub struct SqlProjection {
     text: String,
     parsed: SqlFile,
     definition: String,
+    /// Where its tables are else, of one whose tables are elsewhere.
+    home: Option<String>,
     /// Whether the batch needs all columns, whatever the statements seem to use: a function reads
     /// it. Clones share it.
     wide: Arc<AtomicBool>,
@@ -75,7 +77,7 @@ impl SqlProjection {
         let parsed = file::parse(Source { file, text: &text })?;
         let definition = definition(&parsed);
         let wide = Arc::default();
-        Ok(Self { file: file.to_owned(), text, parsed, definition, wide })
+        Ok(Self { file: file.to_owned(), text, parsed, definition, home: None, wide })
     }
 
     /// Reads a file.
@@ -174,7 +176,7 @@ impl SqlProjection {
     pub(super) fn shadow(&self, name: &str, schema: &str) -> Self {
         let mut shadow = self.clone();
         name.clone_into(&mut shadow.parsed.name);
-        shadow.parsed.schema = Some(schema.to_owned());
+        shadow.home = shadow.parsed.schema.replace(schema.to_owned());
         shadow
     }
 

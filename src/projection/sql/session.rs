@@ -179,8 +179,11 @@ pub(super) fn set_path(
     store: &str,
 ) -> Result<()> {
     let sql = include_str!("../../../sql/projection/sql/path.sql");
+    let mut schemas: Vec<_> = projection.schema().into_iter().collect();
+    schemas.extend(projection.home.as_deref());
+    schemas.push(store);
     client
-        .execute(sql, &[&projection.schema().unwrap_or(store), &store])
+        .execute(sql, &[&schemas])
         .map(drop)
         .map_err(|error| Error::database("preparing the session", error))
 }

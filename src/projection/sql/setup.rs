@@ -7,6 +7,7 @@ use crate::error::{Error, Result};
 use crate::failpoint::reach;
 use crate::projection::ServerHash;
 use crate::projection::checkpoint::{self, Tables};
+use crate::projection::name::REBUILD;
 use crate::render::environment::{render, values};
 use crate::render::quote::{self, shell_word};
 use crate::store::stored_layout;
@@ -17,9 +18,6 @@ use super::{SqlProjection, SqlSession, check};
 /// How long the check and the making of tables wait for a lock.
 const LOCK_TIMEOUT: &str = "2s";
 
-/// What stands behind the name of a projection while it is rebuilt.
-pub(in crate::projection) const REBUILD: &str = ":rebuild";
-
 /// What to do where the file is not what it was.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Change {
@@ -28,6 +26,8 @@ pub enum Change {
     Refuse,
     /// Go on with it: what was handled is not handled again.
     Accept,
+    /// Refuse it, and begin nothing either: the projection has to be there as it is.
+    Follow,
 }
 
 /// Checks a projection and sets it up, as its first worker would: what is wrong with it shows now.
@@ -114,6 +114,9 @@ fn compare(
         .map_err(checkpoint::failed)?;
     refuse_other_hash(projection, row.get("slot_hash"))?;
     let accepted: Option<String> = row.get("definition");
+    if change == Change::Follow {
+        return follow(projection, accepted.as_deref());
+    }
     // One that was told where to begin has handled nothing yet.
     let has_handled = accepted.is_some() || row.get::<_, Option<bool>>("has_handled") == Some(true);
     let begun = row.get::<_, Option<i64>>("position").filter(|&at| at > 0 && has_handled);
@@ -169,7 +172,21 @@ fn make(
     tables: &Tables,
 ) -> Result<()> {
     let (name, schema) = (projection.name(), schema_of(projection, tables));
-    init(&mut transaction, projection, tables)?;
+    make_within(&mut transaction, projection, tables)?;
+    reach("projection::sql_made");
+    transaction.commit().map_err(failed)?;
+    tracing::info!(projection = name, schema, "read model set up");
+    Ok(())
+}
+
+/// Makes the read model and keeps the definition, in a transaction of somebody else.
+pub(in crate::projection) fn make_within(
+    transaction: &mut postgres::Transaction<'_>,
+    projection: &SqlProjection,
+    tables: &Tables,
+) -> Result<()> {
+    let (name, schema) = (projection.name(), schema_of(projection, tables));
+    init(transaction, projection, tables)?;
     let values = values! {
         definitions => tables.definitions, checkpoints => tables.checkpoints,
     };
@@ -179,9 +196,6 @@ fn make(
             &[&name, &projection.definition(), &projection.file(), &schema],
         )
         .map_err(checkpoint::failed)?;
-    reach("projection::sql_made");
-    transaction.commit().map_err(failed)?;
-    tracing::info!(projection = name, schema, "read model set up");
     Ok(())
 }
 
@@ -251,7 +265,7 @@ fn refuse_the_stores(projection: &SqlProjection, tables: &Tables, schema: &str) 
 }
 
 /// A table has one projection.
-fn refuse_shared(
+pub(in crate::projection) fn refuse_shared(
     transaction: &mut postgres::Transaction<'_>,
     projection: &SqlProjection,
     tables: &Tables,
@@ -285,6 +299,14 @@ fn refuse_other_hash(projection: &SqlProjection, stored: Option<String>) -> Resu
         shell_word(name),
         ServerHash::NAME
     )))
+}
+
+/// Nothing is begun for a worker that only goes on.
+fn follow(projection: &SqlProjection, accepted: Option<&str>) -> Result<State> {
+    if accepted == Some(projection.definition()) {
+        return Ok(State::AsAccepted);
+    }
+    Err(checkpoint::not_there(projection.name()))
 }
 
 fn gone(projection: &SqlProjection, missing: &[String], position: i64) -> Error {
