@@ -4,7 +4,7 @@
 //! ends the process as `kill -9` would, and `FAILPOINTS=name=sleep(5000)` holds it there. The
 //! grammar is that of the crate [`fail`]: `2*off->return` means the third time.
 
-/// Every point that the code names; `tests/tidy.rs` keeps the list true, and the crash tests
+/// Every point that the code names; `tests/tidy` keeps the list true, and the crash tests
 /// kill pupctl at each of them.
 pub const NAMES: &[&str] = &[
     "adopt::after_commit",

@@ -41,7 +41,7 @@ macro_rules! templates {
     };
 }
 
-/// Every template; `tests/tidy.rs` compares the list with the folder.
+/// Every template; `tests/tidy` compares the list with the folder.
 const TEMPLATES: &[(&str, &str)] = templates![
     "archive/advance",
     "archive/begin",

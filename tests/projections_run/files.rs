@@ -1,6 +1,6 @@
 //! Files with which something is wrong: an error says what and where, and nothing is changed.
 
-use crate::support::TestDatabase;
+use crate::support::{TestDatabase, eventually};
 use crate::{CATCH_UP, TOTALS, append, file, reference, store, store_with, totals};
 
 /// What a file's first run says, which has changed nothing.
@@ -160,4 +160,21 @@ fn an_older_store_is_told_to_be_extended() {
     assert_says(&said, &["pupctl projections init"]);
     db.pupctl(["projections", "init"]).success();
     db.pupctl(CATCH_UP).success();
+}
+
+#[test]
+fn a_worker_of_the_earlier_file_stops_when_another_one_is_accepted() {
+    let db = store_with(TOTALS);
+    append(&db, "Sales", 10);
+    let old = db.command(["projections", "run"]).spawn();
+    eventually("the first events are handled", || {
+        db.one("SELECT to_regclass('order_totals') IS NOT NULL") && totals(&db) == reference(&db)
+    });
+    file(&db, "order_totals.sql", &TOTALS.replace("count(*)", "100 * count(*)"));
+    db.pupctl(CATCH_UP.iter().chain(&["order_totals", "--accept-changed"])).success();
+    append(&db, "Sales", 10);
+    let said = old.wait().failure(1).stderr;
+    assert_says(&said, &["goes on with another file than this worker has"]);
+    db.pupctl(CATCH_UP).success();
+    assert_eq!(db.one::<i64>("SELECT sum(lines)::bigint FROM order_totals"), 10 + 10 * 100);
 }

@@ -245,9 +245,9 @@ pub(in crate::projection) fn refuse_other_file(
     }
     Err(if own.is_some() {
         Error::refused(format!(
-            "the projection {name} was made anew from another file than this worker has"
+            "the projection {name} goes on with another file than this worker has"
         ))
-        .hint("start the worker again, with the file from which it was rebuilt")
+        .hint("start the worker again, with the file as it is now")
     } else {
         Error::refused(format!("the projection {name} is run from a file of SQL now"))
             .hint(format!("start it so: pupctl projections run {}", shell_word(name)))
