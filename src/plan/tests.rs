@@ -124,6 +124,8 @@ fn a_new_store_is_planned_in_one_go() {
       migrate indexes
     Extend the checkpoints, and make the list of dead letters
       migrate projections
+    Make the tables of projections in SQL and of their audit, and pupctl_wait
+      migrate read_models
     Make aggregate_heads_identity
       lock aggregate_heads
       create aggregate_heads_identity like aggregate_heads

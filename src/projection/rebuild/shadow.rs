@@ -272,7 +272,7 @@ mod tests {
     fn the_schema_of_a_shadow_has_a_short_safe_name() {
         assert_eq!(shadow_schema("public", "order_totals"), "pupctl_rebuild_order_totals");
         let quoted = shadow_schema("public", "Order \"totals\"");
-        assert!(quoted.starts_with("pupctl_rebuild__rder__totals__"), "{quoted}");
+        assert!(quoted.starts_with("pupctl_rebuild_order__totals__"), "{quoted}");
         let long = shadow_schema("public", &"x".repeat(200));
         assert_eq!(long.len(), 63);
         assert_ne!(shadow_schema("es", "orders"), shadow_schema("public", "orders"));
