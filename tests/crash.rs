@@ -135,7 +135,7 @@ fn schema_init_is_finished_by_the_next_run() {
         after_kill: nothing_more,
     };
     // pupctl's own tables and the store's by migrations; the layout and the partitions of two tables.
-    scenario.kill_everywhere(&[run(8 + 3, 3), migrations(8)].concat());
+    scenario.kill_everywhere(&[run(9 + 3, 3), migrations(9)].concat());
 }
 
 #[test]
@@ -411,6 +411,18 @@ const PROJECTION: [&str; 4] = [
 const PROJECTIONS: [&str; 3] =
     ["projections::before_commit", "projections::before_file", "trial::handled"];
 
+/// The points of `pupctl projections rebuild`, at which its own tests kill.
+const REBUILD: [&str; 8] = [
+    "rebuild::begun",
+    "rebuild::cleared",
+    "rebuild::compared",
+    "rebuild::folded",
+    "rebuild::folded_rest",
+    "rebuild::locked",
+    "rebuild::made",
+    "rebuild::swapped",
+];
+
 /// The points of `pupctl projections rescale` and `adopt`, at which their own tests kill.
 const SLOTS: [&str; 7] = [
     "adopt::after_commit",
@@ -430,6 +442,6 @@ fn every_fail_point_is_one_of_those_above() {
     let killed = killed.chain(EMBEDDED.map(|(_, point)| point)).chain(EXPORT);
     let killed =
         killed.chain(["generate::before_file"]).chain(ARCHIVE).chain(ARCHIVES).chain(DRAIN);
-    let killed = killed.chain(PROJECTION).chain(PROJECTIONS).chain(SLOTS);
+    let killed = killed.chain(PROJECTION).chain(PROJECTIONS).chain(REBUILD).chain(SLOTS);
     assert_eq!(killed.collect::<BTreeSet<_>>(), all);
 }

@@ -208,6 +208,9 @@ impl Work {
             careful.handle(&mut tx, events)?;
             done.take(careful, ready, events.len());
         }
+        if let Some(sql) = &self.sql {
+            sql.refuse_others(&mut tx, &self.tables)?;
+        }
         reach("projection::handled");
         letters::park(&mut tx, &self.tables, projection.name(), &done.letters)?;
         self.pace.note(done.handled);

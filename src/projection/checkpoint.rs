@@ -269,7 +269,7 @@ fn describe(
         tracing::warn!(
             projection = name,
             "it reads more than before: events of that kind below its position were not handled; \
-             pupctl projections reset {name} lets it begin anew"
+             pupctl projections rebuild {name} makes it anew (reset --truncate for a program)"
         );
     }
     let sql = render("projection/describe", &values! { checkpoints => tables.checkpoints });

@@ -29,7 +29,7 @@ use super::sql::setup::{self, Change};
 const RECHECK: Duration = Duration::from_secs(1);
 
 /// How often the checkpoint moves where nothing is in scope.
-const IDLE_MOVE: Duration = Duration::from_secs(1);
+const IDLE_MOVE: Duration = Duration::from_millis(200);
 
 /// How often a worker that has nothing to do looks whether something is in its way.
 const TELL_EVERY: Duration = Duration::from_secs(10);

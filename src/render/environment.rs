@@ -294,6 +294,7 @@ const TEMPLATES: &[(&str, &str)] = templates![
     "projection/sql/definition",
     "projection/sql/fill",
     "projection/sql/filled_by",
+    "projection/sql/lock_rows",
     "projection/sql/make_schema",
     "projection/sql/scaffold",
     "projection/sql/set_aside",

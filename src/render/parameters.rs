@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use minijinja::value::ValueKind;
 use minijinja::{Environment, Error as TemplateError, ErrorKind, Value};
@@ -17,6 +18,7 @@ use crate::error::{Error, Result};
 use super::environment::{add_filters, refuse};
 use super::place::pointed;
 use super::quote;
+use super::statements::{self, Piece};
 
 /// The value of a parameter.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -86,9 +88,15 @@ pub fn render(file: &str, text: &str, parameters: &Parameters) -> Result<String>
     }
     let mut environment = Environment::empty();
     environment.set_undefined_behavior(minijinja::UndefinedBehavior::Strict);
-    environment.set_formatter(|out, _state, value| {
-        let text = printed(value)?;
-        out.write_str(&text).map_err(TemplateError::from)
+    // What is printed takes its place only once it is known what it stands in.
+    let printed_values = Arc::new(Mutex::new(Vec::new()));
+    let mark = mark(text);
+    let (kept, name) = (Arc::clone(&printed_values), mark.clone());
+    environment.set_formatter(move |out, _state, value| {
+        let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
+        let place = format!("{name}{}_", kept.len());
+        kept.push(printed(value)?);
+        out.write_str(&place).map_err(TemplateError::from)
     });
     add_filters(&mut environment);
     let values: BTreeMap<_, _> =
@@ -96,7 +104,7 @@ pub fn render(file: &str, text: &str, parameters: &Parameters) -> Result<String>
     let template = environment
         .template_from_named_str(file, text)
         .map_err(|error| failed(file, text, parameters, &error))?;
-    template.render(Value::from(values)).map_err(|error| {
+    let marked = template.render(Value::from(values)).map_err(|error| {
         let mut missing: Vec<_> = template
             .undeclared_variables(false)
             .into_iter()
@@ -109,7 +117,48 @@ pub fn render(file: &str, text: &str, parameters: &Parameters) -> Result<String>
             }
             _ => failed(file, text, parameters, &error),
         }
-    })
+    })?;
+    let values = printed_values.lock().unwrap_or_else(PoisonError::into_inner);
+    put_in(file, &marked, &mark, &values)
+}
+
+/// The beginning of a word that a text has not.
+fn mark(text: &str) -> String {
+    let mut mark = "pupctl_value_".to_owned();
+    while text.contains(&mark) {
+        mark.push('x');
+    }
+    mark
+}
+
+/// Puts values in the places of their marks. A value is a word of its own: in quotes, or grown
+/// together with another word, it would mean something else, and in a comment it could end that.
+fn put_in(file: &str, marked: &str, mark: &str, values: &[String]) -> Result<String> {
+    let mut text = String::with_capacity(marked.len());
+    let mut end = 0;
+    for (piece, range) in statements::pieces(marked) {
+        text.push_str(&marked[end..range.start]);
+        end = range.end;
+        let written = &marked[range.clone()];
+        let value = written
+            .strip_prefix(mark)
+            .and_then(|rest| rest.strip_suffix('_'))
+            .and_then(|number| values.get(number.parse::<usize>().ok()?));
+        match (piece, value) {
+            (Piece::Word, Some(value)) => text.push_str(value),
+            (Piece::Comment, _) => text.push_str(&written.replace(mark, "value ")),
+            _ if written.contains(mark) => {
+                return Err(Error::invalid(
+                    "a parameter stands in quotes, or has grown together with another word",
+                )
+                .details(pointed(file, &marked.replace(mark, "value "), range.start))
+                .hint("write {{ name }} by itself: a text gets its quotes from pupctl"));
+            }
+            _ => text.push_str(written),
+        }
+    }
+    text.push_str(&marked[end..]);
+    Ok(text)
 }
 
 /// A parameter that a text uses and nobody gave.
@@ -130,7 +179,11 @@ fn is_missing(file: &str, text: &str, parameters: &Parameters, name: &str) -> Er
 fn printed(value: &Value) -> Result<String, TemplateError> {
     match value.kind() {
         _ if value.is_safe() => Ok(value.to_string()),
-        ValueKind::Number => Ok(value.to_string()),
+        // After a minus it would begin a comment.
+        ValueKind::Number => {
+            let text = value.to_string();
+            Ok(if text.starts_with('-') { format!("({text})") } else { text })
+        }
         ValueKind::Bool => Ok(value.to_string().to_ascii_uppercase()),
         ValueKind::String => Ok(quote::literal(value.as_str().unwrap_or_default())),
         ValueKind::Seq => {
@@ -211,6 +264,23 @@ mod tests {
         assert_eq!(error.message(), "the parameter rate is missing");
         assert_eq!(error.detail_lines()[0], "a.sql:2:27");
         assert_eq!(error.detail_lines()[1], "2 | SELECT {{ currency }}, {{ rate }};");
+    }
+
+    #[test]
+    fn a_value_stays_a_value_wherever_it_stands() {
+        let mut parameters = parameters();
+        parameters.insert("days".to_owned(), Parameter::Integer(-3));
+        parameters.insert("lines".to_owned(), Parameter::Text("x\nDROP */ y".to_owned()));
+        let render = |text: &str| render("a.sql", text, &parameters);
+        assert_eq!(render("SELECT 10 -{{ days }}").expect("a number"), "SELECT 10 -(-3)");
+        for comment in ["-- {{ lines }}\nSELECT 1", "/* {{ lines }} */ SELECT 1"] {
+            let text = render(comment).expect("a comment");
+            assert!(!text.contains("DROP"), "{text}");
+        }
+        for text in ["SELECT '{{ lines }}'", "SELECT E{{ lines }}", "SELECT \"{{ lines }}\""] {
+            let error = render(text).expect_err("not by itself");
+            assert!(error.message().contains("in quotes, or has grown"), "{text}: {error}");
+        }
     }
 
     #[test]

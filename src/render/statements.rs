@@ -79,6 +79,29 @@ pub fn unended(text: &str) -> Option<Unended> {
     Some(Unended { start: token.range.start, what })
 }
 
+/// What a piece of a text is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Piece {
+    /// A word by itself.
+    Word,
+    /// A comment.
+    Comment,
+    /// Anything else.
+    Other,
+}
+
+/// The pieces of a text, with their places.
+pub(super) fn pieces(text: &str) -> impl Iterator<Item = (Piece, Range<usize>)> {
+    tokens(text).map(|token| {
+        let piece = match token.kind {
+            Kind::Word => Piece::Word,
+            Kind::Comment => Piece::Comment,
+            Kind::Quoted | Kind::Symbol => Piece::Other,
+        };
+        (piece, token.range)
+    })
+}
+
 /// A text without its comments, and with one space between its parts: what it means, however it is
 /// written down.
 #[must_use]

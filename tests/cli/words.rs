@@ -232,6 +232,7 @@ fn lists() {
      own   | V2__operation_state       | [time]
      own   | V3__archives              | [time]
      own   | V4__projections           | [time]
+     own   | V5__read_models           | [time]
      store | V1__heads_and_checkpoints | [time]
      store | V2__events                | [time]
      store | V3__indexes               | [time]
@@ -263,6 +264,7 @@ fn an_empty_database() {
          | V2__operation_state       | pending
          | V3__archives              | pending
          | V4__projections           | pending
+         | V5__read_models           | pending
          | V1__heads_and_checkpoints | pending
          | V2__events                | pending
          | V3__indexes               | pending

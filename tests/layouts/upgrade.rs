@@ -55,7 +55,7 @@ fn has_projections(db: &TestDatabase, checkpoints: &str) {
     let columns = columns(db, checkpoints);
     assert_eq!((columns.len(), columns[3].as_str()), (21, "projection"), "{columns:?}");
     assert_eq!(db.one::<i64>("SELECT count(*) FROM projection_dead_letters"), 0);
-    assert_eq!(migrations(db).0, 4);
+    assert_eq!(migrations(db).0, 5);
 }
 
 /// The recorded migrations of pupctl's own tables, and those that wait.
@@ -75,7 +75,8 @@ fn append(db: &TestDatabase, month: &str, id: &str) {
 
 #[test]
 fn the_next_command_that_writes_brings_the_journal_up_to_date() {
-    let later = ["V2__operation_state", "V3__archives", "V4__projections"].map(str::to_owned);
+    let later = ["V2__operation_state", "V3__archives", "V4__projections", "V5__read_models"]
+        .map(str::to_owned);
     for command in [&["partitions", "ensure"][..], &["contexts", "add", "Billing"]] {
         let db = without_state();
         assert_eq!(migrations(&db), (1, later.to_vec()));
@@ -192,12 +193,13 @@ fn the_files_of_an_earlier_version_are_completed_by_the_next_command() {
         let text = std::fs::read_to_string(&path).expect("the file");
         let blocks: Vec<_> = text.split_inclusive("$pupctl$;\n\n").collect();
         let older = blocks.iter().filter(|block| !block.contains("projection_dead_letters"));
-        assert_eq!(older.clone().count() + 1, blocks.len());
+        assert_eq!(older.clone().count() + 2, blocks.len());
         std::fs::write(&path, older.copied().collect::<String>()).expect("the file");
         db.pupctl(["schema", "migrate"]).success();
-        assert_eq!(migrations(&db), (3, vec!["V4__projections".to_owned()]), "{layout}");
+        let later = ["V4__projections", "V5__read_models"].map(str::to_owned);
+        assert_eq!(migrations(&db), (3, later.to_vec()), "{layout}");
         let again = db.pupctl(["schema", "migrate"]).success();
-        assert!(again.stderr.contains("Nothing to do") || migrations(&db).0 == 4, "{again}");
+        assert!(again.stderr.contains("Nothing to do") || migrations(&db).0 == 5, "{again}");
         db.pupctl(["schema", "init"]).success();
         has_projections(&db, "projection_checkpoints");
     }

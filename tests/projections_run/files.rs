@@ -178,3 +178,22 @@ fn a_worker_of_the_earlier_file_stops_when_another_one_is_accepted() {
     db.pupctl(CATCH_UP).success();
     assert_eq!(db.one::<i64>("SELECT sum(lines)::bigint FROM order_totals"), 10 + 10 * 100);
 }
+
+#[test]
+fn another_file_is_refused_while_the_first_batch_of_one_runs() {
+    let slow = TOTALS.replace("FROM batch GROUP", "FROM batch, pg_sleep(1.5) GROUP");
+    let db = store_with(&slow.replace("-- slots: 4\n", ""));
+    append(&db, "Sales", 20);
+    let first = db.command(CATCH_UP).spawn();
+    eventually("its first batch runs", || {
+        db.one(
+            "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE wait_event = 'PgSleep'
+            AND datname = current_database())",
+        )
+    });
+    file(&db, "order_totals.sql", &TOTALS.replace("count(*)", "100 * count(*)"));
+    let said = db.pupctl(CATCH_UP).failure(1).stderr;
+    assert_says(&said, &["is not what it was when order_totals began, and events up to 20"]);
+    first.wait().success();
+    assert_eq!(db.one::<i64>("SELECT sum(lines)::bigint FROM order_totals"), 20);
+}

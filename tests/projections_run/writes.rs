@@ -144,3 +144,54 @@ fn a_role_without_the_right_to_make_tables_is_told_so() {
     assert_eq!(totals(&db), reference(&db));
     db.execute(&format!("DROP OWNED BY {role}; DROP ROLE {role}"));
 }
+
+#[test]
+fn rights_and_names_of_others_are_refused_before_anything_runs() {
+    for (statement, words) in [
+        ("GRANT ALL ON events TO PUBLIC", "rights below -- init"),
+        ("GRANT SELECT ON ALL TABLES IN SCHEMA public TO PUBLIC", "rights below -- init"),
+        (
+            "CREATE OR REPLACE FUNCTION pupctl_json(bytea) RETURNS jsonb LANGUAGE sql AS 'SELECT NULL'",
+            "names that begin with pupctl_",
+        ),
+        ("ALTER FUNCTION now() COST 1", "only tables of the read model"),
+    ] {
+        let init = TOTALS.replace("-- handle\n", &format!("{statement};\n-- handle\n"));
+        let said = store_with(&init).pupctl(CATCH_UP).failure(2).stderr;
+        assert!(said.contains(words), "{statement}:\n{said}");
+    }
+    let own = TOTALS.replace("-- handle\n", "GRANT SELECT ON order_totals TO PUBLIC;\n-- handle\n");
+    store_with(&own).pupctl(CATCH_UP).success();
+}
+
+#[test]
+fn what_a_function_writes_with_a_later_batch_is_found_then() {
+    let text = format!("{TOTALS}SELECT later(max(global_position)) FROM batch;\n");
+    let db = store_with(&text.replace("-- slots: 4\n", ""));
+    db.execute(
+        "CREATE TABLE others (a bigint);
+         CREATE FUNCTION later(position bigint) RETURNS void LANGUAGE plpgsql AS $$
+         BEGIN IF position > 25 THEN INSERT INTO public.others VALUES (1); END IF; END $$",
+    );
+    append(&db, "Sales", 40);
+    let run = db.pupctl(CATCH_UP.iter().chain(&["--batch-size", "10"]));
+    let said = run.failure(1).stderr;
+    assert!(said.contains("writes public.others, which is none of its tables"), "{said}");
+    assert_eq!(db.one::<i64>("SELECT count(*) FROM others"), 0);
+    assert_eq!(db.one::<i64>("SELECT sum(lines)::bigint FROM order_totals"), 20);
+}
+
+#[test]
+fn a_function_that_reads_the_batch_gets_whole_events() {
+    let text = "-- name: whole\n-- tables: whole\n-- init\n\
+        CREATE TABLE IF NOT EXISTS whole (id bigint PRIMARY KEY, event_type text NOT NULL);\n\
+        CREATE OR REPLACE FUNCTION fill() RETURNS void LANGUAGE plpgsql AS $$\n\
+        BEGIN\n\
+        INSERT INTO whole SELECT b.global_position, to_jsonb(b) ->> 'event_type' FROM batch AS b;\n\
+        END $$;\n-- handle\nSELECT fill();\n";
+    let db = store();
+    file(&db, "whole.sql", text);
+    append(&db, "Sales", 12);
+    db.pupctl(CATCH_UP).success();
+    assert_eq!(db.one::<i64>("SELECT count(*) FROM whole WHERE event_type = 'OrderPlaced'"), 12);
+}

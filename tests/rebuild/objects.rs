@@ -293,3 +293,53 @@ fn a_role_without_the_right_to_make_schemas_is_told_so() {
     nothing_left(&db);
     db.execute(&format!("DROP OWNED BY {role} CASCADE; DROP ROLE {role}"));
 }
+
+#[test]
+fn what_was_added_to_the_tables_by_hand_is_refused_and_not_lost() {
+    let db = store(5, 5);
+    write(&db, "totals", COUNTS);
+    run(&db);
+    for (add, words, remove) in [
+        (
+            "ADD CONSTRAINT positive CHECK (lines > 0)",
+            "the constraint positive on totals: CHECK",
+            "DROP CONSTRAINT positive",
+        ),
+        (
+            "ADD CONSTRAINT known FOREIGN KEY (id) REFERENCES orders (id)",
+            "the constraint known on totals: FOREIGN KEY",
+            "DROP CONSTRAINT known",
+        ),
+        ("ADD COLUMN note text DEFAULT 'x'", "the column note of totals", "DROP COLUMN note"),
+    ] {
+        db.execute(
+            "CREATE TABLE IF NOT EXISTS orders (id text PRIMARY KEY);
+             INSERT INTO orders SELECT DISTINCT aggregate_id FROM events ON CONFLICT DO NOTHING",
+        );
+        db.execute(&format!("ALTER TABLE totals {add}"));
+        let before = old(&db);
+        let refused = db.pupctl(REBUILD).failure(1);
+        assert!(refused.stderr.contains(words), "{words}: {refused}");
+        assert_eq!(old(&db), before);
+        db.execute(&format!("ALTER TABLE totals {remove}"));
+        db.pupctl(["operations", "abort", "totals:rebuild", "--yes"]).success();
+    }
+    db.pupctl(REBUILD).success();
+}
+
+#[test]
+fn rights_that_were_taken_from_a_function_do_not_come_back() {
+    let db = store(5, 5);
+    let function = "-- init\nCREATE OR REPLACE FUNCTION label() RETURNS text LANGUAGE sql\n\
+        AS 'SELECT 1::text';\n";
+    write(&db, "totals", &COUNTS.replace("-- init\n", function));
+    run(&db);
+    db.execute("REVOKE EXECUTE ON FUNCTION label() FROM PUBLIC");
+    let refused = db.pupctl(REBUILD).failure(1);
+    assert!(refused.stderr.contains("the rights or the owner of the function"), "{refused}");
+    let open: bool = db.one(
+        "SELECT EXISTS (SELECT FROM pg_proc, aclexplode(proacl) AS acl
+         WHERE proname = 'label' AND acl.grantee = 0)",
+    );
+    assert!(!open);
+}

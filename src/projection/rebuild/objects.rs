@@ -131,9 +131,10 @@ pub(super) fn extras(
     transaction: &mut Transaction<'_>,
     live: &str,
     shadow: &str,
+    is_other_file: bool,
 ) -> Result<(Vec<String>, Vec<String>)> {
     let sql = include_str!("../../../sql/projection/rebuild/extras.sql");
-    let rows = transaction.query(sql, &[&live, &shadow]).map_err(failed)?;
+    let rows = transaction.query(sql, &[&live, &shadow, &is_other_file]).map_err(failed)?;
     let (essential, other): (Vec<_>, Vec<_>) =
         rows.iter().partition(|row| row.get::<_, bool>("essential"));
     let words = |rows: Vec<&postgres::Row>| rows.iter().map(|row| row.get("extra")).collect();

@@ -116,9 +116,12 @@ impl<'a> Swap<'a> {
         old: &[Object],
         new: &[Object],
     ) -> Result<(Vec<Statement>, Vec<String>)> {
-        let Shadow { live, live_schema, schema, .. } = self.shadow;
+        let Shadow { live, live_schema, schema, tables, .. } = self.shadow;
+        let definitions = &tables.definitions;
         let mut lost = objects::dependents(transaction, old)?;
-        let (essential, other) = objects::extras(transaction, live_schema, schema)?;
+        let (accepted, _) = shadow::definition(transaction, definitions, live.name())?;
+        let is_other_file = accepted.as_deref() != Some(live.definition());
+        let (essential, other) = objects::extras(transaction, live_schema, schema, is_other_file)?;
         lost.extend(essential.into_iter().map(|extra| format!("{extra} is not made by the file")));
         if !lost.is_empty() {
             return Err(Error::refused(format!(

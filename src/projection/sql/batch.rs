@@ -115,7 +115,7 @@ impl SqlSession {
             size.note(events, to - from);
             upto = to;
             if events > 0 {
-                let mut filled = self.filled(tx, group)?;
+                let mut filled = Self::filled(tx, group)?;
                 filled.upto = match filled.given.last() {
                     Some(&(last, _)) if limit.is_some_and(|limit| events >= limit) => last,
                     _ => to,
@@ -160,7 +160,7 @@ impl SqlSession {
     }
 
     /// What is in the batch.
-    fn filled(&self, tx: &mut Transaction<'_>, group: &Group) -> Result<Filled> {
+    fn filled(tx: &mut Transaction<'_>, group: &Group) -> Result<Filled> {
         let sql = include_str!("../../../sql/projection/sql/filled.sql");
         let row = tx.query_one(sql, &[]).map_err(failed)?;
         let list = |column| row.get::<_, Option<Vec<i64>>>(column).unwrap_or_default();
@@ -236,25 +236,28 @@ impl SqlSession {
         let begun = Instant::now();
         let handled = self.handle_all(tx);
         size.fit(events, begun.elapsed());
-        if let Err(error) = handled {
-            // undefined_column, in something that the server did not see through.
-            if self.is_narrow && error.code().is_some_and(|code| code.code() == "42703") {
-                self.projection().widen();
-                return Err(Failure::Transient(Error::database("handling it", error)));
-            }
-            return Err(match Failure::database("handling it", error) {
-                Failure::Fatal(error) => Failure::Refused(error),
-                other => other,
-            });
+        handled.map_err(|error| match Failure::database("handling it", error) {
+            Failure::Fatal(error) => Failure::Refused(error),
+            other => other,
+        })?;
+        self.refuse_others(tx, tables)
+    }
+
+    /// Refuses a batch that has written what is not the projection's. What a function or a trigger
+    /// does shows only once there are rows, and may be another thing with each batch.
+    pub(in crate::projection) fn refuse_others(
+        &self,
+        tx: &mut Transaction<'_>,
+        tables: &Tables,
+    ) -> Result<(), Failure> {
+        let is_proven = self.proven.swap(true, Ordering::Relaxed);
+        if is_proven && !self.is_opaque {
+            return Ok(());
         }
-        // What a function or a trigger does shows only once there are rows.
-        if !self.proven.swap(true, Ordering::Relaxed) {
-            let Tables { events: _, checkpoints, dead_letters, definitions, audit } = tables;
-            let mine = [checkpoints, dead_letters, definitions, audit];
-            let schema = self.projection().schema().unwrap_or(&tables.events.schema);
-            check::refuse_others(&mut **tx, self.projection(), schema, &mine)?;
-        }
-        Ok(())
+        let Tables { events: _, checkpoints, dead_letters, definitions, audit } = tables;
+        let mine = [checkpoints, dead_letters, definitions, audit];
+        let schema = self.projection().schema().unwrap_or(&tables.events.schema);
+        Ok(check::refuse_others(&mut **tx, self.projection(), schema, &mine)?)
     }
 }
 

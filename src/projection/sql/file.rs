@@ -88,12 +88,12 @@ pub(super) fn parse(source: Source<'_>) -> Result<SqlFile> {
         return Err(Error::invalid(format!("{} has no line `-- handle`", source.file))
             .hint("write it, and below it the statements that handle a batch of events"));
     };
-    let handle = parts(source, handle, "handle", &HANDLE)?;
+    let handle = parts(source, handle, "handle", &HANDLE, &tables)?;
     if handle.is_empty() {
         return Err(Error::invalid(format!("{} has no statement below -- handle", source.file)));
     }
     let init = match sections.init {
-        Some(init) => parts(source, init, "init", &INIT)?,
+        Some(init) => parts(source, init, "init", &INIT, &tables)?,
         None => Vec::new(),
     };
     Ok(SqlFile {
@@ -286,7 +286,8 @@ impl<'a> Header<'a> {
             let message = format!("{written:?} is no name of a table or schema");
             return Err(self.source.error(entry.place, message));
         }
-        let name = unquoted(written, str::to_lowercase);
+        // As a server with UTF-8 folds it.
+        let name = unquoted(written, str::to_ascii_lowercase);
         validate_identifier(entry.key, &name)
             .map_err(|error| located(self.source, entry, error))?;
         if name == BATCH && entry.key == "tables" {
@@ -322,6 +323,7 @@ fn parts(
     range: Range<usize>,
     part: &str,
     allowed: &[&str],
+    tables: &[String],
 ) -> Result<Vec<Part>> {
     let text = &source.text[range.clone()];
     if let Some(unended) = statements::unended(text) {
@@ -333,6 +335,7 @@ fn parts(
         .map(|statement| {
             let start = range.start + statement.start;
             check(statement, part, allowed)
+                .and_then(|()| check_rights(statement, tables))
                 .map_err(|error| error.details(pointed(source.file, source.text, start)))?;
             Ok(Part { sql: statement.sql.to_owned(), start })
         })
@@ -357,9 +360,35 @@ fn check(statement: &Statement<'_>, part: &str, allowed: &[&str]) -> Result<()> 
             )),
         });
     }
+    if words.iter().take(8).any(|word| word.to_ascii_lowercase().starts_with("pupctl_"))
+        && first == "CREATE"
+    {
+        return Err(Error::invalid("names that begin with pupctl_ are pupctl's own")
+            .hint("call it otherwise"));
+    }
+    if first == "ALTER" && words.get(1) != Some(&"TABLE") {
+        return Err(Error::invalid("only tables of the read model can be altered below -- init"));
+    }
     if words.contains(&"CONCURRENTLY") {
         return Err(Error::invalid("CONCURRENTLY does not work in a transaction")
             .hint("leave the word out: the table is new and empty when this runs first"));
     }
     Ok(())
+}
+
+/// Rights are given on the tables of the read model, and on nothing else: no lock would show it.
+fn check_rights(statement: &Statement<'_>, tables: &[String]) -> Result<()> {
+    let words: Vec<_> = statement.words.iter().map(String::as_str).collect();
+    if !matches!(words.first(), Some(&("GRANT" | "REVOKE"))) {
+        return Ok(());
+    }
+    let refused = || {
+        Err(Error::invalid("rights below -- init are those on the tables of the read model")
+            .hint("write GRANT SELECT ON order_totals TO reader, a table at a time"))
+    };
+    let Some(on) = words.iter().position(|word| *word == "ON") else { return refused() };
+    let mut rest = words[on + 1..].iter().skip_while(|word| **word == "TABLE");
+    let name = rest.next().map(|word| statements::name(word));
+    let ends = rest.next().is_some_and(|word| matches!(*word, "TO" | "FROM"));
+    if ends && name.is_some_and(|name| tables.contains(&name)) { Ok(()) } else { refused() }
 }

@@ -31,8 +31,6 @@ pub mod trial;
 
 use std::fmt::Write as _;
 use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use ring::digest::{SHA256, digest};
 
@@ -60,9 +58,6 @@ pub struct SqlProjection {
     definition: String,
     /// Where its tables are else, of one whose tables are elsewhere.
     home: Option<String>,
-    /// Whether the batch needs all columns, whatever the statements seem to use: a function reads
-    /// it. Clones share it.
-    wide: Arc<AtomicBool>,
 }
 
 impl SqlProjection {
@@ -76,8 +71,7 @@ impl SqlProjection {
         let text = parameters::render(file, text, parameters)?;
         let parsed = file::parse(Source { file, text: &text })?;
         let definition = definition(&parsed);
-        let wide = Arc::default();
-        Ok(Self { file: file.to_owned(), text, parsed, definition, home: None, wide })
+        Ok(Self { file: file.to_owned(), text, parsed, definition, home: None })
     }
 
     /// Reads a file.
@@ -196,14 +190,6 @@ impl SqlProjection {
             types: self.aggregates().to_vec(),
             read_model: self.read_model(),
         }
-    }
-
-    fn is_wide(&self) -> bool {
-        self.wide.load(Ordering::Relaxed)
-    }
-
-    fn widen(&self) {
-        self.wide.store(true, Ordering::Relaxed);
     }
 
     fn source(&self) -> Source<'_> {

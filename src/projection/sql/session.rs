@@ -25,8 +25,9 @@ pub(in crate::projection) struct SqlSession {
     pub(super) columns: Vec<String>,
     /// The statements that handle a batch, as one text.
     handle: String,
-    /// Whether the batch has not all columns.
-    pub(super) is_narrow: bool,
+    /// Whether the statements may do what the server does not tell beforehand: then each batch is
+    /// looked at.
+    pub(super) is_opaque: bool,
     /// Whether a batch with rows has shown which tables it writes.
     pub(super) proven: AtomicBool,
 }
@@ -54,7 +55,7 @@ impl SqlSession {
             dead_letters: tables.dead_letters.clone(),
             columns: columns.iter().map(|row| row.get(0)).collect(),
             handle: handle.join(";\n"),
-            is_narrow: false,
+            is_opaque: true,
             proven: AtomicBool::new(false),
         })
     }
@@ -62,9 +63,6 @@ impl SqlSession {
     /// Leaves the columns out of the batch that no statement uses: a third of the time goes into
     /// writing them. The server tells which those are, from version 14 on.
     pub(in crate::projection) fn narrow(mut self, client: &mut Client) -> Result<Self> {
-        if self.projection.is_wide() {
-            return Ok(self);
-        }
         let used = match self.used(client) {
             Ok(used) => used,
             Err(error) if error.is_closed() => {
@@ -76,6 +74,8 @@ impl SqlSession {
                 return Ok(self);
             }
         };
+        let (used, is_opaque) = used;
+        self.is_opaque = is_opaque;
         if used.is_empty() || used.len() == self.columns.len() {
             return Ok(self);
         }
@@ -85,19 +85,20 @@ impl SqlSession {
         client.batch_execute(drop).map_err(no_batch)?;
         client.batch_execute(&make).map_err(no_batch)?;
         self.columns = used;
-        self.is_narrow = true;
         Ok(self)
     }
 
-    /// The columns that the statements use, and those that pupctl uses; none where it may be all.
-    fn used(&self, client: &mut Client) -> Result<Vec<String>, postgres::Error> {
+    /// The columns that the statements use, and those that pupctl uses; and whether something may be
+    /// done that the server cannot see, and so with all columns.
+    fn used(&self, client: &mut Client) -> Result<(Vec<String>, bool), postgres::Error> {
         let mut transaction = client.transaction()?;
         let open = include_str!("../../../sql/projection/sql/probe.sql").trim_end();
         transaction.batch_execute(&format!("{open}\n{};\nEND", self.handle))?;
         let used = include_str!("../../../sql/projection/sql/used.sql");
         let rows = transaction.query(used, &[])?;
         transaction.rollback()?;
-        Ok(rows.iter().map(|row| row.get(0)).collect())
+        let is_opaque = rows.iter().any(|row| row.get("is_opaque"));
+        Ok((rows.iter().map(|row| row.get("name")).collect(), is_opaque))
     }
 
     /// What it runs.

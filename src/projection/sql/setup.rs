@@ -1,9 +1,9 @@
 //! A SQL projection before its first batch: checked on an empty one, its tables made, its
 //! definition kept. And the file compared with that definition, whenever it runs again.
 
-use postgres::Client;
+use postgres::{Client, Row};
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::failpoint::reach;
 use crate::projection::ServerHash;
 use crate::projection::checkpoint::{self, Tables};
@@ -17,6 +17,9 @@ use super::{SqlProjection, SqlSession, check};
 
 /// How long the check and the making of tables wait for a lock.
 const LOCK_TIMEOUT: &str = "2s";
+
+/// How long batches that run are waited for.
+const BATCH_TIMEOUT: &str = "30s";
 
 /// What to do where the file is not what it was.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -106,12 +109,14 @@ fn compare(
     tables: &Tables,
     change: Change,
 ) -> Result<State> {
-    let values = values! {
-        definitions => tables.definitions, checkpoints => tables.checkpoints,
-    };
-    let row = transaction
-        .query_one(&render("projection/sql/definition", &values), &[&projection.name()])
-        .map_err(checkpoint::failed)?;
+    let mut row = stored(transaction, projection, tables)?;
+    let is_other =
+        row.get::<_, Option<String>>("definition").as_deref() != Some(projection.definition());
+    if is_other && change != Change::Follow && row.get::<_, Option<i64>>("position").is_some() {
+        // A worker of the other file may be in the middle of its first batch.
+        await_batches(transaction, projection, tables)?;
+        row = stored(transaction, projection, tables)?;
+    }
     refuse_other_hash(projection, row.get("slot_hash"))?;
     let accepted: Option<String> = row.get("definition");
     if change == Change::Follow {
@@ -133,6 +138,46 @@ fn compare(
     }
     refuse_shared(transaction, projection, tables)?;
     Ok(State::ToBeMade)
+}
+
+fn stored(
+    transaction: &mut postgres::Transaction<'_>,
+    projection: &SqlProjection,
+    tables: &Tables,
+) -> Result<Row> {
+    let values = values! {
+        definitions => tables.definitions, checkpoints => tables.checkpoints,
+    };
+    transaction
+        .query_one(&render("projection/sql/definition", &values), &[&projection.name()])
+        .map_err(checkpoint::failed)
+}
+
+/// Waits for batches that run, and lets none begin.
+fn await_batches(
+    transaction: &mut postgres::Transaction<'_>,
+    projection: &SqlProjection,
+    tables: &Tables,
+) -> Result<()> {
+    let limits = include_str!("../../../sql/projection/limits.sql");
+    transaction.query_one(limits, &[&BATCH_TIMEOUT, &"0"]).map_err(failed)?;
+    let name = projection.name();
+    let sql = render("projection/sql/lock_rows", &values! { checkpoints => tables.checkpoints });
+    transaction.execute(&sql, &[&name]).map_err(|error| {
+        if error.code().is_some_and(|code| code.code() == "55P03") {
+            return Error::new(
+                Kind::LockTimeout,
+                format!("a batch of the projection {name} did not end within {BATCH_TIMEOUT}"),
+            )
+            .hint(format!(
+                "stop its workers first: pupctl projections pause {}",
+                shell_word(name)
+            ));
+        }
+        checkpoint::failed(error)
+    })?;
+    transaction.query_one(limits, &[&LOCK_TIMEOUT, &"0"]).map_err(failed)?;
+    Ok(())
 }
 
 /// Where the tables of a projection are.
