@@ -28,8 +28,8 @@ use super::sql::{Size, SqlSession};
 use super::transaction::{Statements, Transaction};
 use super::worker::Handling;
 
-/// Up to so many positions behind, a projection in SQL looks whether there is anything for it before
-/// it claims its slots.
+/// Up to so many positions behind, a projection in SQL looks whether there is anything for it
+/// before it claims its slots.
 const NEAR: i64 = 10_000;
 
 /// How carefully a batch is handled.

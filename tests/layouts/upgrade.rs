@@ -87,7 +87,7 @@ fn the_next_command_that_writes_brings_the_journal_up_to_date() {
         }
 
         db.pupctl(command).success();
-        assert_eq!(migrations(&db), (4, Vec::new()));
+        assert_eq!(migrations(&db), (5, Vec::new()));
         let unused = "SELECT bool_and(state IS NULL) FROM pupctl_operations";
         assert!(db.one::<bool>(unused));
         assert_eq!(db.journal().len(), 2, "{command:?}");

@@ -170,8 +170,8 @@ fn what_a_function_writes_with_a_later_batch_is_found_then() {
     let db = store_with(&text.replace("-- slots: 4\n", ""));
     db.execute(
         "CREATE TABLE others (a bigint);
-         CREATE FUNCTION later(position bigint) RETURNS void LANGUAGE plpgsql AS $$
-         BEGIN IF position > 25 THEN INSERT INTO public.others VALUES (1); END IF; END $$",
+         CREATE FUNCTION later(at bigint) RETURNS void LANGUAGE plpgsql AS $$
+         BEGIN IF at > 25 THEN INSERT INTO public.others VALUES (1); END IF; END $$",
     );
     append(&db, "Sales", 40);
     let run = db.pupctl(CATCH_UP.iter().chain(&["--batch-size", "10"]));

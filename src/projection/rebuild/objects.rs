@@ -144,8 +144,8 @@ pub(super) fn extras(
 /// What is dropped when: views of tables before these, what tables use after them.
 const DROPPED: [&str; 5] = ["VIEW", "TABLE", "ROUTINE", "SEQUENCE", "TYPE"];
 
-/// The statements that drop old objects. Without CASCADE: what somebody made of them since they were
-/// looked at makes the swap fail, and is not lost.
+/// The statements that drop old objects. Without CASCADE: what somebody made of them since they
+/// were looked at makes the swap fail, and is not lost.
 pub(super) fn drop_old(old: &[Object]) -> Vec<Statement> {
     let mut statements = Vec::new();
     for kind in DROPPED {

@@ -384,7 +384,7 @@ fn check_rights(statement: &Statement<'_>, tables: &[String]) -> Result<()> {
     }
     let refused = || {
         Err(Error::invalid("rights below -- init are those on the tables of the read model")
-            .hint("write GRANT SELECT ON order_totals TO reader, a table at a time"))
+            .hint("name one table of the read model in each such statement, and give other rights by hand"))
     };
     let Some(on) = words.iter().position(|word| *word == "ON") else { return refused() };
     let mut rest = words[on + 1..].iter().skip_while(|word| **word == "TABLE");

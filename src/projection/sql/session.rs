@@ -88,8 +88,8 @@ impl SqlSession {
         Ok(self)
     }
 
-    /// The columns that the statements use, and those that pupctl uses; and whether something may be
-    /// done that the server cannot see, and so with all columns.
+    /// The columns that the statements use, and those that pupctl uses; and whether something may
+    /// be done that the server cannot see, and so with all columns.
     fn used(&self, client: &mut Client) -> Result<(Vec<String>, bool), postgres::Error> {
         let mut transaction = client.transaction()?;
         let open = include_str!("../../../sql/projection/sql/probe.sql").trim_end();
