@@ -122,6 +122,18 @@ pub fn render(file: &str, text: &str, parameters: &Parameters) -> Result<String>
     put_in(file, &marked, &mark, &values)
 }
 
+/// A comment with its values, but for those that would end it: the header is made of comments.
+fn in_comment(comment: &str, mark: &str, values: &[String]) -> String {
+    let ends = |value: &str| value.contains(['\n', '\r']) || value.contains("*/");
+    let mut text = comment.to_owned();
+    // From the last one on, so that no number is taken for the beginning of another one.
+    for (number, value) in values.iter().enumerate().rev() {
+        let value = if ends(value) { "…" } else { value };
+        text = text.replace(&format!("{mark}{number}_"), value);
+    }
+    text
+}
+
 /// The beginning of a word that a text has not.
 fn mark(text: &str) -> String {
     let mut mark = "pupctl_value_".to_owned();
@@ -146,7 +158,7 @@ fn put_in(file: &str, marked: &str, mark: &str, values: &[String]) -> Result<Str
             .and_then(|number| values.get(number.parse::<usize>().ok()?));
         match (piece, value) {
             (Piece::Word, Some(value)) => text.push_str(value),
-            (Piece::Comment, _) => text.push_str(&written.replace(mark, "value ")),
+            (Piece::Comment, _) => text.push_str(&in_comment(written, mark, values)),
             _ if written.contains(mark) => {
                 return Err(Error::invalid(
                     "a parameter stands in quotes, or has grown together with another word",
@@ -273,6 +285,8 @@ mod tests {
         parameters.insert("lines".to_owned(), Parameter::Text("x\nDROP */ y".to_owned()));
         let render = |text: &str| render("a.sql", text, &parameters);
         assert_eq!(render("SELECT 10 -{{ days }}").expect("a number"), "SELECT 10 -(-3)");
+        let header = render("-- contexts: {{ currency|ident }}\nSELECT 1").expect("a header");
+        assert_eq!(header, "-- contexts: \"O'Euro\"\nSELECT 1");
         for comment in ["-- {{ lines }}\nSELECT 1", "/* {{ lines }} */ SELECT 1"] {
             let text = render(comment).expect("a comment");
             assert!(!text.contains("DROP"), "{text}");

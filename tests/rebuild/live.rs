@@ -91,7 +91,7 @@ fn readers_see_the_old_rows_and_then_the_new_ones() {
     });
     // The old worker wrote nothing into the new tables, and ends by itself.
     let ended = old_worker.wait().failure(1);
-    assert!(ended.stderr.contains("from another file than this worker has"), "{ended}");
+    assert!(ended.stderr.contains("goes on with another file than this worker has"), "{ended}");
     run(&db);
     assert_eq!(sums(&db), reference(&db, highest(&db)));
     nothing_left(&db);

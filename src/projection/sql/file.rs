@@ -383,8 +383,9 @@ fn check_rights(statement: &Statement<'_>, tables: &[String]) -> Result<()> {
         return Ok(());
     }
     let refused = || {
-        Err(Error::invalid("rights below -- init are those on the tables of the read model")
-            .hint("name one table of the read model in each such statement, and give other rights by hand"))
+        Err(Error::invalid("rights below -- init are those on the tables of the read model").hint(
+            "name one table of the read model in each of them; other rights are given by hand",
+        ))
     };
     let Some(on) = words.iter().position(|word| *word == "ON") else { return refused() };
     let mut rest = words[on + 1..].iter().skip_while(|word| **word == "TABLE");

@@ -3,7 +3,6 @@
 use std::fmt;
 
 use postgres::Transaction;
-use postgres::types::ToSql;
 
 use crate::error::{Error, Kind, Result};
 use crate::failpoint::reach;
@@ -236,14 +235,13 @@ impl Scratch<'_> {
                 types => self.projection.aggregates(),
                 of => slot.map_or(1, |(slots, _)| slots),
                 divided => slot.is_some(),
+                slots => slot.map(|(_, slot)| slot).into_iter().collect::<Vec<_>>(),
                 after,
                 to => i64::MAX,
                 limit => limit.max(1),
             },
         );
-        let numbers = [slot.map_or(0, |(_, slot)| slot)].to_vec();
-        let of_slot: [&(dyn ToSql + Sync); 1] = [&numbers];
-        savepoint.execute(&sql, if slot.is_some() { &of_slot } else { &[] }).map_err(failed)?;
+        savepoint.batch_execute(&sql).map_err(failed)?;
         let filled = include_str!("../../../../sql/projection/sql/filled.sql");
         let row = savepoint.query_one(filled, &[]).map_err(failed)?;
         let positions: Option<Vec<i64>> = row.get("positions");
