@@ -10,7 +10,7 @@
 //! of it is on the disk, and [`manifest`] says what it holds, with the digest that the server
 //! computed of the table ([`digest`]).
 
-mod checksum;
+pub(crate) mod checksum;
 pub mod column;
 pub mod contents;
 mod copy;

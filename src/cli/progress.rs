@@ -265,6 +265,16 @@ impl Drop for ArchiveBar<'_> {
     }
 }
 
+/// A bar from one position to another.
+fn of_positions(output: &Output) -> ProgressBar {
+    let drawn = if output.shows_progress() { ProgressBar::new(0) } else { ProgressBar::hidden() };
+    let template = "{bar:24} {percent}% [{elapsed_precise}] {wide_msg}";
+    if let Ok(style) = ProgressStyle::with_template(template) {
+        drawn.set_style(style);
+    }
+    drawn
+}
+
 /// Tells how far a projection is on its way to a position.
 #[derive(Debug)]
 pub struct PositionBar {
@@ -276,12 +286,7 @@ impl PositionBar {
     /// Nobody knows yet where it begins.
     #[must_use]
     pub fn new(output: &Output) -> Self {
-        let drawn =
-            if output.shows_progress() { ProgressBar::new(0) } else { ProgressBar::hidden() };
-        let template = "{bar:24} {percent}% [{elapsed_precise}] {wide_msg}";
-        if let Ok(style) = ProgressStyle::with_template(template) {
-            drawn.set_style(style);
-        }
+        let drawn = of_positions(output);
         drawn.enable_steady_tick(Duration::from_millis(200));
         Self { drawn, begin: None }
     }
@@ -318,12 +323,7 @@ impl FoldBar {
     /// Nothing is known yet.
     #[must_use]
     pub fn new(output: &Output) -> Self {
-        let drawn =
-            if output.shows_progress() { ProgressBar::new(0) } else { ProgressBar::hidden() };
-        let template = "{bar:24} {percent}% [{elapsed_precise}] {wide_msg}";
-        if let Ok(style) = ProgressStyle::with_template(template) {
-            drawn.set_style(style);
-        }
+        let drawn = of_positions(output);
         Self { drawn, begin: None, seen: VecDeque::new() }
     }
 

@@ -253,6 +253,7 @@ impl Work {
         let set_aside =
             if claim.parked { sql.set_aside(&mut tx, *position, filled.upto)? } else { 0 };
         let events = filled.given.len();
+        let slots = SqlSession::slots(&mut tx, group)?;
         if events > set_aside {
             sql.handle_filled(&mut tx, events, &mut self.size, &self.tables)?;
         }
@@ -264,7 +265,7 @@ impl Work {
             handled,
             passed: events,
             position: filled.upto,
-            slots: filled.slots,
+            slots,
             parked: is_parked,
             ..Done::default()
         };

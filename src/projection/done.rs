@@ -1,5 +1,6 @@
 //! What a batch did, and how its checkpoint is moved.
 
+use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use postgres::Statement;
@@ -27,8 +28,8 @@ pub(super) struct Done<'e> {
     /// How many events were handled, or went to the dead letters.
     pub(super) passed: usize,
     pub(super) position: i64,
-    /// The slots of the events that were handled, where there are several.
-    pub(super) slots: Vec<i32>,
+    /// How many events of each slot were handled, where there are several.
+    pub(super) slots: HashMap<i32, i64>,
     pub(super) parked: bool,
     pub(super) letters: Vec<Letter<'e>>,
     /// The event at which it stops, why, and its slot.
@@ -54,7 +55,7 @@ impl<'e> Done<'e> {
         }
         self.passed = self.handled;
         self.position = ready.position(self.handled);
-        self.slots.extend((0..self.handled).filter_map(|event| ready.slot(event)));
+        self.count((0..self.handled).filter_map(|event| ready.slot(event)));
         Ok(())
     }
 
@@ -75,18 +76,24 @@ impl<'e> Done<'e> {
         let is_letter =
             |event: &Event| self.letters.iter().any(|l| l.event.event_id == event.event_id);
         let handled = (0..self.passed).filter(|&event| !is_letter(&ready.events[event]));
-        self.slots = handled.filter_map(|event| ready.slot(event)).collect();
+        let slots: Vec<_> = handled.filter_map(|event| ready.slot(event)).collect();
+        self.count(slots);
+    }
+
+    fn count(&mut self, slots: impl IntoIterator<Item = i32>) {
+        for slot in slots {
+            *self.slots.entry(slot).or_default() += 1;
+        }
     }
 
     /// How many events of each of these slots were handled.
     fn counts(&self, slots: &[i32]) -> Vec<i64> {
-        let count = |slot: &i32| self.slots.iter().filter(|other| *other == slot).count();
-        let mut counts: Vec<usize> = slots.iter().map(count).collect();
         // One slot, or dead letters, of which nobody asked.
-        if let Some(first) = counts.first_mut().filter(|_| self.slots.is_empty()) {
-            *first = self.handled;
+        if self.slots.is_empty() {
+            let all = i64::try_from(self.handled).unwrap_or(i64::MAX);
+            return (0..slots.len()).map(|number| if number == 0 { all } else { 0 }).collect();
         }
-        counts.iter().map(|&count| i64::try_from(count).unwrap_or(i64::MAX)).collect()
+        slots.iter().map(|slot| self.slots.get(slot).copied().unwrap_or(0)).collect()
     }
 }
 

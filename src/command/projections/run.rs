@@ -1,5 +1,6 @@
 //! `pupctl projections run`
 
+use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -192,12 +193,14 @@ impl RunArgs {
             output.say("Running until it is stopped: Ctrl-C, or SIGTERM");
         }
         let outcome = thread::scope(|scope| {
-            let work = scope.spawn(|| {
+            // Nothing is ever sent: it is closed when the runner has ended.
+            let (running, ended) = channel::<()>();
+            let work = scope.spawn(move || {
+                let _running = running;
                 if self.until_caught_up { runner.run_until_caught_up() } else { runner.run() }
             });
             let mut bar = FoldBar::new(output);
-            while !work.is_finished() {
-                thread::sleep(TICK);
+            while let Err(RecvTimeoutError::Timeout) = ended.recv_timeout(TICK) {
                 show(&mut bar, &watch);
             }
             work.join()

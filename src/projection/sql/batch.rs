@@ -1,5 +1,6 @@
 //! The batch of a SQL projection: filled, handled and told of, without a row leaving the server.
 
+use std::collections::HashMap;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
@@ -87,8 +88,6 @@ impl Size {
 pub(in crate::projection) struct Filled {
     /// The positions of the events, in order, and the hashes of their ids.
     pub(in crate::projection) given: Vec<(i64, i64)>,
-    /// Their slots, where there are several, in no order.
-    pub(in crate::projection) slots: Vec<i32>,
     /// Up to where everything in scope is in it.
     pub(in crate::projection) upto: i64,
 }
@@ -115,7 +114,7 @@ impl SqlSession {
             size.note(events, to - from);
             upto = to;
             if events > 0 {
-                let mut filled = Self::filled(tx, group)?;
+                let mut filled = Self::filled(tx)?;
                 filled.upto = match filled.given.last() {
                     Some(&(last, _)) if limit.is_some_and(|limit| events >= limit) => last,
                     _ => to,
@@ -160,29 +159,26 @@ impl SqlSession {
     }
 
     /// What is in the batch.
-    fn filled(tx: &mut Transaction<'_>, group: &Group) -> Result<Filled> {
+    fn filled(tx: &mut Transaction<'_>) -> Result<Filled> {
         let sql = include_str!("../../../sql/projection/sql/filled.sql");
         let row = tx.query_one(sql, &[]).map_err(failed)?;
         let list = |column| row.get::<_, Option<Vec<i64>>>(column).unwrap_or_default();
         let mut given: Vec<_> = list("positions").into_iter().zip(list("hashes")).collect();
         given.sort_unstable();
-        let slots = match group.slots.as_slice() {
-            [_] => Vec::new(),
-            _ => Self::slots(tx, group)?,
-        };
-        Ok(Filled { given, slots, upto: 0 })
+        Ok(Filled { given, upto: 0 })
     }
 
-    /// The slots of the events in the batch, in no order.
-    fn slots(tx: &mut Transaction<'_>, group: &Group) -> Result<Vec<i32>> {
+    /// How many events of each slot are in the batch, where it is of several.
+    pub(in crate::projection) fn slots(
+        tx: &mut Transaction<'_>,
+        group: &Group,
+    ) -> Result<HashMap<i32, i64>> {
+        if group.slots.len() == 1 {
+            return Ok(HashMap::new());
+        }
         let sql = render("projection/sql/slots", &values! { of => group.of });
         let rows = tx.query(&sql, &[]).map_err(failed)?;
-        let slots = rows.iter().flat_map(|row| {
-            let (slot, events): (i64, i64) = (row.get("slot"), row.get("events"));
-            let events = usize::try_from(events).unwrap_or(0);
-            std::iter::repeat_n(i32::try_from(slot).unwrap_or(-1), events)
-        });
-        Ok(slots.collect())
+        Ok(rows.iter().map(|row| (row.get("slot"), row.get("events"))).collect())
     }
 
     /// Whether there is anything for a group of slots between two positions.

@@ -29,11 +29,11 @@ mod session;
 pub mod setup;
 pub mod trial;
 
-use std::fmt::Write as _;
 use std::path::Path;
 
 use ring::digest::{SHA256, digest};
 
+use crate::archive::checksum::hexadecimal;
 use crate::error::{Error, Result};
 use crate::projection::definition::Scope;
 use crate::render::parameters;
@@ -205,11 +205,7 @@ fn definition(parsed: &SqlFile) -> String {
     // As JSON nothing of it can run into each other.
     let whole =
         serde_json::json!([contexts, aggregates, schema, tables, plain(init), plain(handle)]);
-    let hash = digest(&SHA256, whole.to_string().as_bytes());
-    hash.as_ref().iter().fold(String::new(), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
+    hexadecimal(digest(&SHA256, whole.to_string().as_bytes()).as_ref())
 }
 
 /// Refuses two of one name, and two that fill the same table.

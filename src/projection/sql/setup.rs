@@ -40,9 +40,7 @@ pub fn prepare(
     projection: &SqlProjection,
     change: Change,
 ) -> Result<()> {
-    let layout = stored_layout(client, schema)?;
-    let tables = Tables::of(&layout, schema);
-    let session = SqlSession::begin(client, projection, &tables)?;
+    let (session, tables) = open(client, schema, projection)?;
     set_up(client, &session, &tables, change)
 }
 
@@ -53,12 +51,21 @@ pub fn check(
     projection: &SqlProjection,
     change: Change,
 ) -> Result<()> {
-    let layout = stored_layout(client, schema)?;
-    let tables = Tables::of(&layout, schema);
-    SqlSession::begin(client, projection, &tables)?;
+    let (_, tables) = open(client, schema, projection)?;
     let mut transaction = begin(client, projection, &tables)?;
     compare(&mut transaction, projection, &tables, change)?;
     rehearse(transaction, projection, &tables)
+}
+
+/// Makes a session ready for a projection of a store.
+fn open(
+    client: &mut Client,
+    schema: &str,
+    projection: &SqlProjection,
+) -> Result<(SqlSession, Tables)> {
+    let layout = stored_layout(client, schema)?;
+    let tables = Tables::of(&layout, schema);
+    Ok((SqlSession::begin(client, projection, &tables)?, tables))
 }
 
 /// Sees to it that a projection is as its file says. What it needs is made where it has handled

@@ -1,7 +1,6 @@
 //! The events of a trial: a file of events in which nearly everything may be left out.
 
 use std::collections::{BTreeMap, HashMap};
-use std::fmt::Write as _;
 use std::path::Path;
 
 use base64::Engine as _;
@@ -10,6 +9,7 @@ use chrono::{DateTime, NaiveDate, SecondsFormat, Utc};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
+use crate::archive::checksum::hexadecimal;
 use crate::error::{Error, Result};
 use crate::projection::sql::SqlProjection;
 
@@ -282,11 +282,7 @@ impl<'a> Fields<'a> {
                 .map_err(|error| wrong(format!("`payload_base64` is not Base64: {error}")))?,
             (json, None) => json.unwrap_or("{}").as_bytes().to_vec(),
         };
-        let mut text = String::from("\\x");
-        for byte in bytes {
-            let _ = write!(text, "{byte:02x}");
-        }
-        Ok(text)
+        Ok(format!("\\x{}", hexadecimal(&bytes)))
     }
 
     fn instant(&self, position: i64) -> Result<String, Wrong> {
