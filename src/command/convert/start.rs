@@ -14,6 +14,7 @@ use crate::db::Locked;
 use crate::db::heads::deviations;
 use crate::db::inspect::Depth;
 use crate::error::{Error, Result};
+use crate::layout::protection::Protections;
 use crate::layout::{Layout, Role};
 use crate::operation::convert::record::{self, Record};
 use crate::operation::convert::{Outcome, survey};
@@ -143,6 +144,7 @@ impl WishArgs {
             return work::work(args, context, locked, &script, |_| Ok(record), go_on);
         }
         write::refuse_without_rights(catalog)?;
+        refuse_leftovers(locked.client(), catalog)?;
         let preflight = self.preflight(context, locked.client(), catalog)?;
         for note in &preflight.notes {
             context.output.say(format!("note: {note}"));
@@ -193,7 +195,10 @@ impl WishArgs {
             None => {
                 let tables = target.layout.tables.clone();
                 let months = target.layout.months_ahead;
-                let whole = Layout::new(tables, Vec::new(), Vec::new(), months)?;
+                // What protects events across partitions is chosen for the new layout.
+                let protections = Protections { immutable: false, ..target.layout.protections };
+                let whole =
+                    Layout::new(tables, Vec::new(), Vec::new(), months)?.protected(protections);
                 plan = plan::baseline::plan(&whole, catalog)?;
                 whole
             }
@@ -281,6 +286,19 @@ impl WishArgs {
         }
         Ok(Exit::Done)
     }
+}
+
+/// What an earlier conversion had no time to drop would be taken for the tables of this one.
+fn refuse_leftovers(client: &mut Client, catalog: &Catalog) -> Result<()> {
+    let Some(last) = record::find(client, &catalog.schema_name)? else { return Ok(()) };
+    let left = last.tables.iter().filter(|table| table.built(catalog).is_some());
+    let left: Vec<_> = left.map(|table| table.next.to_string()).collect();
+    if left.is_empty() {
+        return Ok(());
+    }
+    Err(Error::refused("an earlier conversion left tables that are not dropped yet")
+        .details(left)
+        .hint("drop them: pupctl convert rollback"))
 }
 
 /// The space that the new tables will take, about.

@@ -47,22 +47,24 @@ impl Converter<'_> {
         self.progress.phase("Comparing the old table with the new one", None);
         self.refuse_changes()?;
         self.progress.phase("Copying what came since", None);
-        let events = self.events()?;
         for _ in 0..20 {
             let after = self.record.copied_to.unwrap_or(i64::MIN);
-            if self.round(&events.current, &events.retired)? == 0 {
+            if self.round(Way::Back)? == 0 {
                 break;
             }
             self.heads_back(after)?;
         }
         self.progress.phase("Exchanging the tables", None);
-        let stall = self.exchange(Way::Back)?;
-        // Both are at rest now.
+        self.exchange(Way::Back)
+    }
+
+    /// What came between the two exchanges has to be in both tables before one is dropped.
+    fn prove_returned(&mut self) -> Result<()> {
+        let Some(after) = self.record.swapped_at_position else { return Ok(()) };
+        let events = self.events()?;
         let up_to = self.record.copied_to.unwrap_or(i64::MAX);
-        let after = self.record.swapped_at_position.unwrap_or(i64::MIN);
         let pair = Pair { old: &events.current, new: vec![events.next], rows: 0 };
-        self.same(&pair, Range { after, up_to })?;
-        Ok(stall)
+        self.same(&pair, Range { after, up_to }).map(drop)
     }
 
     /// What was there at the swap has to be in both tables, and the same.
@@ -103,6 +105,7 @@ impl Converter<'_> {
     fn drop_new(&mut self) -> Result<()> {
         let catalog = self.catalog()?;
         if has_new_tables(&catalog, &self.record) {
+            self.prove_returned()?;
             let built = self.record.tables.iter().filter(|table| table.built(&catalog).is_some());
             let drops: Vec<_> = built
                 .map(|table| statements::swap::drop_table(&table.next, "The old one is in use"))

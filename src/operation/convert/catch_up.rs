@@ -2,10 +2,10 @@
 
 use crate::error::{Error, Result};
 use crate::failpoint::reach;
-use crate::layout::name::QualifiedName;
 use crate::render;
 
 use super::Converter;
+use super::exchange::Way;
 
 /// A round that finds no more rows than this is the last before the swap: the rest is copied while
 /// writers wait.
@@ -17,9 +17,8 @@ const ROUNDS_MAX: usize = 20;
 impl Converter<'_> {
     /// Copies up to the settled position, again and again until little is left.
     pub(super) fn catch_up(&mut self) -> Result<()> {
-        let events = self.events()?;
         for _ in 0..ROUNDS_MAX {
-            match self.round(&events.current, &events.next) {
+            match self.round(Way::Forth) {
                 Ok(rows) if rows <= TAIL_ROWS_MAX => break,
                 Ok(_) => {}
                 // check_violation: no partition takes the row.
@@ -34,7 +33,9 @@ impl Converter<'_> {
     }
 
     /// Copies once what is settled and was not copied before. Gives back how many rows.
-    pub(super) fn round(&mut self, from: &QualifiedName, to: &QualifiedName) -> Result<u64> {
+    pub(super) fn round(&mut self, way: Way) -> Result<u64> {
+        let events = self.events()?;
+        let (from, to) = way.between(&events);
         self.interrupt.check()?;
         let goal = self.settled(from)?;
         let after = self.record.copied_to.unwrap_or(i64::MIN);
@@ -43,7 +44,7 @@ impl Converter<'_> {
         }
         let schema = self.locked.schema().to_owned();
         let columns = super::session::columns(self.locked.client(), from)?;
-        let sql = render::convert::copy(from, to, &columns, after, Some(goal));
+        let sql = render::convert::copy(from, to, &columns, after, Some(goal), way == Way::Forth);
         let doing = |error| Error::database("copying events", error);
         let mut record = self.record.clone();
         let mut transaction = self.locked.client().transaction().map_err(doing)?;

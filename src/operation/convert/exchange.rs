@@ -10,7 +10,7 @@ use crate::error::{Error, Kind, Result};
 use crate::failpoint::reach;
 use crate::finding::holder::Holder;
 use crate::layout::name::QualifiedName;
-use crate::plan::convert::Phase;
+use crate::plan::convert::{Phase, Replaced};
 use crate::render::Statement;
 use crate::render::convert::swap::{Exchange, lock_all, lock_maintenance, lock_writers};
 use crate::render::environment::{render, values};
@@ -38,6 +38,16 @@ pub(super) enum Way {
     Forth,
     /// The old ones become the store's again.
     Back,
+}
+
+impl Way {
+    /// From which table events are copied, and into which.
+    pub(super) fn between(self, events: &Replaced) -> (&QualifiedName, &QualifiedName) {
+        match self {
+            Self::Forth => (&events.current, &events.next),
+            Self::Back => (&events.current, &events.retired),
+        }
+    }
 }
 
 /// Why a try did not succeed.
@@ -163,7 +173,7 @@ impl Converter<'_> {
     /// The comments of the tables that the store has now.
     fn comments(&mut self) -> Result<Vec<Option<String>>> {
         let client = self.locked.client();
-        let comment = |table: &super::Replaced| {
+        let comment = |table: &Replaced| {
             let name = &table.current;
             let row = client
                 .query_one(
@@ -324,22 +334,28 @@ impl Try<'_> {
         let Some(events) = record.tables.iter().find(|table| is_events(table)).cloned() else {
             return Ok(0);
         };
-        let (from, to) = match self.way {
-            Way::Forth => (&events.current, &events.next),
-            Way::Back => (&events.current, &events.retired),
-        };
+        let (from, to) = self.way.between(&events);
         let after = record.copied_to.unwrap_or(i64::MIN);
         let mut transaction = second.transaction().map_err(failed)?;
         transaction
             .batch_execute(include_str!("../../../sql/convert/copying.sql"))
             .map_err(failed)?;
-        let sql = crate::render::convert::copy(from, to, &self.columns, after, None);
+        let sql = crate::render::convert::copy(
+            from,
+            to,
+            &self.columns,
+            after,
+            None,
+            self.way == Way::Forth,
+        );
         let rows = transaction.execute(&sql, &[]).map_err(failed)?;
         if self.way == Way::Back {
             super::back::copy_heads(&mut transaction, record, after)?;
         }
+        // In the one that is not divided, whose index has it at its end.
+        let whole = if self.way == Way::Forth { from } else { to };
         let last = transaction
-            .query_one(&render("drain/reached", &values! { table => to }), &[])
+            .query_one(&render("drain/reached", &values! { table => whole }), &[])
             .map_err(failed)?
             .get::<_, Option<i64>>("position");
         let before = record.phase;
@@ -351,7 +367,7 @@ impl Try<'_> {
     }
 }
 
-fn is_events(table: &super::Replaced) -> bool {
+fn is_events(table: &Replaced) -> bool {
     table.role == crate::layout::Role::Events
 }
 

@@ -137,7 +137,8 @@ pub fn copy_heads(target: &Target, heads: &Replaced, columns: &[String]) -> Stri
     )
 }
 
-/// The copy of the events of a range of positions; of all after one, where it has no end.
+/// The copy of the events of a range of positions; of all after one, where it has no end. `only`
+/// where they come from a plain table.
 #[must_use]
 pub fn copy(
     from: &QualifiedName,
@@ -145,17 +146,18 @@ pub fn copy(
     columns: &[String],
     after: i64,
     up_to: Option<i64>,
+    only: bool,
 ) -> String {
     // Every position is above the smallest number.
     let after: Vec<i64> = Some(after).filter(|after| *after != i64::MIN).into_iter().collect();
     let up_to: Vec<i64> = up_to.into_iter().collect();
-    render("convert/copy", &values! { current => from, next => to, columns, after, up_to })
+    render("convert/copy", &values! { current => from, next => to, columns, after, up_to, only })
 }
 
 /// The same for a range.
 #[must_use]
 pub fn copy_range(table: &Replaced, columns: &[String], range: Range) -> String {
-    copy(&table.current, &table.next, columns, range.after, Some(range.up_to))
+    copy(&table.current, &table.next, columns, range.after, Some(range.up_to), true)
 }
 
 /// What a leaf gets when its rows are there.
@@ -252,7 +254,7 @@ pub fn shown(target: &Target, columns: &[String], build: &Build) -> Vec<Rendered
         format!("Copy {}", events.current.name),
         "pupctl does it by ranges of positions, in several sessions, up to the settled position",
         vec![statement(
-            copy(&events.current, &events.next, columns, i64::MIN, None),
+            copy(&events.current, &events.next, columns, i64::MIN, None, true),
             "Nobody reads it there yet",
             vec![lock(LockMode::AccessShare, &events.current)],
         )],

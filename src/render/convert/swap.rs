@@ -1,6 +1,7 @@
 //! The statements by which the tables change names, and back.
 
 use crate::catalog::Catalog;
+use crate::catalog::index::Index;
 use crate::catalog::relation::Relation;
 use crate::layout::name::{self, QualifiedName};
 use crate::layout::{Layout, Role};
@@ -79,7 +80,10 @@ impl Exchange<'_> {
         let mut statements = vec![rename(current, retired, "Out of the way")];
         let old = self.catalog.table(*role).map(|table| &table.root);
         let new = table.built(self.catalog);
-        statements.extend(old.into_iter().flat_map(|old| renamed_indexes(old, current, retired)));
+        let in_the_way = |index: &&Index| is_taken(*role, &index.name, current);
+        let in_the_way = old.into_iter().flat_map(|old| old.indexes.iter().filter(in_the_way));
+        statements
+            .extend(in_the_way.filter_map(|index| renamed_index(&index.name, current, retired)));
         statements.push(rename(next, current, "Everybody finds the new table from here on"));
         statements.extend(new.into_iter().flat_map(|new| final_indexes(*role, new, current)));
         statements.push(match comment {
@@ -139,7 +143,9 @@ impl Exchange<'_> {
             let Replaced { role, current, next, retired } = table;
             let new = self.catalog.table(*role).map(|table| &table.root);
             statements.push(rename(current, next, "Out of the way"));
-            statements.extend(new.into_iter().flat_map(|new| renamed_indexes(new, current, next)));
+            let indexes = new.into_iter().flat_map(|new| &new.indexes);
+            statements
+                .extend(indexes.filter_map(|index| renamed_index(&index.name, current, next)));
             statements.push(rename(retired, current, "Everybody finds the old table again"));
             let indexes = self.retired_indexes.iter();
             statements.extend(indexes.filter_map(|index| renamed_index(index, retired, current)));
@@ -217,15 +223,20 @@ fn rename(table: &QualifiedName, to: &QualifiedName, why: &str) -> Statement {
     plain(render("partition/rename", &values! { table, to => to.name }), why)
 }
 
-/// The indexes of a table that makes room, so that the names of theirs are free as well.
-fn renamed_indexes(
-    relation: &Relation,
-    from: &QualifiedName,
-    to: &QualifiedName,
-) -> Vec<Statement> {
-    relation.indexes.iter().filter_map(|index| renamed_index(&index.name, from, to)).collect()
+/// The endings of the names that the server gives to the indexes of a table of the store.
+fn endings(role: Role) -> [&'static str; 2] {
+    match role {
+        Role::Events => ["pkey", "created_at_idx"],
+        Role::Heads => ["pkey", "updated_at_idx"],
+    }
 }
 
+/// Whether an index has a name that one of the new table will have.
+fn is_taken(role: Role, index: &str, table: &QualifiedName) -> bool {
+    endings(role).iter().any(|ending| name::joined(&table.name, ending) == index)
+}
+
+/// An index of a table that changes its name.
 fn renamed_index(index: &str, from: &QualifiedName, to: &QualifiedName) -> Option<Statement> {
     let suffix = index.strip_prefix(&format!("{}_", from.name))?;
     let new = name::joined(&to.name, suffix);
@@ -235,14 +246,15 @@ fn renamed_index(index: &str, from: &QualifiedName, to: &QualifiedName) -> Optio
 
 /// The indexes of the new table get the names that the server would have given them.
 fn final_indexes(role: Role, new: &Relation, current: &QualifiedName) -> Vec<Statement> {
-    let renamed = |index: &crate::catalog::index::Index| {
-        let suffix = match (index.primary, role) {
-            (true, _) => "pkey",
-            (false, Role::Events) if index.is_on("brin", &["created_at"]) => "created_at_idx",
-            (false, Role::Heads) if index.is_on("btree", &["updated_at"]) => "updated_at_idx",
-            (false, _) => return None,
+    let [key, time] = endings(role);
+    let renamed = |index: &Index| {
+        let ending = match role {
+            _ if index.primary => key,
+            Role::Events if index.is_on("brin", &["created_at"]) => time,
+            Role::Heads if index.is_on("btree", &["updated_at"]) => time,
+            _ => return None,
         };
-        let new = name::joined(&current.name, suffix);
+        let new = name::joined(&current.name, ending);
         let index = current.sibling(index.name.as_str());
         Some(plain(render("convert/rename_index", &values! { index, to => new }), "Its own name"))
     };
