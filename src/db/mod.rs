@@ -15,6 +15,7 @@ pub mod pooler;
 pub mod probe;
 pub mod pruning;
 pub mod settled;
+pub mod surroundings;
 pub mod tls;
 pub mod watch;
 pub mod watermark;

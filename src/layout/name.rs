@@ -24,7 +24,7 @@ pub const DEFINITIONS: &str = "projection_definitions";
 pub const AUDIT: &str = "projection_audit";
 
 /// A schema-qualified name, unquoted. Statements get it through the quoting of [`crate::render`].
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct QualifiedName {
     /// The schema.
     pub schema: String,
