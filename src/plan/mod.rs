@@ -9,6 +9,7 @@ pub mod baseline;
 pub mod budget;
 pub mod close;
 pub mod contexts;
+pub mod convert;
 pub mod detach;
 pub mod drain;
 pub mod ensure;
