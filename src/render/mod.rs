@@ -4,6 +4,7 @@
 pub mod attach;
 pub mod bounds_check;
 pub mod close;
+pub mod convert;
 pub mod drain;
 pub mod environment;
 pub mod formats;
