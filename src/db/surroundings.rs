@@ -11,7 +11,11 @@ use crate::layout::name::QualifiedName;
 /// A query that gives one JSON object a row; its parameter is the OID of the table.
 macro_rules! list {
     ($client:expr, $oid:expr, $file:literal) => {
-        rows($client, include_str!(concat!("../../sql/convert/", $file, ".sql")), &[&$oid])
+        rows(
+            $client,
+            include_str!(concat!("../../sql/convert/surroundings/", $file, ".sql")),
+            &[&$oid],
+        )
     };
 }
 
@@ -25,8 +29,10 @@ pub fn surroundings(
     let mut client = client.transaction().map_err(failed)?;
     let client = &mut client;
     // Nothing is on the path, so that the server qualifies every name.
-    client.batch_execute(include_str!("../../sql/convert/path.sql")).map_err(failed)?;
-    let sql = include_str!("../../sql/convert/table.sql");
+    client
+        .batch_execute(include_str!("../../sql/convert/surroundings/path.sql"))
+        .map_err(failed)?;
+    let sql = include_str!("../../sql/convert/surroundings/table.sql");
     let mut facts: Vec<Facts> = rows(client, sql, &[&table.schema, &table.name])?;
     let Some(facts) = facts.pop() else {
         return Err(Error::refused(format!("there is no table {table}"))

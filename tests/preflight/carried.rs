@@ -8,7 +8,7 @@ use pupctl::layout::Role;
 use pupctl::layout::name::QualifiedName;
 use pupctl::render::Statement;
 use pupctl::render::convert::carry::{indexes_onto, leaf, onto};
-use pupctl::render::convert::swap::{exchange_index_names, in_swap};
+use pupctl::render::convert::follow::{exchange_index_names, in_swap};
 
 use super::support::TestDatabase;
 use super::{events, months, name, read, refusals, store};
@@ -44,15 +44,11 @@ impl<'a> Conversion<'a> {
         let mut client = db.client();
         execute(
             &mut client,
-            "CREATE TABLE events_new (
-                global_position bigint NOT NULL, bounded_context text NOT NULL,
-                aggregate_type text NOT NULL, aggregate_id text NOT NULL,
-                aggregate_version bigint NOT NULL, event_id uuid NOT NULL, event_type text NOT NULL,
-                event_version integer NOT NULL DEFAULT 1, payload bytea NOT NULL, trace_id text,
-                correlation_id text, causation_id text, metadata jsonb,
-                created_at timestamptz NOT NULL DEFAULT now()) PARTITION BY RANGE (created_at)",
+            "CREATE TABLE events_new (LIKE events INCLUDING DEFAULTS INCLUDING CONSTRAINTS
+                INCLUDING GENERATED INCLUDING STORAGE INCLUDING COMPRESSION INCLUDING COMMENTS)
+             PARTITION BY RANGE (created_at)",
         );
-        run(&mut client, &onto(Role::Events, &old, &new));
+        run(&mut client, &onto(&old, &new));
         execute(
             &mut client,
             "CREATE TABLE events_all (LIKE events_new
@@ -89,7 +85,7 @@ impl<'a> Conversion<'a> {
             ))
             .expect("renames");
         let statements = in_swap(&old, &name(aside), &name("events"));
-        let names = exchange_index_names(&old, &new);
+        let names = exchange_index_names(&months(), Role::Events, &old, &new);
         for Statement { sql, .. } in statements.iter().chain(&names) {
             transaction.batch_execute(sql).unwrap_or_else(|error| panic!("{error:?} in:\n{sql}"));
         }
@@ -179,7 +175,8 @@ fn columns_with_all_their_settings() {
             ADD COLUMN amount numeric(12,2),
             ALTER created_at SET DEFAULT clock_timestamp(), ALTER event_version DROP DEFAULT,
             ALTER metadata SET NOT NULL, ALTER metadata SET DEFAULT '{}',
-            ALTER causation_id TYPE text COLLATE \"C\",
+            ALTER causation_id TYPE text COLLATE \"C\", ALTER event_type TYPE varchar(80),
+            ALTER bounded_context TYPE text COLLATE \"C\",
             ALTER aggregate_id SET STATISTICS 500, ALTER payload SET STORAGE EXTERNAL,
             ALTER metadata SET COMPRESSION pglz,
             ALTER event_type SET (n_distinct = 40), ALTER event_version SET DEFAULT 2;
@@ -383,7 +380,7 @@ fn a_table_with_quotes_in_its_name() {
         "CREATE TABLE \"new \"\"one\" (LIKE \"ev\"\"ents\" INCLUDING DEFAULTS)
             PARTITION BY LIST (bounded_context)",
     );
-    run(&mut client, &onto(Role::Events, &old, &new));
+    run(&mut client, &onto(&old, &new));
     execute(
         &mut client,
         "ALTER TABLE \"ev\"\"ents\" RENAME TO \"ev\"\"ents_old\";

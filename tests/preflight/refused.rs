@@ -1,13 +1,12 @@
 //! What cannot be carried: named, and mended by what the message says.
 
 use pupctl::layout::Role;
-use pupctl::layout::levels::Level;
 use pupctl::plan::convert::belongings::refusal;
 use pupctl::plan::convert::belongings::{Fate, examine};
 use pupctl::render::convert::mend::hint;
 
 use super::support::TestDatabase;
-use super::{events, layout, months, name, one, read, refusals, store};
+use super::{events, months, name, one, refusals, store};
 
 /// Seeds one thing, expects it to be refused in these words, runs what mends it, and expects that
 /// nothing is refused any more.
@@ -257,9 +256,10 @@ fn an_identity_becomes_a_sequence_that_goes_on() {
 #[test]
 fn columns_that_are_not_those_of_a_store() {
     mended(
-        "ALTER TABLE events ALTER event_type TYPE varchar(80)",
-        "the column event_type: it is character varying(80), and that of a store is text",
-        "ALTER COLUMN \"event_type\" TYPE text;",
+        "ALTER TABLE events ALTER created_at TYPE timestamp",
+        "the column created_at: it is timestamp without time zone, and that of a store is timestamp \
+         with time zone",
+        "ALTER COLUMN \"created_at\" TYPE timestamp with time zone;",
     );
     mended(
         "ALTER TABLE events ALTER event_version DROP NOT NULL",
@@ -276,16 +276,6 @@ fn columns_that_are_not_those_of_a_store() {
         "the column n bigint: partitions cannot number it themselves",
         "DROP IDENTITY;",
     );
-}
-
-#[test]
-fn a_collation_of_a_column_that_divides() {
-    let db = store("ALTER TABLE events ALTER bounded_context TYPE text COLLATE \"C\"");
-    assert_eq!(refusals(&events(&db)), []);
-    let by_context = layout(vec![Level::Context]);
-    let found = refusals(&examine(&by_context, Role::Events, &read(&db, "events")));
-    assert_eq!(found.len(), 1, "{found:#?}");
-    assert!(found[0].0.contains("it is text COLLATE pg_catalog.C"), "{found:#?}");
 }
 
 #[test]

@@ -3,44 +3,32 @@
 //! Expressions and definitions are the server's own text with every name qualified, as it printed
 //! them for this table; nothing else passes unquoted.
 
-use crate::catalog::surroundings::{Column, Index, Policy, Surroundings};
+use crate::catalog::surroundings::{Index, Policy, Surroundings};
 use crate::layout::name::{QualifiedName, joined};
 use crate::layout::{Layout, Role};
-use crate::plan::convert::belongings::{Extra, StoreColumn, extra_index, store_columns};
+use crate::plan::convert::belongings::{Extra, extra_index};
 use crate::render::Statement;
 use crate::render::environment::{quoted, render, values};
 use crate::render::index::Parameter;
 
+/// Why most of it is done.
+const AS_BEFORE: &str = "As on the old table";
+
 /// The ending of names that indexes have until the swap.
 const BUILDING: &str = "convert";
 
-/// What the new parent gets before its partitions are made: they are made LIKE it. Only the comment
-/// of the table comes in the swap, since until then it may say that the table is unfinished.
+/// What the new parent gets before its partitions are made, beyond what LIKE takes over: defaults,
+/// checks, computed columns, storage, compression and their comments. The comment of the table comes
+/// in the swap, since until then it may say that the table is unfinished.
 #[must_use]
-pub fn onto(role: Role, surroundings: &Surroundings, new: &QualifiedName) -> Vec<Statement> {
-    let facts = &surroundings.table;
+pub fn onto(surroundings: &Surroundings, new: &QualifiedName) -> Vec<Statement> {
     let mut carry = Carry { new, statements: Vec::new() };
-    let owner = &facts.owner;
+    let owner = &surroundings.table.owner;
     carry.add("partition/owner", &values! { name => new, owner }, "As that of the old table");
-    if let Some(tablespace) = &facts.tablespace {
-        let values = values! { table => new, tablespace };
-        carry.add("convert/tablespace", &values, "Its partitions are made there");
-    }
-    columns(&mut carry, role, surroundings);
-    for column in &surroundings.columns {
-        carry.settings(column, true);
-    }
-    for constraint in surroundings.constraints.iter().filter(|one| one.kind == "c") {
-        let (name, definition) = (&constraint.name, quoted(constraint.definition.clone()));
-        let values = values! { table => new, name, definition };
-        carry.add("convert/add_constraint", &values, "There are no rows to check");
-        if let Some(comment) = &constraint.comment {
-            carry.comment_on("CONSTRAINT", &constraint.name, comment);
-        }
-    }
+    carry.settings(surroundings);
     carry.row_security(surroundings);
     for label in &surroundings.labels {
-        carry.add("convert/label", &values! { table => new, label }, "As on the old table");
+        carry.add("convert/carry/label", &values! { table => new, label }, AS_BEFORE);
     }
     carry.grants(surroundings);
     carry.replica_identity(surroundings);
@@ -56,11 +44,9 @@ pub fn leaf(surroundings: &Surroundings, leaf: &QualifiedName) -> Vec<Statement>
     let options = options(surroundings);
     if !options.is_empty() {
         let values = values! { table => leaf, options };
-        carry.add("convert/table_options", &values, "As those of the old table");
+        carry.add("convert/carry/table_options", &values, "As those of the old table");
     }
-    for column in &surroundings.columns {
-        carry.settings(column, false);
-    }
+    carry.settings(surroundings);
     carry.default_grants(surroundings);
     carry.replica_identity(surroundings);
     carry.statements
@@ -95,7 +81,7 @@ impl ExtraIndex {
     #[must_use]
     pub fn create(&self, table: &QualifiedName, name: &str, only: bool) -> String {
         let (unique, definition) = (self.unique, quoted(self.definition.clone()));
-        render("convert/create_index", &values! { table, name, unique, definition, only })
+        render("convert/carry/create_index", &values! { table, name, unique, definition, only })
     }
 
     /// Its name on a partition.
@@ -133,48 +119,34 @@ impl Carry<'_> {
         self.statements.push(Statement { sql, why: why.to_owned(), locks: Vec::new() });
     }
 
-    /// What the server knows of a column beside its type. How values are stored is taken over by
-    /// LIKE; a parent has it for that.
-    fn settings(&mut self, column: &Column, parent: bool) {
-        let (table, name) = (self.new, &column.name);
-        if let Some(target) = column.statistics {
-            let values = values! { table, column => name, target };
-            self.add("convert/column_statistics", &values, "As on the old table");
-        }
-        let options = parameters(&column.options);
-        if !options.is_empty() {
-            let values = values! { table, column => name, options };
-            self.add("convert/column_options", &values, "As on the old table");
-        }
-        if !parent {
-            return;
-        }
-        let ways = [("STORAGE", &column.storage), ("COMPRESSION", &column.compression)];
-        for (what, value) in ways {
-            if let Some(value) = value {
-                let value = quoted(value.to_ascii_lowercase());
-                let values = values! { table, column => name, what, value };
-                self.add("convert/column_storage", &values, "As on the old table");
+    /// What the planner knows of columns.
+    fn settings(&mut self, surroundings: &Surroundings) {
+        let table = self.new;
+        for column in &surroundings.columns {
+            let name = &column.name;
+            if let Some(target) = column.statistics {
+                let values = values! { table, column => name, target };
+                self.add("convert/carry/column_statistics", &values, AS_BEFORE);
             }
-        }
-        if let Some(comment) = &column.comment {
-            let (kind, relation) = ("COLUMN", Some(table));
-            let values = values! { kind, relation, name, comment };
-            self.add("convert/comment", &values, "As on the old table");
+            let options = parameters(&column.options);
+            if !options.is_empty() {
+                let values = values! { table, column => name, options };
+                self.add("convert/carry/column_options", &values, AS_BEFORE);
+            }
         }
     }
 
     fn comment_on(&mut self, kind: &str, name: &str, comment: &str) {
         let relation: Option<&QualifiedName> = None;
         let values = values! { kind, relation, name, on => self.new, comment };
-        self.add("convert/comment", &values, "As on the old table");
+        self.add("convert/carry/comment", &values, AS_BEFORE);
     }
 
     fn row_security(&mut self, surroundings: &Surroundings) {
         let (table, facts) = (self.new, &surroundings.table);
         for (is, force) in [(facts.row_security, false), (facts.force_row_security, true)] {
             if is {
-                self.add("convert/row_security", &values! { table, force }, "As on the old table");
+                self.add("convert/carry/row_security", &values! { table, force }, AS_BEFORE);
             }
         }
         for policy in &surroundings.policies {
@@ -182,7 +154,7 @@ impl Carry<'_> {
             let Policy { visible, writable, .. } = policy;
             let (visible, writable) = (expression(visible), expression(writable));
             let values = values! { table, policy, visible, writable };
-            self.add("convert/policy", &values, "As on the old table");
+            self.add("convert/carry/policy", &values, AS_BEFORE);
             if let Some(comment) = &policy.comment {
                 self.comment_on("POLICY", &policy.name, comment);
             }
@@ -196,13 +168,13 @@ impl Carry<'_> {
             let (privilege, grantee) = (&grant.privilege, &grant.grantee);
             let values =
                 values! { name => table, privilege, grantee, grantable => grant.grantable };
-            self.add("partition/grant", &values, "As on the old table");
+            self.add("partition/grant", &values, AS_BEFORE);
         }
         for own in &surroundings.table.column_grants {
             let (column, grantee) = (&own.column, &own.grant.grantee);
             let (privilege, grantable) = (&own.grant.privilege, own.grant.grantable);
             let values = values! { table, column, privilege, grantee, grantable };
-            self.add("convert/grant_column", &values, "As on the old table");
+            self.add("convert/carry/grant_column", &values, AS_BEFORE);
         }
     }
 
@@ -231,34 +203,6 @@ impl Carry<'_> {
         if let "f" | "n" = identity {
             let values = values! { name => self.new, full => identity == "f" };
             self.add("partition/replica_identity", &values, "As that of the old table");
-        }
-    }
-}
-
-/// Columns beyond the store's, and in what the store's differ from fresh ones.
-fn columns(carry: &mut Carry<'_>, role: Role, surroundings: &Surroundings) {
-    let table = carry.new;
-    for column in &surroundings.columns {
-        let expression = quoted(column.default.clone().unwrap_or_default());
-        let collation = &column.collation;
-        let Some(store) = store_columns(role).iter().find(|own| own.name == column.name) else {
-            let (generated, stored) = (!column.generated.is_empty(), column.generated == "s");
-            let values = values! { table, column, collation, expression, generated, stored };
-            carry.add("convert/add_column", &values, "The old table has it");
-            continue;
-        };
-        let StoreColumn { name, .. } = store;
-        if collation.is_some() {
-            let values = values! { table, column, collation };
-            carry.add("convert/column_collation", &values, "As on the old table");
-        }
-        if column.default.as_deref() != store.default {
-            let values = values! { table, column => name, expression, only => true };
-            carry.add("mend/column_default", &values, "As on the old table");
-        }
-        if column.not_null && !store.not_null {
-            let values = values! { table, column => name, not_null => true };
-            carry.add("mend/column_not_null", &values, "As on the old table");
         }
     }
 }

@@ -3,7 +3,7 @@
 use crate::catalog::surroundings::{Column, Sequence};
 use crate::layout::Role;
 
-use super::{Belonging, Examined, Mend, partition_columns};
+use super::{Belonging, Examined, Mend};
 
 /// A column as every store has it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -84,7 +84,6 @@ pub(super) fn examine(examined: &Examined<'_>, found: &mut Vec<Belonging>) {
     for column in examined.surroundings.columns.iter().filter(is_extra) {
         extra(examined, column, found);
     }
-    order(examined, found);
     for column in &examined.surroundings.columns {
         settings(column, found);
     }
@@ -106,13 +105,9 @@ fn store_column(
         found.push(Belonging::refused(what, "it is computed from others", mend));
         return;
     }
-    let divides = partition_columns(examined.layout, examined.role).contains(wanted.name);
-    if column.data_type != wanted.data_type || (column.collation.is_some() && divides) {
-        let own = match &column.collation {
-            Some(collation) => format!("{} COLLATE {collation}", column.data_type),
-            None => column.data_type.clone(),
-        };
-        let why = format!("it is {own}, and that of a store is {}", wanted.data_type);
+    if !is_as_good(&column.data_type, wanted.data_type) {
+        let why =
+            format!("it is {}, and that of a store is {}", column.data_type, wanted.data_type);
         let data_type = wanted.data_type.to_owned();
         found.push(Belonging::refused(
             what,
@@ -120,6 +115,10 @@ fn store_column(
             Mend::ColumnType { table, column: name, data_type },
         ));
         return;
+    }
+    if column.data_type != wanted.data_type {
+        let how = format!("stays {}", column.data_type);
+        found.push(Belonging::carried(what.clone(), how));
     }
     if wanted.not_null && !column.not_null {
         let mend = Mend::ColumnNotNull { table: table.clone(), column: name.clone() };
@@ -139,6 +138,11 @@ fn store_column(
         let default = column.default.as_deref().unwrap_or("none");
         found.push(Belonging::carried(what, format!("keeps its default: {default}")));
     }
+}
+
+/// Whether a type does for another: a text of limited length is one.
+fn is_as_good(data_type: &str, wanted: &str) -> bool {
+    data_type == wanted || (wanted == "text" && data_type.starts_with("character varying"))
 }
 
 /// The default of positions.
@@ -172,20 +176,6 @@ fn extra(examined: &Examined<'_>, column: &Column, found: &mut Vec<Belonging>) {
         "the new table gets it, and computes it in the same way"
     };
     found.push(Belonging::carried(what, how));
-}
-
-/// Columns in another order: who names none in INSERT, or reads `*`, sees it.
-fn order(examined: &Examined<'_>, found: &mut Vec<Belonging>) {
-    let own: Vec<_> = examined.surroundings.columns.iter().map(|one| one.name.as_str()).collect();
-    let store = store_columns(examined.role).iter().map(|column| column.name);
-    let is_like_a_store = own.iter().copied().zip(store).all(|(own, store)| own == store);
-    if !is_like_a_store {
-        found.push(Belonging::left(
-            "the order of the columns",
-            "it is that of a store, with further columns at the end: who inserts without a list of \
-             columns, or reads `*` by position, must name them",
-        ));
-    }
 }
 
 fn settings(column: &Column, found: &mut Vec<Belonging>) {
