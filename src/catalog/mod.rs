@@ -7,6 +7,7 @@ pub mod detached;
 pub(crate) mod handmade;
 pub mod index;
 pub mod relation;
+pub mod surroundings;
 pub mod trigger;
 
 use std::collections::BTreeSet;

@@ -16,6 +16,7 @@ pub mod probe;
 pub mod pruning;
 pub mod settled;
 pub mod snapshots;
+pub mod surroundings;
 pub mod tls;
 pub mod watch;
 pub mod watermark;

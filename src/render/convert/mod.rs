@@ -1,5 +1,8 @@
 //! The statements of a conversion.
 
+pub mod carry;
+pub mod follow;
+pub mod mend;
 pub mod swap;
 
 use crate::layout::name::QualifiedName;
