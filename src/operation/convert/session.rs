@@ -3,9 +3,14 @@
 use postgres::{Client, GenericClient};
 
 use crate::catalog::Catalog;
+use crate::catalog::surroundings::Surroundings;
+use crate::db;
 use crate::error::{Error, Result};
 use crate::layout::Role;
 use crate::layout::name::QualifiedName;
+use crate::layout::protection::Trigger;
+use crate::plan::convert::Replaced;
+use crate::render::convert::{MIRROR, REFUSE};
 
 use super::Converter;
 
@@ -26,12 +31,30 @@ impl Converter<'_> {
         Ok(pids)
     }
 
+    /// What hangs on a table of each pair, but for what pupctl puts there itself.
+    pub(super) fn surroundings(
+        &mut self,
+        of: impl Fn(&Replaced) -> &QualifiedName,
+    ) -> Result<Vec<Surroundings>> {
+        let client = self.locked.client();
+        self.record.tables.iter().map(|table| surroundings(client, of(table))).collect()
+    }
+
     /// The columns that a copy of the heads has to carry; none where they are not replaced.
     pub(super) fn heads_columns(&self, catalog: &Catalog) -> Vec<String> {
         let heads = catalog.heads.as_ref().filter(|_| self.table(Role::Heads).is_some());
         let columns = heads.into_iter().flat_map(|table| &table.columns);
         columns.filter(|column| !column.generated).map(|column| column.name.clone()).collect()
     }
+}
+
+/// What hangs on a table, but for the triggers of pupctl: the layout says which the new table gets.
+pub fn surroundings(client: &mut Client, table: &QualifiedName) -> Result<Surroundings> {
+    let mut found = db::surroundings::surroundings(client, table)?;
+    let own = Trigger::ALL.map(Trigger::name);
+    let is_own = |name: &str| own.contains(&name) || name == REFUSE || name == MIRROR;
+    found.triggers.retain(|trigger| !is_own(&trigger.name));
+    Ok(found)
 }
 
 fn prepare(client: &mut Client, memory: &str) -> Result<()> {
