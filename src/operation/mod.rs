@@ -3,9 +3,9 @@
 pub mod abort;
 pub mod archive;
 pub mod archives;
-pub mod drain;
 pub mod journal;
 pub mod restore;
+pub mod transfer;
 
 use postgres::Client;
 

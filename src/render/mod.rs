@@ -4,7 +4,6 @@
 pub mod attach;
 pub mod bounds_check;
 pub mod close;
-pub mod drain;
 pub mod environment;
 pub mod formats;
 pub mod generate;
@@ -20,6 +19,7 @@ pub mod scaffold;
 pub mod script;
 pub mod statements;
 pub mod tables;
+pub mod transfer;
 
 pub use script::{Lock, LockMode, RenderedMigration, RenderedStep, Script, Statement};
 

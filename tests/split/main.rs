@@ -3,9 +3,12 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod basics;
 mod beside;
+mod interrupted;
+mod meanwhile;
 
-use support::TestDatabase;
+use support::{Output, TestDatabase};
 
 /// The keys and indexes that pupsourcing's own schema gives to events.
 const KEYS: &str = "PRIMARY KEY (global_position), UNIQUE (event_id),
@@ -64,4 +67,28 @@ pub(crate) fn fill(db: &TestDatabase, context: &str, month: &str, rows: u32) {
          INSERT INTO aggregate_heads
          SELECT '{context}', 'Order', '{month}-' || n, 1 FROM generate_series(1, {rows}) AS n"
     ));
+}
+
+/// Splits, waiting for a run that died a moment ago.
+pub(crate) fn split(db: &TestDatabase, more: &[&str]) -> Output {
+    db.pupctl(["partitions", "split", "--wait", "60s"].iter().chain(more))
+}
+
+/// Everything that events hold.
+pub(crate) fn all(db: &TestDatabase) -> Vec<String> {
+    db.texts("SELECT to_jsonb(event)::text FROM public.events AS event ORDER BY global_position")
+}
+
+/// No stage, no table that has left.
+#[track_caller]
+pub(crate) fn nothing_is_left(db: &TestDatabase) {
+    let strays = db.texts(
+        "SELECT relname::text FROM pg_catalog.pg_class WHERE relnamespace = 'public'::regnamespace
+         AND relkind IN ('r', 'p') AND relname ~ 'split|heap|quarter' ORDER BY 1",
+    );
+    assert!(strays.is_empty(), "{strays:?}");
+    let checks = db.texts(
+        "SELECT conname::text FROM pg_catalog.pg_constraint WHERE conname = 'pupctl_bounds'",
+    );
+    assert!(checks.is_empty(), "{checks:?}");
 }
