@@ -345,7 +345,7 @@ impl Try<'_> {
         // In the one that is not divided, whose index has it at its end.
         let whole = if self.way == Way::Forth { from } else { to };
         let last = transaction
-            .query_one(&render("drain/reached", &values! { table => whole }), &[])
+            .query_one(&render("transfer/reached", &values! { table => whole }), &[])
             .map_err(failed)?
             .get::<_, Option<i64>>("position");
         let before = record.phase;

@@ -59,7 +59,7 @@ pub fn surroundings(client: &mut Client, table: &QualifiedName) -> Result<Surrou
 
 fn prepare(client: &mut Client, memory: &str) -> Result<()> {
     let failed = |error| Error::database("preparing the session", error);
-    client.batch_execute(include_str!("../../../sql/drain/session.sql")).map_err(failed)?;
+    client.batch_execute(include_str!("../../../sql/transfer/session.sql")).map_err(failed)?;
     client
         .query_one(include_str!("../../../sql/convert/memory.sql"), &[&memory])
         .map_err(failed)?;
@@ -79,7 +79,7 @@ pub(super) fn columns(
     table: &QualifiedName,
 ) -> Result<Vec<String>> {
     let rows = client
-        .query(include_str!("../../../sql/drain/columns.sql"), &[&table.schema, &table.name])
+        .query(include_str!("../../../sql/transfer/columns.sql"), &[&table.schema, &table.name])
         .map_err(|error| Error::database(&format!("reading the columns of {table}"), error))?;
     Ok(rows.iter().map(|row| row.get("name")).collect())
 }

@@ -203,7 +203,7 @@ pub fn drop_functions(target: &Target) -> Vec<Statement> {
 /// Drops a table that nobody uses.
 #[must_use]
 pub fn drop_table(table: &QualifiedName, why: &str) -> Statement {
-    plain(render("drain/drop", &values! { table }), why)
+    plain(render("transfer/drop", &values! { table }), why)
 }
 
 fn drop_trigger(table: &QualifiedName, function: &QualifiedName) -> Statement {
