@@ -26,3 +26,15 @@ pub fn months() -> RangedI64ValueParser<u32> {
 pub fn duration(text: &str) -> Result<Duration, String> {
     humantime::parse_duration(text).map_err(|error| format!("{error}; write 500ms, 30s or 2m"))
 }
+
+/// Reads a size with its unit, as the server writes them.
+pub fn bytes(text: &str) -> Result<u64, String> {
+    const UNITS: [(&str, u64); 5] =
+        [("TB", 1 << 40), ("GB", 1 << 30), ("MB", 1 << 20), ("kB", 1 << 10), ("B", 1)];
+    let found = UNITS.iter().find_map(|(unit, factor)| Some((text.strip_suffix(unit)?, factor)));
+    let (number, factor) = found.unwrap_or((text, &1));
+    let number: Option<u64> = number.trim().parse().ok();
+    number
+        .and_then(|number| number.checked_mul(*factor))
+        .ok_or_else(|| format!("{text} is no size; write 512kB, 64MB or 2GB"))
+}

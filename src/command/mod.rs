@@ -4,6 +4,7 @@
 pub mod archive;
 pub mod context;
 pub mod contexts;
+pub mod convert;
 pub mod demo;
 pub mod embedded;
 pub mod events;
@@ -59,6 +60,9 @@ pub enum Command {
     /// Make, list and check partitions
     #[command(subcommand)]
     Partitions(partitions::PartitionsCommand),
+    /// Give a store that is not partitioned another layout, while it is used
+    #[command(subcommand)]
+    Convert(convert::ConvertCommand),
     #[expect(missing_docs, reason = "the words are those of the arguments, for the help too")]
     Archive(archive::ArchiveArgs),
     #[expect(missing_docs, reason = "the words are those of the arguments, for the help too")]
@@ -87,6 +91,7 @@ impl Command {
             Self::Schema(command) => command.name(),
             Self::Contexts(command) => command.name(),
             Self::Partitions(command) => command.name(),
+            Self::Convert(command) => command.name(),
             Self::Archive(args) => args.name(),
             Self::Restore(_) => "restore",
             Self::Projections(command) => command.name(),
@@ -111,6 +116,7 @@ pub fn run(cli: Cli, output: &Output, interrupt: &Interrupt) -> anyhow::Result<E
         Command::Schema(command) => schema::run(command, &context),
         Command::Contexts(command) => contexts::run(command, &context),
         Command::Partitions(command) => partitions::run(command, &context),
+        Command::Convert(command) => convert::run(command, &context),
         Command::Archive(args) => archive::run(args, &context),
         Command::Restore(args) => restore::run(args, &context),
         Command::Projections(command) => projections::run(command, &context),

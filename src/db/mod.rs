@@ -15,6 +15,7 @@ pub mod pooler;
 pub mod probe;
 pub mod pruning;
 pub mod settled;
+pub mod snapshots;
 pub mod surroundings;
 pub mod tls;
 pub mod watch;

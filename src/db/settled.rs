@@ -18,7 +18,9 @@
 //! transaction keeps the lock to its end. Whoever drew a position at or below R did so before R was
 //! read: so it is seen in step 2, or has ended by then. A transaction gives its locks back only
 //! after its rows are visible, prepared ones too, whose locks and number survive PREPARE. A
-//! partition that is attached meanwhile does not matter: ATTACH itself waits for its writers. A
+//! partition that is attached meanwhile does not matter: ATTACH itself waits for its writers. Nor
+//! does another table that takes the place of this one: whoever exchanges them has waited for the
+//! writers of the old one, and those of the new one are found by its name. A
 //! savepoint that is rolled back gives back the locks that it took, and its rows are gone with it.
 //!
 //! # What it cannot see
@@ -132,7 +134,7 @@ fn look(
     let Source { table, sequence } = source(client, events)?;
     let position = last(client, sequence)?;
     // From here on in other statements: what holds the lock now may have drawn before.
-    let mut open = holders(client, table)?;
+    let mut open = holders(client, events, table)?;
     let (mut pause, mut told) = (PAUSE_FIRST, start);
     while !open.is_empty() {
         interrupt.check()?;
@@ -147,7 +149,7 @@ fn look(
         std::thread::sleep(pause.min(left));
         pause = (pause * 2).min(PAUSE_LONGEST);
         // Who came later draws later positions.
-        let now = holders(client, table)?;
+        let now = holders(client, events, table)?;
         open.retain(|holder| now.contains(holder));
     }
     Ok(Settled { position, held_by: Vec::new() })
@@ -252,8 +254,8 @@ fn last(client: &mut Client, sequence: Oid) -> Result<i64> {
     Ok(row.get::<_, Option<i64>>("last").unwrap_or(0))
 }
 
-fn holders(client: &mut Client, table: Oid) -> Result<BTreeSet<String>> {
-    let rows = client.query(HOLDERS, &[&table]).map_err(failed)?;
+fn holders(client: &mut Client, events: &QualifiedName, table: Oid) -> Result<BTreeSet<String>> {
+    let rows = client.query(HOLDERS, &[&table, &events.schema, &events.name]).map_err(failed)?;
     Ok(rows.iter().map(|row| row.get("holder")).collect())
 }
 

@@ -21,6 +21,7 @@
 
 use std::collections::BTreeSet;
 
+use postgres::types::ToSql;
 use postgres::{Client, Statement};
 
 use crate::error::{Error, Result};
@@ -41,6 +42,7 @@ pub fn check(client: &mut Client, events: &QualifiedName) -> Result<()> {
 /// The settled position of a store, on one connection.
 #[derive(Debug)]
 pub struct Watermark {
+    events: QualifiedName,
     source: Source,
     last: Statement,
     holders: Statement,
@@ -69,6 +71,7 @@ impl Watermark {
         let prefix = render("settled/prefix", &values! { events, limit => COUNTED_MAX });
         let mut prepare = |sql: &str| client.prepare(sql).map_err(failed);
         Ok(Self {
+            events: events.clone(),
             source,
             last: prepare(LAST)?,
             holders: prepare(HOLDERS)?,
@@ -137,7 +140,7 @@ impl Watermark {
         let Some(pending) = &mut self.pending else { return Ok(()) };
         if pending.position > self.settled {
             // Who came later draws later positions.
-            let now = holders(client, &self.holders, self.source)?;
+            let now = holders(client, &self.holders, &self.events, self.source)?;
             pending.open.retain(|holder| now.contains(holder));
             if !pending.open.is_empty() {
                 return Ok(());
@@ -157,7 +160,7 @@ impl Watermark {
 
     /// Notes, in a statement after the one that read the position, who may have drawn up to it.
     fn note_writers(&mut self, client: &mut Client, position: i64) -> Result<()> {
-        let open = holders(client, &self.holders, self.source)?;
+        let open = holders(client, &self.holders, &self.events, self.source)?;
         // Somebody may have changed the sequence since: sessions that draw ahead leave holes for
         // which nobody holds a lock.
         let row = client.query_one(&self.counting, &[&self.source.sequence]).map_err(failed)?;
@@ -171,7 +174,13 @@ impl Watermark {
     }
 }
 
-fn holders(client: &mut Client, statement: &Statement, source: Source) -> Result<BTreeSet<String>> {
-    let rows = client.query(statement, &[&source.table]).map_err(failed)?;
+fn holders(
+    client: &mut Client,
+    statement: &Statement,
+    events: &QualifiedName,
+    source: Source,
+) -> Result<BTreeSet<String>> {
+    let parameters: [&(dyn ToSql + Sync); 3] = [&source.table, &events.schema, &events.name];
+    let rows = client.query(statement, &parameters).map_err(failed)?;
     Ok(rows.iter().map(|row| row.get(0)).collect())
 }

@@ -74,7 +74,7 @@ impl Context {
 }
 
 /// The two tables that a layout divides. Checkpoints are never partitioned.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Role {
     /// `events`.

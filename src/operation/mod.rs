@@ -3,6 +3,7 @@
 pub mod abort;
 pub mod archive;
 pub mod archives;
+pub mod convert;
 pub mod drain;
 pub mod journal;
 pub mod restore;

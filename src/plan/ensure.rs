@@ -51,9 +51,22 @@ pub(super) fn beside(
     stage: &QualifiedName,
     wanted: &[DesiredPartition],
 ) -> Result<Plan> {
+    let nothing_yet = Relation { partitions: Vec::new(), ..parent.clone() };
+    beside_those(layout, catalog, role, parent, stage, &nothing_yet, wanted)
+}
+
+/// The same where the stage has some of them.
+pub(super) fn beside_those(
+    layout: &Layout,
+    catalog: &Catalog,
+    role: Role,
+    parent: &Relation,
+    stage: &QualifiedName,
+    there: &Relation,
+    wanted: &[DesiredPartition],
+) -> Result<Plan> {
     let mut planner = Planner::new(layout, catalog)?;
     planner.triggers.clear();
-    let nothing_yet = Relation { partitions: Vec::new(), ..parent.clone() };
     let place = Parent {
         name: stage.clone(),
         live: false,
@@ -61,7 +74,7 @@ pub(super) fn beside(
         foreign_keys: Vec::new(),
         ..Parent::of(role, parent, true)
     };
-    planner.grow(role, &place, &nothing_yet, wanted);
+    planner.grow(role, &place, there, wanted);
     let note = budget::refuse_too_many(catalog, role, planner.new_leaves(role))?;
     planner.finish();
     planner.plan.notes.extend(note);

@@ -22,6 +22,7 @@ pub const OWN_MIGRATIONS: &[(i64, &str)] = &[
     (3, "archives"),
     (PROJECTIONS, "projections"),
     (5, "read_models"),
+    (6, "conversions"),
 ];
 
 /// From this one on, migrations of pupctl's own name tables of the store, and so come after them.
@@ -154,10 +155,11 @@ fn own_words(version: i64) -> (&'static str, &'static str) {
             "Extend the checkpoints, and make the list of dead letters",
             "slots, pauses and failures of projections are kept there",
         ),
-        _ => (
+        5 => (
             "Make the tables of projections in SQL and of their audit, and pupctl_wait",
             "they say what a projection is and what it was given; the function waits for one",
         ),
+        _ => ("Make the list of conversions", "it says how far the way to another layout is"),
     }
 }
 

@@ -18,8 +18,8 @@ use super::quote;
 use super::script::{RenderedMigration, Script, migration_sql};
 use super::statements::{self, Statement};
 use super::tables::{
-    archives_table, closed_table, history_table, json_function, layout_table, operations_table,
-    wait_function,
+    archives_table, closed_table, conversion_ranges_table, conversions_table, history_table,
+    json_function, layout_table, operations_table, wait_function,
 };
 
 /// How the line begins above a section.
@@ -103,6 +103,8 @@ fn layout(generated: &Generated, sources: &[Source]) -> String {
             operations => operations_table(schema),
             archives => archives_table(schema),
             closed => closed_table(schema),
+            conversions => conversions_table(schema),
+            conversion_ranges => conversion_ranges_table(schema),
             checkpoints => generated.layout.checkpoints(schema),
             dead_letters => generated.layout.dead_letters(schema),
             definitions => generated.layout.definitions(schema),

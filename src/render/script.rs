@@ -17,8 +17,8 @@ use crate::plan::{
 
 use super::environment::{quoted, render, values};
 use super::tables::{
-    archives_table, closed_table, history_table, json_function, layout_table, operations_table,
-    wait_function,
+    archives_table, closed_table, conversion_ranges_table, conversions_table, history_table,
+    json_function, layout_table, operations_table, wait_function,
 };
 use super::{protection, quote};
 
@@ -375,6 +375,8 @@ pub fn migration_sql(wanted: &Migration) -> String {
         operations => operations_table(schema),
         archives => archives_table(schema),
         closed => closed_table(schema),
+        conversions => conversions_table(schema),
+        conversion_ranges => conversion_ranges_table(schema),
         events => layout.table(schema, Role::Events),
         heads => layout.table(schema, Role::Heads),
         checkpoints => layout.checkpoints(schema),

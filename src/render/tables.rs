@@ -39,6 +39,18 @@ pub fn closed_table(schema: &str) -> QualifiedName {
     QualifiedName::new(schema, "pupctl_closed_partitions")
 }
 
+/// The table that lists the conversions.
+#[must_use]
+pub fn conversions_table(schema: &str) -> QualifiedName {
+    QualifiedName::new(schema, "pupctl_conversions")
+}
+
+/// The table of what a conversion has copied.
+#[must_use]
+pub fn conversion_ranges_table(schema: &str) -> QualifiedName {
+    QualifiedName::new(schema, "pupctl_conversion_ranges")
+}
+
 /// The function that waits for a projection.
 #[must_use]
 pub fn wait_function(schema: &str) -> QualifiedName {

@@ -65,7 +65,7 @@ pub struct LayoutArgs {
 
 impl LayoutArgs {
     /// Refuses wrong options before a server is asked for anything.
-    pub(super) fn check(&self, config: &Config) -> Result<()> {
+    pub(in crate::command) fn check(&self, config: &Config) -> Result<()> {
         if self.choice(config)?.is_some() {
             self.layout(config, None)?;
         } else if self.hash_columns.is_some() || self.hash_partitions.is_some() {
@@ -77,7 +77,11 @@ impl LayoutArgs {
 
     /// The layout that is wanted: the stored one where there is one and nothing else is asked
     /// for, with the contexts that come new.
-    pub(super) fn layout(&self, config: &Config, catalog: Option<&Catalog>) -> Result<Layout> {
+    pub(in crate::command) fn layout(
+        &self,
+        config: &Config,
+        catalog: Option<&Catalog>,
+    ) -> Result<Layout> {
         let choice = self.choice(config)?;
         // As long as no table was made of it, a stored layout binds nobody.
         let bound = |catalog: &&Catalog| catalog.events.is_some() || catalog.heads.is_some();
@@ -122,6 +126,11 @@ impl LayoutArgs {
             self.refuse_no_guard(&layout, stored)?;
         }
         Ok(layout)
+    }
+
+    /// Whether the contexts were named, and not left to what is found.
+    pub(in crate::command) fn names_contexts(&self) -> bool {
+        self.contexts.is_some()
     }
 
     /// The protections: what is asked for, else what the store has, else the guard alone.

@@ -1,5 +1,349 @@
-//! The statements by which a table that is in use becomes a partitioned one.
+//! The statements of a conversion.
 
 pub mod carry;
 pub mod follow;
 pub mod mend;
+pub mod swap;
+
+use crate::layout::name::QualifiedName;
+use crate::layout::{Layout, Role};
+use crate::plan::convert::build::{Build, NewTable, Unindexed};
+use crate::plan::convert::ranges::Range;
+use crate::plan::convert::{Replaced, Target};
+use crate::plan::{Protect, Transaction};
+
+use super::environment::{render, values};
+use super::protection;
+use super::script::{Lock, LockMode, RenderedStep, Script, Statement};
+
+/// The function that refuses what would get lost, in the schema of the store.
+pub const REFUSE: &str = "pupctl_convert";
+
+/// The function that writes heads to both tables.
+pub const MIRROR: &str = "pupctl_convert_heads";
+
+/// How many heads are copied in one transaction: writers of the same heads wait for its end.
+const HEADS_BATCH: i64 = 2000;
+
+/// The steps that build what is missing.
+#[must_use]
+pub fn build(build: &Build) -> Vec<RenderedStep> {
+    let tables = build.tables.iter().map(table);
+    let partitions = Script::of(&build.partitions).steps;
+    tables.chain(partitions).collect()
+}
+
+fn table(new: &NewTable) -> RenderedStep {
+    let NewTable { table, level, owner, tablespace, key } = new;
+    let Replaced { current, next, .. } = table;
+    let mut statements = vec![statement(
+        render("convert/table", &values! { current, next, level, tablespace }),
+        "With the columns of the table that it will replace",
+        vec![lock(LockMode::AccessShare, current)],
+    )];
+    if let Some(key) = key {
+        let values = values! { name => next, keys => [key], primary => true };
+        statements.push(plain(render("partition/keys", &values), "Its key, from the start"));
+        let values = values! { table => next, brin => false, columns => ["updated_at"] };
+        statements.push(plain(render("convert/index", &values), "As every table of heads has it"));
+    }
+    statements.push(plain(
+        render("table/comment", &values! { table => next, comment => table.mark() }),
+        "Until the swap the next run finds it by this mark",
+    ));
+    if let Some(owner) = owner {
+        let sql = render("partition/owner", &values! { name => next, owner });
+        statements.push(plain(sql, "As the old one"));
+    }
+    step(
+        format!("Make {} beside {}", next.name, current.name),
+        "rows are copied into it while everybody goes on with the old one",
+        statements,
+    )
+}
+
+/// What keeps the old tables as they are while they are copied, but for what is appended.
+#[must_use]
+pub fn freeze(target: &Target, heads_columns: &[String]) -> Vec<RenderedStep> {
+    let mut steps = Vec::new();
+    for table in &target.tables {
+        let refuse = refuse(&table.current);
+        let mut statements = vec![refusal(&refuse)];
+        let key = (table.role == Role::Heads).then(|| table.role.key_columns());
+        if table.role == Role::Heads {
+            statements.push(mirror(target, table, heads_columns));
+            let function = self::mirror_function(&table.current);
+            statements.push(statement(
+                render("convert/mirroring", &values! { table => table.current, function }),
+                "What moves a head from here on moves the new one too",
+                vec![lock(LockMode::ShareRowExclusive, &table.current)],
+            ));
+        }
+        statements.push(statement(
+            render("convert/freeze", &values! { table => table.current, function => refuse, key }),
+            "A change of what is copied already would get lost: it is refused instead",
+            vec![lock(LockMode::ShareRowExclusive, &table.current)],
+        ));
+        steps.push(step(
+            format!("Let {} only grow", table.current.name),
+            "rows are copied while writers append; writers wait for one moment",
+            statements,
+        ));
+    }
+    steps
+}
+
+fn refusal(function: &QualifiedName) -> Statement {
+    plain(render("convert/refuse", &values! { function }), "What the triggers call")
+}
+
+/// The function that refuses.
+#[must_use]
+pub fn refuse(table: &QualifiedName) -> QualifiedName {
+    table.sibling(REFUSE)
+}
+
+/// The function that writes heads to both tables.
+#[must_use]
+pub fn mirror_function(table: &QualifiedName) -> QualifiedName {
+    table.sibling(MIRROR)
+}
+
+/// The function that writes heads to both tables, for the contexts that have a partition.
+#[must_use]
+pub fn mirror(target: &Target, heads: &Replaced, columns: &[String]) -> Statement {
+    let function = mirror_function(&heads.current);
+    let (next, key) = (&heads.next, Role::Heads.key_columns());
+    let contexts = contexts(&target.layout);
+    let values = values! { function, next, key, columns, contexts };
+    plain(render("convert/mirror", &values), "What the trigger on heads calls")
+}
+
+/// The contexts that heads are divided by; none where they are not.
+#[must_use]
+pub fn contexts(layout: &Layout) -> Vec<&str> {
+    if !layout.has_context_level() {
+        return Vec::new();
+    }
+    layout.contexts.iter().map(|context| context.name.as_str()).collect()
+}
+
+/// The next heads after a key, from the old table into the new one.
+#[must_use]
+pub fn copy_heads(target: &Target, heads: &Replaced, columns: &[String]) -> String {
+    let Replaced { current, next, .. } = heads;
+    let contexts = contexts(&target.layout);
+    let key = Role::Heads.key_columns();
+    render(
+        "convert/heads",
+        &values! { current, next, columns, key, contexts, limit => HEADS_BATCH },
+    )
+}
+
+/// The copy of the events of a range of positions; of all after one, where it has no end. `only`
+/// where they come from a plain table.
+#[must_use]
+pub fn copy(
+    from: &QualifiedName,
+    to: &QualifiedName,
+    columns: &[String],
+    after: i64,
+    up_to: Option<i64>,
+    only: bool,
+) -> String {
+    // Every position is above the smallest number.
+    let after: Vec<i64> = Some(after).filter(|after| *after != i64::MIN).into_iter().collect();
+    let up_to: Vec<i64> = up_to.into_iter().collect();
+    render("convert/copy", &values! { current => from, next => to, columns, after, up_to, only })
+}
+
+/// The same for a range.
+#[must_use]
+pub fn copy_range(table: &Replaced, columns: &[String], range: Range) -> String {
+    copy(&table.current, &table.next, columns, range.after, Some(range.up_to), true)
+}
+
+/// What a leaf gets when its rows are there.
+#[must_use]
+pub fn indexes(leaf: &Unindexed) -> Vec<Statement> {
+    let Unindexed { table, keys, primary, brin } = leaf;
+    let mut statements = Vec::new();
+    if !keys.is_empty() {
+        let values = values! { name => table, keys, primary };
+        statements.push(plain(render("partition/keys", &values), "Its own keys"));
+    }
+    if *brin {
+        statements.push(create_brin(table));
+    }
+    statements
+}
+
+fn create_brin(table: &QualifiedName) -> Statement {
+    let columns: [&str; 0] = [];
+    let values = values! { table, brin => true, columns };
+    plain(render("convert/index", &values), "Tiny, and enough for reads by time")
+}
+
+/// What the tables above the leaves get: it takes over what the leaves have.
+#[must_use]
+pub fn upper_indexes(events: &Replaced, keyless: &[QualifiedName], brin: bool) -> RenderedStep {
+    let keys = [Role::Events.key_columns()];
+    let mut statements: Vec<_> = keyless
+        .iter()
+        .map(|table| {
+            let values = values! { name => table, keys, primary => true };
+            plain(render("partition/keys", &values), "Of the keys that the leaves have")
+        })
+        .collect();
+    if brin {
+        statements.push(create_brin(&events.next));
+    }
+    step(
+        format!("Join the indexes of {}", events.next.name),
+        "an index of the whole table is made of those that its partitions have",
+        statements,
+    )
+}
+
+/// The triggers of the new table of events, on every table of it.
+#[must_use]
+pub fn protect(layout: &Layout, tables: &[QualifiedName]) -> Vec<Statement> {
+    let mut statements = Vec::new();
+    for table in tables {
+        for trigger in layout.triggers() {
+            let protect = Protect::Trigger { table: table.clone(), trigger, live: false };
+            statements.extend(protection::statements(&protect));
+        }
+    }
+    statements
+}
+
+/// The functions behind the triggers of the layout, and the key table of event ids.
+#[must_use]
+pub fn functions(schema: &str, layout: &Layout, has_ids: bool) -> RenderedStep {
+    let mut statements = Vec::new();
+    let tables = layout.tables.clone();
+    if layout.keeps_event_ids() && !has_ids {
+        let ids = Protect::EventIds { schema: schema.to_owned(), tables: tables.clone() };
+        statements.extend(protection::statements(&ids));
+    }
+    for trigger in layout.triggers() {
+        let (schema, tables) = (schema.to_owned(), tables.clone());
+        let function = Protect::Function { schema, tables, trigger };
+        statements.extend(protection::statements(&function));
+    }
+    step(
+        "Make what protects events".to_owned(),
+        "the triggers of the new table call these functions",
+        statements,
+    )
+}
+
+/// Collects the ids of the events that the new table has.
+#[must_use]
+pub fn collect_ids(events: &Replaced, layout: &Layout) -> Statement {
+    let mut tables = layout.tables.clone();
+    tables.events.clone_from(&events.next.name);
+    let schema = events.next.schema.clone();
+    let collect = Protect::CollectEventIds { schema, tables };
+    protection::statements(&collect).remove(0)
+}
+
+/// What `--dry-run` prints of the rest: the copy in one piece, and the swap in its order.
+#[must_use]
+pub fn shown(target: &Target, columns: &[String], build: &Build) -> Vec<RenderedStep> {
+    let Some(events) = target.events() else { return Vec::new() };
+    let mut steps = vec![step(
+        format!("Copy {}", events.current.name),
+        "pupctl does it by ranges of positions, in several sessions, up to the settled position",
+        vec![statement(
+            copy(&events.current, &events.next, columns, i64::MIN, None, true),
+            "Nobody reads it there yet",
+            vec![lock(LockMode::AccessShare, &events.current)],
+        )],
+    )];
+    let keys = Role::Events.key_columns();
+    let leaves = build.partitions.new_partitions();
+    for leaf in leaves.filter(|new| new.role == Role::Events && new.level.is_none()) {
+        let unindexed = Unindexed {
+            table: leaf.name.clone(),
+            keys: vec![keys.to_vec(), vec!["event_id"], vec!["global_position"]],
+            primary: true,
+            brin: true,
+        };
+        let title = format!("Build keys and indexes of {}", leaf.name.name);
+        steps.push(step(title, "on rows that are there it is faster", indexes(&unindexed)));
+    }
+    let schema = &events.current.schema;
+    let all = Role::ALL.map(|role| target.layout.table(schema, role)).to_vec();
+    let replaced: Vec<_> = target.tables.iter().map(|table| table.current.clone()).collect();
+    let mut statements = vec![swap::lock_maintenance(&all), swap::lock_writers(&all)];
+    statements.push(swap::lock_all(&replaced));
+    statements.extend(target.tables.iter().flat_map(swap::renames));
+    steps.push(step(
+        "Put the new tables in place (pupctl convert swap)".to_owned(),
+        "pupctl first copies what came meanwhile, in a second session, and waits for older \
+         snapshots, which would not see it; indexes, sequence and triggers follow the names",
+        statements,
+    ));
+    steps
+}
+
+fn plain(sql: String, why: &str) -> Statement {
+    statement(sql, why, Vec::new())
+}
+
+fn statement(sql: String, why: &str, locks: Vec<Lock>) -> Statement {
+    Statement { sql, why: why.to_owned(), locks }
+}
+
+fn lock(mode: LockMode, on: &QualifiedName) -> Lock {
+    Lock { mode, on: on.clone() }
+}
+
+fn step(title: String, why: &str, statements: Vec<Statement>) -> RenderedStep {
+    RenderedStep {
+        title,
+        why: why.to_owned(),
+        transaction: Transaction::Required,
+        destroys: false,
+        statements,
+        migration: None,
+        partitions: 0,
+    }
+}
+
+/// A lock that is taken and given back: whoever held another one has ended by then.
+#[must_use]
+pub fn barrier(lock: Statement) -> RenderedStep {
+    step(
+        "Wait for those who write at this moment".to_owned(),
+        "whoever writes later writes to both tables",
+        vec![lock],
+    )
+}
+
+/// Statistics of the new table and of all its partitions, before anybody reads it.
+#[must_use]
+pub fn analyze(events: &Replaced) -> Statement {
+    let sql = render("table/analyze", &values! { table => events.next, only => false });
+    plain(sql, "The planner knows the new table from the first query on")
+}
+
+/// A trigger that goes, in a transaction of its own.
+#[must_use]
+pub fn thawing(statement: Statement) -> RenderedStep {
+    step(
+        "Let the old table be changed again".to_owned(),
+        "nothing is copied any more",
+        vec![statement],
+    )
+}
+
+/// A table that goes.
+#[must_use]
+pub fn dropping(statement: Statement, table: &QualifiedName) -> RenderedStep {
+    let title = format!("Drop {}", table.name);
+    let step = step(title, "its rows are proven to be in the new table", vec![statement]);
+    RenderedStep { destroys: true, ..step }
+}

@@ -1,0 +1,62 @@
+//! `pupctl convert finish`
+
+use clap::Args;
+
+use crate::cli::confirm::confirm;
+use crate::cli::exit::Exit;
+use crate::command::context::Context;
+use crate::command::write;
+use crate::error::Error;
+use crate::operation::convert::record;
+use crate::plan::convert::Phase;
+use crate::render::Script;
+
+use super::report::{Report, tell_swap};
+use super::work::{WorkArgs, none, work};
+
+/// Drop the old tables
+///
+/// Compares them with the new ones once more, by context and month, and refuses where an event of
+/// theirs is missing or not the same. After this there is no way back.
+#[derive(Debug, Args)]
+pub struct FinishArgs {
+    #[command(flatten)]
+    work: WorkArgs,
+}
+
+pub(super) fn run(args: &FinishArgs, context: &Context) -> anyhow::Result<Exit> {
+    if context.global.dry_run {
+        return super::status::run(&super::status::StatusArgs {}, context);
+    }
+    let store = context.open_for_writing()?;
+    let (mut locked, catalog) = write::lock(context, store)?;
+    let found = record::find(locked.client(), &catalog.schema_name)?.ok_or_else(none)?;
+    if found.phase == Phase::Finished {
+        locked.release()?;
+        let report = Report { changed: false, ..Report::of(&found) };
+        context.output.result(context.name, &report, "")?;
+        context.output.say("Nothing to do: the last conversion is finished");
+        return Ok(Exit::Done);
+    }
+    if found.phase != Phase::Swapped {
+        return Err(Error::refused(format!("the conversion is {}, not swapped", found.phase))
+            .hint("put the new tables in place first: pupctl convert swap")
+            .into());
+    }
+    let tables: Vec<_> = found.tables.iter().map(|table| table.retired.to_string()).collect();
+    let question = format!("{} will be dropped, for good. Go on?", tables.join(" and "));
+    confirm(&context.output, context.global.yes, &question)?;
+    let record = work(
+        &args.work,
+        context,
+        &mut locked,
+        &Script::default(),
+        |_| Ok(found),
+        |converter| {
+            converter.finish()?;
+            Ok(converter.record.clone())
+        },
+    )?;
+    locked.release()?;
+    tell_swap(context, &record, None, "the old tables are dropped")
+}

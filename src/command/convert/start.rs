@@ -1,0 +1,371 @@
+//! `pupctl convert start`
+
+use clap::{Args, ValueEnum};
+use postgres::Client;
+use serde::Serialize;
+
+use crate::catalog::Catalog;
+use crate::cli::exit::Exit;
+use crate::cli::output::count;
+use crate::command::context::Context;
+use crate::command::schema::layout_args::LayoutArgs;
+use crate::command::write;
+use crate::db::Locked;
+use crate::db::heads::deviations;
+use crate::db::inspect::Depth;
+use crate::error::{Error, Result};
+use crate::layout::protection::Protections;
+use crate::layout::{Layout, Role};
+use crate::operation::convert::record::{self, Record};
+use crate::operation::convert::{Outcome, survey};
+use crate::plan::convert::build;
+use crate::plan::convert::survey::Survey;
+use crate::plan::convert::{Strategy, Target};
+use crate::plan::{self, Plan};
+use crate::render::convert as statements;
+use crate::render::{RenderedStep, Script};
+
+use super::report::tell;
+use super::work::{self, WorkArgs};
+
+/// How many aggregates are listed that deviate.
+const LISTED_MAX: u32 = 20;
+
+/// Begin to give a store that is not partitioned another layout, while it is used
+///
+/// Looks at everything that hangs on the tables first, and refuses what it cannot carry over. Then
+/// it builds the new tables beside the old ones, copies the events in several sessions, builds keys
+/// and indexes, catches up, and compares both tables. Nobody waits for more than a moment. In the
+/// end `convert swap` puts the new tables in place.
+///
+/// While it goes on, UPDATE, DELETE and TRUNCATE of events are refused; appends and reads are not
+/// concerned. It can be stopped and killed at any time: `convert resume` goes on, `convert
+/// rollback` calls it off.
+///
+/// Contexts and months come from the events. Read what --dry-run says first.
+///
+/// Examples:
+///   pupctl convert start --partition-by context,month --dry-run
+///   pupctl convert start --partition-by context --jobs 4 --max-lag 64MB
+#[derive(Debug, Args)]
+#[command(verbatim_doc_comment)]
+pub struct StartArgs {
+    #[command(flatten)]
+    pub(super) wish: WishArgs,
+
+    #[command(flatten)]
+    pub(super) work: WorkArgs,
+}
+
+/// What a store is to become.
+#[derive(Debug, Args)]
+pub struct WishArgs {
+    #[command(flatten)]
+    layout: LayoutArgs,
+
+    /// Copy the events into new tables, or let the old table be the first partition
+    #[arg(long, value_name = "STRATEGY", value_enum, default_value_t = StrategyArg::Copy)]
+    strategy: StrategyArg,
+
+    /// Go on although heads do not agree with their events
+    #[arg(long)]
+    allow_deviating_heads: bool,
+}
+
+/// `--strategy`
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum StrategyArg {
+    /// Any layout; needs the space of the table once more
+    Copy,
+    /// Layouts by month, or by context with one context; copies nothing
+    Attach,
+}
+
+/// What is known before anything is written.
+pub(super) struct Preflight {
+    pub(super) before: Layout,
+    pub(super) target: Target,
+    pub(super) survey: Survey,
+    pub(super) strategy: Strategy,
+    pub(super) plan: Plan,
+    pub(super) build: build::Build,
+    pub(super) notes: Vec<String>,
+}
+
+#[derive(Serialize)]
+struct DryRun<'a> {
+    dry_run: bool,
+    changed: bool,
+    strategy: Strategy,
+    layout: &'a Layout,
+    events: i64,
+    parts: &'a Survey,
+    partitions: usize,
+    bytes: u64,
+    notes: &'a [String],
+    steps: Vec<RenderedStep>,
+}
+
+pub(super) fn run(args: &StartArgs, context: &Context) -> anyhow::Result<Exit> {
+    args.wish.layout.check(&context.config)?;
+    if context.global.dry_run {
+        return args.wish.dry_run(context);
+    }
+    let store = context.open_for_writing()?;
+    let (mut locked, catalog) = write::lock_at(context, store, depth())?;
+    let (record, outcome) =
+        args.wish.begin(context, &mut locked, &catalog, &args.work, |converter| {
+            let outcome = converter.to_ready()?;
+            Ok((converter.record.clone(), outcome))
+        })?;
+    locked.release()?;
+    tell(context, &record, outcome)
+}
+
+fn depth() -> Depth {
+    Depth { sizes: true, details: true, ..Depth::default() }
+}
+
+impl WishArgs {
+    /// Begins a conversion, or goes on with the one that was begun in the same words.
+    pub(super) fn begin<T>(
+        &self,
+        context: &Context,
+        locked: &mut Locked,
+        catalog: &Catalog,
+        args: &WorkArgs,
+        go_on: impl FnOnce(&mut crate::operation::convert::Converter<'_>) -> Result<T>,
+    ) -> anyhow::Result<T> {
+        let schema = catalog.schema_name.clone();
+        if let Some(record) = record::open(locked.client(), &schema)? {
+            self.refuse_another(&record, context, catalog)?;
+            record::pause(locked.client(), &schema, false)?;
+            let script = Script::default();
+            return work::work(args, context, locked, &script, |_| Ok(record), go_on);
+        }
+        write::refuse_without_rights(catalog)?;
+        refuse_leftovers(locked.client(), catalog)?;
+        let preflight = self.preflight(context, locked.client(), catalog)?;
+        for note in &preflight.notes {
+            context.output.say(format!("note: {note}"));
+        }
+        let script = Script::of(&preflight.plan);
+        let Preflight { before, target, survey, strategy, .. } = preflight;
+        let begin = |locked: &mut Locked| {
+            record::begin(locked.client(), &schema, strategy, &before, &target, survey.rows(), None)
+        };
+        work::work(args, context, locked, &script, begin, go_on)
+    }
+
+    fn refuse_another(&self, record: &Record, context: &Context, catalog: &Catalog) -> Result<()> {
+        let wanted = self.layout.layout(&context.config, Some(catalog))?;
+        if wanted.levels == record.after.levels && self.strategy() == record.strategy {
+            return Ok(());
+        }
+        Err(Error::refused(format!(
+            "a conversion to {} ({}) goes on, and is {}",
+            record.after.partition_by(),
+            record.strategy,
+            record.phase
+        ))
+        .hint("go on with it: pupctl convert resume; or call it off: pupctl convert rollback"))
+    }
+
+    fn strategy(&self) -> Strategy {
+        match self.strategy {
+            StrategyArg::Copy => Strategy::Copy,
+            StrategyArg::Attach => Strategy::Attach,
+        }
+    }
+
+    fn preflight(
+        &self,
+        context: &Context,
+        client: &mut Client,
+        catalog: &Catalog,
+    ) -> Result<Preflight> {
+        let wanted = self.layout.layout(&context.config, Some(catalog))?;
+        let target = Target::new(wanted, catalog)?;
+        let mut plan = Plan::default();
+        let before = match &catalog.layout {
+            Some(layout) => {
+                plan.steps.extend(plan::init::own_tables(layout, catalog)?);
+                layout.clone()
+            }
+            None => {
+                let tables = target.layout.tables.clone();
+                let months = target.layout.months_ahead;
+                // What protects events across partitions is chosen for the new layout.
+                let protections = Protections { immutable: false, ..target.layout.protections };
+                let whole =
+                    Layout::new(tables, Vec::new(), Vec::new(), months)?.protected(protections);
+                plan = plan::baseline::plan(&whole, catalog)?;
+                whole
+            }
+        };
+        plan::tables::refuse_differences(&before, catalog)?;
+        let events = target.layout.table(&catalog.schema_name, Role::Events);
+        let mut notes = self.heads(client, &before, catalog)?;
+        let survey = survey(client, &events, i64::MIN)?;
+        survey.refuse_homeless(&target.layout)?;
+        let unknown = survey.unknown_contexts(&target.layout);
+        if !unknown.is_empty() {
+            if self.layout.names_contexts() {
+                return Err(Error::refused(format!(
+                    "the store has events of {} that are not named",
+                    count(unknown.len(), "context")
+                ))
+                .details(unknown)
+                .hint("name them too, or leave out --contexts: they come from the events"));
+            }
+            notes.push(format!("contexts found in the events: {}", unknown.join(", ")));
+        }
+        let layout = survey.extended(&target.layout)?;
+        let target = Target { layout, ..target };
+        let build = build::plan(&target, catalog, &survey.needs(), true)?;
+        notes.extend(build.partitions.notes.iter().cloned());
+        Ok(Preflight { before, target, survey, strategy: self.strategy(), plan, build, notes })
+    }
+
+    /// Refuses heads that do not agree with the events, or notes them where that was allowed.
+    fn heads(
+        &self,
+        client: &mut Client,
+        layout: &Layout,
+        catalog: &Catalog,
+    ) -> Result<Vec<String>> {
+        let [heads, events] = Role::ALL.map(|role| layout.table(&catalog.schema_name, role));
+        let found = deviations(client, &events, &heads, LISTED_MAX, true)?;
+        if found.total == 0 {
+            return Ok(Vec::new());
+        }
+        let what = format!("{} between {heads} and {events}", count(found.total, "deviation"));
+        if self.allow_deviating_heads {
+            return Ok(vec![format!("{what}, for example {}", found.first[0])]);
+        }
+        Err(Error::refused(what).details(found.first.clone()).hint(
+            "a head must be the last version of its aggregate, and its events 1 to that version: \
+             mend them, or go on with --allow-deviating-heads",
+        ))
+    }
+
+    pub(super) fn dry_run(&self, context: &Context) -> anyhow::Result<Exit> {
+        let mut store = context.open()?;
+        let catalog = context.inspect(&mut store.client, &store.schema, depth())?;
+        if let Some(record) = record::open(&mut store.client, &store.schema)? {
+            self.refuse_another(&record, context, &catalog)?;
+            context.output.say(format!(
+                "Dry run: the conversion to {} is {}; it would go on from there",
+                record.after.partition_by(),
+                record.phase
+            ));
+            return tell(context, &record, Outcome::Done);
+        }
+        let preflight = self.preflight(context, &mut store.client, &catalog)?;
+        let steps = steps(&preflight, &catalog);
+        let partitions = preflight.build.partitions.new_partitions().count();
+        let report = DryRun {
+            dry_run: true,
+            changed: true,
+            strategy: preflight.strategy,
+            layout: &preflight.target.layout,
+            events: preflight.survey.rows(),
+            parts: &preflight.survey,
+            partitions,
+            bytes: size(&preflight, &catalog),
+            notes: &preflight.notes,
+            steps,
+        };
+        if context.output.is_json() {
+            context.output.result(context.name, &report, "")?;
+        } else {
+            context.output.data(&Script { steps: report.steps.clone() }.to_sql(context.name))?;
+        }
+        for line in explained(&report) {
+            context.output.say(line);
+        }
+        Ok(Exit::Done)
+    }
+}
+
+/// What an earlier conversion had no time to drop would be taken for the tables of this one.
+fn refuse_leftovers(client: &mut Client, catalog: &Catalog) -> Result<()> {
+    let Some(last) = record::find(client, &catalog.schema_name)? else { return Ok(()) };
+    let left = last.tables.iter().filter(|table| table.built(catalog).is_some());
+    let left: Vec<_> = left.map(|table| table.next.to_string()).collect();
+    if left.is_empty() {
+        return Ok(());
+    }
+    Err(Error::refused("an earlier conversion left tables that are not dropped yet")
+        .details(left)
+        .hint("drop them: pupctl convert rollback"))
+}
+
+/// The space that the new tables will take, about.
+fn size(preflight: &Preflight, catalog: &Catalog) -> u64 {
+    let sizes = preflight.target.tables.iter().filter_map(|table| {
+        let size = catalog.table(table.role)?.root.size?;
+        Some(size.table + size.indexes)
+    });
+    sizes.sum()
+}
+
+fn steps(preflight: &Preflight, catalog: &Catalog) -> Vec<RenderedStep> {
+    let mut steps = Script::of(&preflight.plan).steps;
+    let target = &preflight.target;
+    let schema = &catalog.schema_name;
+    if !target.layout.triggers().is_empty() {
+        steps.push(statements::functions(schema, &target.layout, catalog.event_ids.there));
+    }
+    steps.extend(statements::build(&preflight.build));
+    let names = |role| {
+        let columns = catalog.table(role).into_iter().flat_map(|table| &table.columns);
+        columns.map(|column| column.name.clone()).collect::<Vec<_>>()
+    };
+    steps.extend(statements::freeze(target, &names(Role::Heads)));
+    steps.extend(statements::shown(target, &names(Role::Events), &preflight.build));
+    steps
+}
+
+/// What a team reads before it begins.
+fn explained(report: &DryRun<'_>) -> Vec<String> {
+    let events = usize::try_from(report.events).unwrap_or(usize::MAX);
+    // Copying, building and comparing on two cores, by the project's own figures.
+    let minutes = |rate: usize| events / (rate * 60) + 1;
+    let mut lines: Vec<_> = report.notes.iter().map(|note| format!("note: {note}")).collect();
+    lines.push(format!(
+        "Space: about {} more, until `convert finish` drops the old tables; the log of the server \
+         grows by as much",
+        humansize(report.bytes)
+    ));
+    lines.push(format!(
+        "Time: about {} to {} minutes with two sessions on two cores; appends go on",
+        minutes(100_000),
+        minutes(40_000)
+    ));
+    lines.push(
+        "Locks: writers wait for three moments (a trigger on each table, and the swap), readers \
+         for the swap alone; no try takes longer than 50 ms"
+            .to_owned(),
+    );
+    lines.push(
+        "Applications: UPDATE, DELETE and TRUNCATE of events fail with 55000 until the swap; \
+         prepared statements go on after it; ON CONFLICT needs a key that the new table has"
+            .to_owned(),
+    );
+    lines.push(format!(
+        "Dry run: {} into {}, {}; nothing was changed",
+        count(events, "event"),
+        count(report.partitions, "partition"),
+        count(report.steps.len(), "step")
+    ));
+    lines
+}
+
+fn humansize(bytes: u64) -> String {
+    match bytes {
+        0..1_048_576 => format!("{} kB", bytes.div_ceil(1024)),
+        1_048_576..10_737_418_240 => format!("{} MB", bytes.div_ceil(1_048_576)),
+        _ => format!("{} GB", bytes.div_ceil(1_073_741_824)),
+    }
+}

@@ -1,0 +1,64 @@
+//! `pupctl convert swap`
+
+use clap::Args;
+
+use crate::cli::exit::Exit;
+use crate::command::context::Context;
+use crate::command::write;
+use crate::error::Error;
+use crate::plan::convert::Phase;
+use crate::render::Script;
+
+use super::report::tell_swap;
+use super::work::{WorkArgs, ongoing, work};
+
+/// What is told after it.
+pub(super) const SWAPPED: &str = "the new tables are the store's; the old ones are kept until \
+                                  pupctl convert finish, and pupctl convert rollback brings them \
+                                  back";
+
+/// Put the new tables in the place of the old ones
+///
+/// Writers wait while the last events are copied, everybody waits while the tables change names:
+/// some milliseconds each, in tries of at most 50. Somebody who has read for long is waited for
+/// without keeping others waiting.
+///
+/// Statements that were prepared before go on. Programs that append through the library pupctl
+/// open their stores again where the new layout has a guard.
+#[derive(Debug, Args)]
+#[command(verbatim_doc_comment)]
+pub struct SwapArgs {
+    #[command(flatten)]
+    work: WorkArgs,
+}
+
+pub(super) fn run(args: &SwapArgs, context: &Context) -> anyhow::Result<Exit> {
+    if context.global.dry_run {
+        return super::status::run(&super::status::StatusArgs {}, context);
+    }
+    let store = context.open_for_writing()?;
+    let (mut locked, catalog) = write::lock(context, store)?;
+    let found = ongoing(&mut locked, &catalog)?;
+    if found.phase == Phase::Swapped {
+        locked.release()?;
+        return tell_swap(context, &found, None, SWAPPED);
+    }
+    if found.phase != Phase::Ready {
+        return Err(Error::refused(format!("the conversion is {}, not ready", found.phase))
+            .hint("go on with it first: pupctl convert resume")
+            .into());
+    }
+    let (record, stall) = work(
+        &args.work,
+        context,
+        &mut locked,
+        &Script::default(),
+        |_| Ok(found),
+        |converter| {
+            let stall = converter.swap()?;
+            Ok((converter.record.clone(), stall))
+        },
+    )?;
+    locked.release()?;
+    tell_swap(context, &record, Some(stall), SWAPPED)
+}

@@ -1,0 +1,61 @@
+//! Who reads with a snapshot from before a moment.
+//!
+//! Rows that are committed at another place just before a table is put there are not seen by those
+//! whose snapshot is older, however long they wait for the lock. So whoever exchanges tables first
+//! looks whether such a snapshot is left.
+
+use chrono::{DateTime, Utc};
+use postgres::{Client, Row};
+
+use crate::error::{Error, Result};
+use crate::finding::holder::Holder;
+use crate::layout::name::QualifiedName;
+
+/// A moment: snapshots that are taken after it see all that was committed before.
+#[derive(Debug, Clone)]
+pub struct Moment {
+    xmax: String,
+    at: DateTime<Utc>,
+    open: Vec<String>,
+}
+
+impl Moment {
+    /// Now.
+    pub fn now(client: &mut Client) -> Result<Self> {
+        let row = client
+            .query_one(include_str!("../../sql/drain/mark.sql"), &[])
+            .map_err(|error| Error::database("looking for older snapshots", error))?;
+        Ok(Self { xmax: row.get("xmax"), at: row.get("at"), open: row.get("open") })
+    }
+
+    /// Who may read with a snapshot from before it, apart from these processes, and from those who
+    /// wait to write to these tables of one schema: they take another one when they have the lock.
+    pub fn older(
+        &self,
+        client: &mut Client,
+        tables: &[QualifiedName],
+        pids: &[i32],
+    ) -> Result<Vec<Holder>> {
+        let schema = tables.first().map(|table| table.schema.as_str()).unwrap_or_default();
+        let names: Vec<&str> = tables.iter().map(|table| table.name.as_str()).collect();
+        let rows = client
+            .query(
+                include_str!("../../sql/drain/older.sql"),
+                &[&self.xmax, &self.at, &self.open, &pids, &schema, &names],
+            )
+            .map_err(|error| Error::database("looking for older snapshots", error))?;
+        Ok(rows.iter().map(holder).collect())
+    }
+}
+
+fn holder(row: &Row) -> Holder {
+    let text = |column: &str| row.get::<_, Option<String>>(column).unwrap_or_default();
+    Holder {
+        pid: row.get("pid"),
+        prepared: None,
+        user: text("user"),
+        application_name: text("application_name"),
+        state: text("state"),
+        since: row.get("since"),
+    }
+}

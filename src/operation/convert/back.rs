@@ -1,0 +1,152 @@
+//! The way back: before the swap nothing has to be undone but what was built; after it, what came
+//! since is copied into the old tables first.
+
+use postgres::Transaction;
+
+use crate::error::{Error, Result};
+use crate::failpoint::reach;
+use crate::layout::Role;
+use crate::plan::convert::Phase;
+use crate::plan::convert::ranges::Range;
+use crate::render::convert as statements;
+use crate::render::environment::{render, values};
+
+use super::exchange::{Stall, Way, has_new_tables};
+use super::record::{self, Record};
+use super::verify::Pair;
+use super::{Converter, session};
+
+impl Converter<'_> {
+    /// Calls the conversion off. The old tables are the store's again, with everything that was
+    /// appended since.
+    pub fn roll_back(&mut self) -> Result<Option<Stall>> {
+        self.prepare()?;
+        let mut stall = None;
+        if self.record.phase == Phase::Swapped {
+            stall = Some(self.swap_back()?);
+        } else if self.record.phase < Phase::Swapped {
+            self.thaw()?;
+            self.record.phase = Phase::RolledBack;
+        }
+        self.drop_new()?;
+        self.advance(Phase::RolledBack)?;
+        self.forget()?;
+        Ok(stall)
+    }
+
+    /// The old tables may be changed again.
+    fn thaw(&mut self) -> Result<()> {
+        let target = self.record.target();
+        for statement in statements::swap::thaw(&target) {
+            self.execute(&[statements::thawing(statement)])?;
+        }
+        Ok(())
+    }
+
+    fn swap_back(&mut self) -> Result<Stall> {
+        self.progress.phase("Comparing the old table with the new one", None);
+        self.refuse_changes()?;
+        self.progress.phase("Copying what came since", None);
+        for _ in 0..20 {
+            let after = self.record.copied_to.unwrap_or(i64::MIN);
+            if self.round(Way::Back)? == 0 {
+                break;
+            }
+            self.heads_back(after)?;
+        }
+        self.progress.phase("Exchanging the tables", None);
+        self.exchange(Way::Back)
+    }
+
+    /// What came between the two exchanges has to be in both tables before one is dropped.
+    fn prove_returned(&mut self) -> Result<()> {
+        let Some(after) = self.record.swapped_at_position else { return Ok(()) };
+        let events = self.events()?;
+        let up_to = self.record.copied_to.unwrap_or(i64::MAX);
+        let pair = Pair { old: &events.current, new: vec![events.next], rows: 0 };
+        self.same(&pair, Range { after, up_to }).map(drop)
+    }
+
+    /// What was there at the swap has to be in both tables, and the same.
+    pub(super) fn refuse_changes(&mut self) -> Result<()> {
+        let events = self.events()?;
+        let catalog = self.catalog()?;
+        let leaves = catalog.events.iter().flat_map(|table| table.root.leaves());
+        let new = leaves.map(|leaf| leaf.name.clone()).collect();
+        let up_to = self.record.swapped_at_position.unwrap_or(i64::MIN);
+        let pair = Pair { old: &events.retired, new, rows: self.record.rows };
+        let outcome = self.same(&pair, Range { after: i64::MIN, up_to });
+        outcome.map(drop).map_err(|error| {
+            let details = error.detail_lines().to_vec();
+            Error::refused(format!(
+                "events of {} have been changed, archived or removed since the swap",
+                events.current
+            ))
+            .details(details)
+            .hint(
+                "bring back what was archived (pupctl restore), or look at the differences: the \
+                 old table still has these events",
+            )
+        })
+    }
+
+    fn heads_back(&mut self, after: i64) -> Result<()> {
+        let failed = |error| Error::database("copying heads", error);
+        let record = self.record.clone();
+        let mut transaction = self.locked.client().transaction().map_err(failed)?;
+        transaction
+            .batch_execute(include_str!("../../../sql/convert/copying.sql"))
+            .map_err(failed)?;
+        copy_heads(&mut transaction, &record, after)?;
+        transaction.commit().map_err(failed)
+    }
+
+    /// Drops what was built.
+    fn drop_new(&mut self) -> Result<()> {
+        let catalog = self.catalog()?;
+        if has_new_tables(&catalog, &self.record) {
+            self.prove_returned()?;
+            let built = self.record.tables.iter().filter(|table| table.built(&catalog).is_some());
+            let drops: Vec<_> = built
+                .map(|table| statements::swap::drop_table(&table.next, "The old one is in use"))
+                .collect();
+            self.run("dropping what was built", &drops)?;
+        }
+        reach("convert::dropped");
+        if self.record.after.keeps_event_ids() && !self.record.before.keeps_event_ids() {
+            let ids = crate::render::protection::event_ids_table(&catalog.schema_name);
+            let drop = statements::swap::drop_table(&ids, "The layout does not keep event ids");
+            if catalog.event_ids.there {
+                self.run("dropping the table of event ids", &[drop])?;
+            }
+        }
+        let functions = statements::swap::drop_functions(&self.record.target());
+        self.run("dropping functions", &functions)
+    }
+
+    pub(super) fn forget(&mut self) -> Result<()> {
+        let (id, schema) = (self.record.id, self.locked.schema().to_owned());
+        record::forget_ranges(self.locked.client(), &schema, id)
+    }
+}
+
+/// The heads of aggregates that have got events after a position, from the new table into the old
+/// one.
+pub(super) fn copy_heads(
+    transaction: &mut Transaction<'_>,
+    record: &Record,
+    after: i64,
+) -> Result<()> {
+    let find = |role| record.tables.iter().find(|table| table.role == role);
+    let (Some(heads), Some(events)) = (find(Role::Heads), find(Role::Events)) else {
+        return Ok(());
+    };
+    let columns = session::columns(transaction, &heads.current)?;
+    let (from, to, events) = (&heads.current, &heads.retired, &events.current);
+    let key = Role::Heads.key_columns();
+    let sql = render("convert/catch_up_heads", &values! { from, to, events, columns, key });
+    transaction
+        .execute(&sql, &[&after])
+        .map_err(|error| Error::database("copying heads", error))?;
+    Ok(())
+}

@@ -1,0 +1,390 @@
+//! The swap: the tables change names, there or back.
+
+use std::time::{Duration, Instant};
+
+use postgres::{Client, Transaction};
+
+use crate::catalog::Catalog;
+use crate::db::snapshots::Moment;
+use crate::error::{Error, Kind, Result};
+use crate::failpoint::reach;
+use crate::finding::holder::Holder;
+use crate::layout::name::QualifiedName;
+use crate::plan::convert::{Phase, Replaced};
+use crate::render::Statement;
+use crate::render::convert::swap::{Exchange, lock_all, lock_maintenance, lock_writers};
+use crate::render::environment::{render, values};
+
+use super::record::{self, Record};
+use super::{Converter, session};
+
+/// The longest try for a lock, in milliseconds: as long as this, everybody queues up behind it.
+const TRY_MILLISECONDS: u32 = 50;
+
+/// How long the first lock may take, for which nobody queues up: autovacuum gives way after a
+/// second (`deadlock_timeout`).
+const MAINTENANCE_MILLISECONDS: u32 = 5000;
+
+/// The pause between two tries; each further one doubles it.
+const PAUSE_FIRST: Duration = Duration::from_millis(50);
+
+/// The longest pause.
+const PAUSE_LONGEST: Duration = Duration::from_secs(1);
+
+/// In which direction the tables change names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Way {
+    /// The new ones become the store's.
+    Forth,
+    /// The old ones become the store's again.
+    Back,
+}
+
+impl Way {
+    /// From which table events are copied, and into which.
+    pub(super) fn between(self, events: &Replaced) -> (&QualifiedName, &QualifiedName) {
+        match self {
+            Self::Forth => (&events.current, &events.next),
+            Self::Back => (&events.current, &events.retired),
+        }
+    }
+}
+
+/// Why a try did not succeed.
+enum Setback {
+    /// Somebody held a lock.
+    Lock(Error),
+    /// Somebody reads with a snapshot from before the last copy.
+    Snapshots(Vec<Holder>),
+    /// An event came for which there is no partition.
+    Homeless(Error),
+}
+
+/// How long writers and readers waited.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
+pub struct Stall {
+    /// How many tries it took.
+    pub tries: u32,
+    /// For how long writers were kept out in the one that succeeded, in microseconds.
+    pub writers_us: u64,
+    /// For how long everybody was kept out, in microseconds.
+    pub everybody_us: u64,
+}
+
+/// What a try needs to know.
+struct Try<'a> {
+    way: Way,
+    schema: &'a str,
+    /// What writers lock, heads first.
+    tables: Vec<QualifiedName>,
+    /// What changes its name.
+    replaced: Vec<QualifiedName>,
+    statements: Vec<Statement>,
+    columns: Vec<String>,
+    pids: &'a [i32],
+}
+
+impl Converter<'_> {
+    /// Tries until the tables have changed names, or the time is over.
+    pub(super) fn exchange(&mut self, way: Way) -> Result<Stall> {
+        let start = Instant::now();
+        let pids = self.pids()?;
+        let schema = self.locked.schema().to_owned();
+        let (mut pause, mut told, mut tries) = (PAUSE_FIRST, false, 0);
+        let mut planned = self.planned(way, &schema, &pids)?;
+        let mut copied = Moment::now(&mut self.first()?.client)?;
+        loop {
+            self.interrupt.check()?;
+            tries += 1;
+            // Without a lock yet, so that nobody waits for those who have read for long.
+            let older = copied.older(&mut self.first()?.client, &planned.tables, &pids)?;
+            let setback = if older.is_empty() {
+                match self.attempt(&planned, &mut copied)? {
+                    Ok(stall) => return Ok(Stall { tries, ..stall }),
+                    Err(setback) => setback,
+                }
+            } else {
+                Setback::Snapshots(older)
+            };
+            if start.elapsed() + pause >= self.options.limits.budget {
+                return Err(self.exhausted(setback));
+            }
+            if !told {
+                told = true;
+                self.tell_of(&setback);
+            }
+            if let Setback::Homeless(error) = setback {
+                self.extend(false, error)?;
+                self.protect_all()?;
+                planned = self.planned(way, &schema, &pids)?;
+            } else {
+                std::thread::sleep(pause);
+                pause = (pause * 2).min(PAUSE_LONGEST);
+            }
+        }
+    }
+
+    fn planned<'a>(&mut self, way: Way, schema: &'a str, pids: &'a [i32]) -> Result<Try<'a>> {
+        let catalog = self.catalog()?;
+        let target = self.record.target();
+        let events = self.events()?;
+        let sequence = self.sequence(&events.current)?;
+        let retired_indexes = self.retired_indexes(way)?;
+        let comments = self.comments()?;
+        let exchange = Exchange {
+            target: &target,
+            before: &self.record.before,
+            catalog: &catalog,
+            sequence: &sequence,
+            comments: &comments,
+            retired_indexes: &retired_indexes,
+        };
+        let statements = match way {
+            Way::Forth => exchange.forth(),
+            Way::Back => exchange.back(),
+        };
+        Ok(Try {
+            way,
+            schema,
+            tables: exchange.tables(),
+            replaced: target.tables.iter().map(|table| table.current.clone()).collect(),
+            statements,
+            columns: session::columns(self.locked.client(), &events.current)?,
+            pids,
+        })
+    }
+
+    /// The sequence of the positions, which goes on with the new table.
+    pub(super) fn sequence(&mut self, events: &QualifiedName) -> Result<QualifiedName> {
+        let row = self
+            .locked
+            .client()
+            .query_opt(
+                include_str!("../../../sql/convert/sequence.sql"),
+                &[&events.schema, &events.name],
+            )
+            .map_err(|error| Error::database("looking for the sequence of the positions", error))?
+            .ok_or_else(|| {
+                Error::refused(format!("global_position of {events} has no sequence as default"))
+            })?;
+        Ok(QualifiedName::new(row.get::<_, String>("schema"), row.get::<_, String>("name")))
+    }
+
+    /// The comments of the tables that the store has now.
+    fn comments(&mut self) -> Result<Vec<Option<String>>> {
+        let client = self.locked.client();
+        let comment = |table: &Replaced| {
+            let name = &table.current;
+            let row = client
+                .query_one(
+                    include_str!("../../../sql/convert/comment.sql"),
+                    &[&name.schema, &name.name],
+                )
+                .map_err(|error| Error::database("reading the comments", error))?;
+            Ok(row.get("comment"))
+        };
+        self.record.tables.iter().map(comment).collect()
+    }
+
+    /// The names of the indexes of the old tables, which come back with them.
+    fn retired_indexes(&mut self, way: Way) -> Result<Vec<String>> {
+        if way == Way::Forth {
+            return Ok(Vec::new());
+        }
+        let tables: Vec<&str> =
+            self.record.tables.iter().map(|table| table.retired.name.as_str()).collect();
+        let schema = self.locked.schema().to_owned();
+        let rows = self
+            .locked
+            .client()
+            .query(include_str!("../../../sql/convert/index_names.sql"), &[&schema, &tables])
+            .map_err(|error| Error::database("reading the names of indexes", error))?;
+        Ok(rows.iter().map(|row| row.get("name")).collect())
+    }
+
+    /// One try; nothing is changed unless it succeeds, but for rows that are copied.
+    fn attempt(
+        &mut self,
+        planned: &Try<'_>,
+        copied: &mut Moment,
+    ) -> Result<std::result::Result<Stall, Setback>> {
+        let Self { locked, workers, record, .. } = self;
+        let Some(worker) = workers.first_mut() else {
+            return Err(Error::invalid("a conversion needs a session beside the first"));
+        };
+        let mut attempted = record.clone();
+        let client = locked.client();
+        let mut transaction = client.transaction().map_err(exchanging)?;
+        let outcome = planned.within(&mut transaction, &mut worker.client, &mut attempted, copied);
+        // What was copied is committed, whatever becomes of the rest.
+        record.copied_to = attempted.copied_to;
+        match outcome {
+            Ok(Ok((mut stall, locked_at, all_at))) => {
+                reach("convert::before_swap");
+                transaction.commit().map_err(exchanging)?;
+                stall.writers_us = micros(locked_at);
+                stall.everybody_us = micros(all_at);
+                reach("convert::swapped");
+                *record = attempted;
+                Ok(Ok(stall))
+            }
+            Ok(Err(setback)) => {
+                transaction.rollback().map_err(exchanging)?;
+                Ok(Err(setback))
+            }
+            Err(error) if is_transient(&error) => {
+                transaction.rollback().map_err(exchanging)?;
+                Ok(Err(Setback::Lock(error)))
+            }
+            // check_violation: no partition takes the row.
+            Err(error) if error.sqlstate() == Some("23514") && planned.way == Way::Forth => {
+                transaction.rollback().map_err(exchanging)?;
+                Ok(Err(Setback::Homeless(error)))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    fn tell_of(&mut self, setback: &Setback) {
+        match setback {
+            Setback::Lock(_) => self.progress.tell("Waiting for locks, a moment at a time"),
+            Setback::Snapshots(holders) => {
+                let words: Vec<_> = holders.iter().map(ToString::to_string).collect();
+                let words = format!("Waiting for older readers: {}", words.join("; "));
+                self.progress.tell(&words);
+            }
+            Setback::Homeless(_) => {}
+        }
+    }
+
+    fn exhausted(&self, setback: Setback) -> Error {
+        let budget = humantime::format_duration(self.options.limits.budget);
+        let hint = "the store is as it was: run the command again when they are done; or give it \
+                    more time with --lock-budget";
+        match setback {
+            Setback::Lock(cause) => Error::new(
+                Kind::LockTimeout,
+                format!("the locks for the swap were not free within {budget}"),
+            )
+            .detail(cause.message())
+            .hint(hint)
+            .because(cause),
+            Setback::Snapshots(holders) => Error::new(
+                Kind::LockTimeout,
+                format!(
+                    "others have read for longer than {budget}, and would not find the last rows \
+                     in the other table"
+                ),
+            )
+            .details(holders.iter().map(ToString::to_string))
+            .hint(hint),
+            Setback::Homeless(error) => error,
+        }
+    }
+}
+
+type Within = std::result::Result<(Stall, Instant, Instant), Setback>;
+
+impl Try<'_> {
+    fn within(
+        &self,
+        transaction: &mut Transaction<'_>,
+        second: &mut Client,
+        record: &mut Record,
+        copied: &mut Moment,
+    ) -> Result<Within> {
+        let mut run = |statement: &str| transaction.batch_execute(statement).map_err(exchanging);
+        run(&format!("SET LOCAL lock_timeout = {MAINTENANCE_MILLISECONDS}"))?;
+        run(&lock_maintenance(&self.tables).sql)?;
+        run(&format!("SET LOCAL lock_timeout = {TRY_MILLISECONDS}"))?;
+        let locked_at = Instant::now();
+        run(&lock_writers(&self.tables).sql)?;
+        if self.copy_tail(second, record)? > 0 {
+            *copied = Moment::now(second)?;
+        }
+        reach("convert::tail_copied");
+        let all_at = Instant::now();
+        // Who waits for this has begun after the copy.
+        run(&lock_all(&self.replaced).sql)?;
+        let older = copied.older(second, &self.tables, self.pids)?;
+        if !older.is_empty() {
+            return Ok(Err(Setback::Snapshots(older)));
+        }
+        let mut sql = String::new();
+        for statement in &self.statements {
+            sql.push_str(&statement.sql);
+            sql.push_str("\n;\n");
+        }
+        run(&sql)?;
+        record.phase = match self.way {
+            Way::Forth => Phase::Swapped,
+            Way::Back => Phase::RolledBack,
+        };
+        if self.way == Way::Forth {
+            record.swapped_at_position = record.copied_to;
+        }
+        record::advance(transaction, self.schema, record)?;
+        Ok(Ok((Stall::default(), locked_at, all_at)))
+    }
+
+    /// Copies what came since the last round, through the second session, and commits it: the
+    /// swap must find it committed. All writers wait, so that nothing appears any more.
+    fn copy_tail(&self, second: &mut Client, record: &mut Record) -> Result<u64> {
+        let failed = |error| Error::database("copying the last events", error);
+        let Some(events) = record.tables.iter().find(|table| is_events(table)).cloned() else {
+            return Ok(0);
+        };
+        let (from, to) = self.way.between(&events);
+        let after = record.copied_to.unwrap_or(i64::MIN);
+        let mut transaction = second.transaction().map_err(failed)?;
+        transaction
+            .batch_execute(include_str!("../../../sql/convert/copying.sql"))
+            .map_err(failed)?;
+        let sql = crate::render::convert::copy(
+            from,
+            to,
+            &self.columns,
+            after,
+            None,
+            self.way == Way::Forth,
+        );
+        let rows = transaction.execute(&sql, &[]).map_err(failed)?;
+        if self.way == Way::Back {
+            super::back::copy_heads(&mut transaction, record, after)?;
+        }
+        // In the one that is not divided, whose index has it at its end.
+        let whole = if self.way == Way::Forth { from } else { to };
+        let last = transaction
+            .query_one(&render("drain/reached", &values! { table => whole }), &[])
+            .map_err(failed)?
+            .get::<_, Option<i64>>("position");
+        let before = record.phase;
+        record.copied_to = record.copied_to.max(last);
+        record::advance(&mut transaction, self.schema, record)?;
+        record.phase = before;
+        transaction.commit().map_err(failed)?;
+        Ok(rows)
+    }
+}
+
+fn is_events(table: &Replaced) -> bool {
+    table.role == crate::layout::Role::Events
+}
+
+fn micros(since: Instant) -> u64 {
+    u64::try_from(since.elapsed().as_micros()).unwrap_or(u64::MAX)
+}
+
+fn exchanging(error: postgres::Error) -> Error {
+    Error::database("exchanging the tables", error)
+}
+
+/// `lock_not_available` and `deadlock_detected`.
+fn is_transient(error: &Error) -> bool {
+    matches!(error.sqlstate(), Some("55P03" | "40P01"))
+}
+
+/// What the catalog says of the store while it is converted.
+pub(super) fn has_new_tables(catalog: &Catalog, record: &Record) -> bool {
+    record.tables.iter().any(|table| table.built(catalog).is_some())
+}

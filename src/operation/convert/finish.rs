@@ -1,0 +1,70 @@
+//! The swap itself, and the end of a conversion.
+
+use crate::error::{Error, Result};
+use crate::failpoint::reach;
+use crate::plan::convert::Phase;
+use crate::plan::convert::ranges::Range;
+use crate::render::convert as statements;
+
+use super::Converter;
+use super::exchange::{Stall, Way};
+use super::verify::Pair;
+
+impl Converter<'_> {
+    /// Whether the new tables are the store's.
+    #[must_use]
+    pub fn is_swapped(&self) -> bool {
+        self.record.phase >= Phase::Swapped
+    }
+
+    /// Puts the new tables in the place of the old ones.
+    pub fn swap(&mut self) -> Result<Stall> {
+        self.prepare()?;
+        self.progress.phase("Catching up", None);
+        self.catch_up()?;
+        self.compare_heads()?;
+        self.progress.phase("Exchanging the tables", None);
+        let verified = self.record.verified_to.unwrap_or(i64::MIN);
+        let stall = self.exchange(Way::Forth)?;
+        // What came since the comparison; the old table is at rest now.
+        let events = self.events()?;
+        let up_to = self.record.swapped_at_position.unwrap_or(i64::MAX);
+        let pair = Pair { old: &events.retired, new: vec![events.current], rows: 0 };
+        self.same(&pair, Range { after: verified, up_to })?;
+        self.record.verified_to = Some(up_to);
+        self.advance(Phase::Swapped)?;
+        Ok(stall)
+    }
+
+    /// Drops the old tables, when it is proven once more that the new ones have all of them.
+    pub fn finish(&mut self) -> Result<()> {
+        self.prepare()?;
+        self.progress.phase("Comparing the old table with the new one", None);
+        if self.record.phase != Phase::Swapped {
+            return Err(Error::refused(format!("the conversion is {}", self.record.phase)));
+        }
+        let catalog = self.catalog()?;
+        let there = |name: &str| catalog.other_names.contains(name);
+        let retired: Vec<_> = self
+            .record
+            .tables
+            .iter()
+            .map(|table| table.retired.clone())
+            .filter(|table| there(&table.name))
+            .collect();
+        let events = self.events()?;
+        if retired.contains(&events.retired) {
+            self.refuse_changes()?;
+        }
+        reach("convert::proven");
+        // Events last: as long as they are there, an interrupted run proves them again.
+        for table in retired {
+            let drop = statements::swap::drop_table(&table, "The new one has all of its rows");
+            self.execute(&[statements::dropping(drop, &table)])?;
+        }
+        let functions = statements::swap::drop_functions(&self.record.target());
+        self.run("dropping functions", &functions)?;
+        self.advance(Phase::Finished)?;
+        self.forget()
+    }
+}

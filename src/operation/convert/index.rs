@@ -1,0 +1,98 @@
+//! Keys, indexes and triggers of the new tables, when the rows are there.
+
+use postgres::Client;
+
+use crate::catalog::relation::Relation;
+use crate::error::{Error, Result};
+use crate::failpoint::reach;
+use crate::plan::convert::build::{Unindexed, keyless, unindexed};
+use crate::render::convert as statements;
+
+use super::Converter;
+use super::workers::share_list;
+
+impl Converter<'_> {
+    /// Builds everything that the layout wants on the new table of events and that is not there.
+    pub(super) fn index(&mut self) -> Result<()> {
+        self.progress.phase("Building keys and indexes", None);
+        self.complete_leaves()?;
+        let events = self.events()?;
+        let catalog = self.catalog()?;
+        let Some(built) = events.built(&catalog) else { return Err(gone(&events.next)) };
+        let keyless = keyless(&self.record.after, built);
+        let brin = !built.indexes.iter().any(|index| index.is_on("brin", &["created_at"]));
+        if !keyless.is_empty() || brin {
+            self.execute(&[statements::upper_indexes(&events, &keyless, brin)])?;
+        }
+        reach("convert::joined");
+        self.protect(built)?;
+        let analyze = statements::analyze(&events);
+        self.run("analyzing the new table", &[analyze])
+    }
+
+    /// The leaves, each on its own: several sessions build at the same time, the largest first.
+    pub(super) fn complete_leaves(&mut self) -> Result<()> {
+        let events = self.events()?;
+        let catalog = self.catalog()?;
+        let Some(built) = events.built(&catalog) else { return Err(gone(&events.next)) };
+        let mut leaves = unindexed(built);
+        let size = |leaf: &Unindexed| {
+            let is_it = |relation: &&Relation| relation.name == leaf.table;
+            built.leaves().find(is_it).and_then(|relation| relation.size).map_or(0, |s| s.table)
+        };
+        leaves.sort_by_key(|leaf| std::cmp::Reverse(size(leaf)));
+        let total = leaves.len();
+        let work = |client: &mut Client, leaf: Unindexed| complete(client, &leaf);
+        self.progress.phase(&format!("Building keys and indexes of {total} partitions"), None);
+        share_list(&mut self.workers, self.interrupt, leaves, &work, &mut || Ok(()))
+            .map_err(explained)
+    }
+
+    /// The triggers of partitions that came late.
+    pub(super) fn protect_all(&mut self) -> Result<()> {
+        let events = self.events()?;
+        let catalog = self.catalog()?;
+        let Some(built) = events.built(&catalog) else { return Err(gone(&events.next)) };
+        let tables: Vec<_> = built.walk().map(|relation| relation.name.clone()).collect();
+        let triggers = statements::protect(&self.record.after, &tables);
+        self.run("protecting the new tables", &triggers)
+    }
+
+    fn protect(&mut self, built: &Relation) -> Result<()> {
+        let events = self.events()?;
+        let layout = self.record.after.clone();
+        if layout.keeps_event_ids() {
+            // Before the triggers: an id that is there already would refuse its own event.
+            let collect = statements::collect_ids(&events, &layout);
+            self.run("collecting the ids of the events", &[collect])?;
+        }
+        let tables: Vec<_> = built.walk().map(|relation| relation.name.clone()).collect();
+        let triggers = statements::protect(&layout, &tables);
+        self.run("protecting the new tables", &triggers)
+    }
+}
+
+fn complete(client: &mut Client, leaf: &Unindexed) -> Result<()> {
+    for statement in statements::indexes(leaf) {
+        let doing = format!("building keys and indexes of {}", leaf.table);
+        client.batch_execute(&statement.sql).map_err(|error| Error::database(&doing, error))?;
+        reach("convert::indexed");
+    }
+    Ok(())
+}
+
+fn explained(error: Error) -> Error {
+    match error.sqlstate() {
+        // unique_violation
+        Some("23505") => error.hint(
+            "the old table has this twice, and a key of the new one forbids it: remove one, after \
+             pupctl convert rollback, and begin again",
+        ),
+        _ => error,
+    }
+}
+
+pub(super) fn gone(table: &crate::layout::name::QualifiedName) -> Error {
+    Error::refused(format!("the table {table} is missing, which was built for the conversion"))
+        .hint("somebody dropped it: call the conversion off, pupctl convert rollback")
+}

@@ -1,0 +1,62 @@
+//! What the sessions of a conversion need.
+
+use postgres::{Client, GenericClient};
+
+use crate::catalog::Catalog;
+use crate::error::{Error, Result};
+use crate::layout::Role;
+use crate::layout::name::QualifiedName;
+
+use super::Converter;
+
+impl Converter<'_> {
+    /// Prepares all sessions: no policy may hide rows, no limit ends what takes long.
+    pub(super) fn prepare(&mut self) -> Result<()> {
+        let memory = self.options.memory.clone();
+        prepare(self.locked.client(), &memory)?;
+        self.workers.iter_mut().try_for_each(|worker| prepare(&mut worker.client, &memory))
+    }
+
+    /// The numbers of the sessions' processes.
+    pub(super) fn pids(&mut self) -> Result<Vec<i32>> {
+        let mut pids = vec![pid(self.locked.client())?];
+        for worker in &mut self.workers {
+            pids.push(pid(&mut worker.client)?);
+        }
+        Ok(pids)
+    }
+
+    /// The columns that a copy of the heads has to carry; none where they are not replaced.
+    pub(super) fn heads_columns(&self, catalog: &Catalog) -> Vec<String> {
+        let heads = catalog.heads.as_ref().filter(|_| self.table(Role::Heads).is_some());
+        let columns = heads.into_iter().flat_map(|table| &table.columns);
+        columns.filter(|column| !column.generated).map(|column| column.name.clone()).collect()
+    }
+}
+
+fn prepare(client: &mut Client, memory: &str) -> Result<()> {
+    let failed = |error| Error::database("preparing the session", error);
+    client.batch_execute(include_str!("../../../sql/drain/session.sql")).map_err(failed)?;
+    client
+        .query_one(include_str!("../../../sql/convert/memory.sql"), &[&memory])
+        .map_err(failed)?;
+    Ok(())
+}
+
+fn pid(client: &mut Client) -> Result<i32> {
+    let row = client
+        .query_one(include_str!("../../../sql/lock/pid.sql"), &[])
+        .map_err(|error| Error::database("asking for the number of the session", error))?;
+    Ok(row.get("pid"))
+}
+
+/// The columns that a copy of a table has to carry.
+pub(super) fn columns(
+    client: &mut impl GenericClient,
+    table: &QualifiedName,
+) -> Result<Vec<String>> {
+    let rows = client
+        .query(include_str!("../../../sql/drain/columns.sql"), &[&table.schema, &table.name])
+        .map_err(|error| Error::database(&format!("reading the columns of {table}"), error))?;
+    Ok(rows.iter().map(|row| row.get("name")).collect())
+}

@@ -1,0 +1,99 @@
+//! What the events of a store ask of its partitions.
+
+use std::collections::BTreeSet;
+
+use serde::Serialize;
+
+use crate::error::{Error, Result};
+use crate::layout::month::Month;
+use crate::layout::{Context, Layout, Needs, name};
+
+/// How many offenders a message names.
+const LISTED_MAX: usize = 20;
+
+/// Events that belong together.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Part {
+    /// Their context.
+    pub context: String,
+    /// Their month; none for a time that lies in no month that can be a partition.
+    pub month: Option<Month>,
+    /// How many.
+    pub rows: i64,
+}
+
+/// The events of a store, by context and month.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Survey {
+    /// The parts.
+    pub parts: Vec<Part>,
+}
+
+impl Survey {
+    /// How many events there are.
+    #[must_use]
+    pub fn rows(&self) -> i64 {
+        self.parts.iter().map(|part| part.rows).sum()
+    }
+
+    /// The contexts and months that must have a partition.
+    #[must_use]
+    pub fn needs(&self) -> Needs {
+        let mut needs = Needs::new();
+        for part in &self.parts {
+            needs.insert(&part.context, part.month);
+        }
+        needs
+    }
+
+    /// The months, first and last.
+    #[must_use]
+    pub fn months(&self) -> Option<(Month, Month)> {
+        self.needs().range(None)
+    }
+
+    /// The contexts that a layout does not know, where it divides by context.
+    #[must_use]
+    pub fn unknown_contexts(&self, layout: &Layout) -> Vec<String> {
+        if !layout.has_context_level() {
+            return Vec::new();
+        }
+        let names: BTreeSet<_> = self.parts.iter().map(|part| part.context.as_str()).collect();
+        let unknown = names.into_iter().filter(|name| layout.context(name).is_none());
+        unknown.map(str::to_owned).collect()
+    }
+
+    /// Refuses events for which the layout can have no partition.
+    pub fn refuse_homeless(&self, layout: &Layout) -> Result<()> {
+        let mut lines = Vec::new();
+        for part in &self.parts {
+            let Part { context, month, rows } = part;
+            if layout.has_context_level()
+                && let Err(error) = name::validate_context(context)
+            {
+                lines.push(format!("{rows} events of the context {context:?}: {error}"));
+            }
+            if layout.has_month_level() && month.is_none() {
+                lines.push(format!(
+                    "{rows} events of {context}: their created_at lies in no month that can be a \
+                     partition"
+                ));
+            }
+        }
+        if lines.is_empty() {
+            return Ok(());
+        }
+        let hint = "mend these events, or choose a layout that does not divide by it";
+        Err(Error::refused("some events have no place in the new layout")
+            .details(lines.into_iter().take(LISTED_MAX))
+            .hint(hint))
+    }
+
+    /// The layout with the contexts that it does not know yet.
+    pub fn extended(&self, layout: &Layout) -> Result<Layout> {
+        let mut contexts = layout.contexts.clone();
+        contexts.extend(self.unknown_contexts(layout).into_iter().map(Context::new));
+        let Layout { tables, levels, months_ahead, protections, .. } = layout.clone();
+        Ok(Layout::new(tables, levels, contexts, months_ahead)?.protected(protections))
+    }
+}

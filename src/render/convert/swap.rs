@@ -1,0 +1,262 @@
+//! The statements by which the tables change names, and back.
+
+use crate::catalog::Catalog;
+use crate::catalog::index::Index;
+use crate::catalog::relation::Relation;
+use crate::layout::name::{self, QualifiedName};
+use crate::layout::{Layout, Role};
+use crate::plan::convert::{Replaced, Target};
+use crate::plan::init::store_migrations;
+use crate::plan::{Migration, MigrationSet};
+use crate::render::RenderedMigration;
+use crate::render::environment::{render, values};
+use crate::render::script::{LockMode, Statement};
+use crate::render::tables::{history_table, layout_table};
+
+use super::{lock, mirror_function, plain, refuse, statement};
+
+/// What is known of the tables when they change names.
+#[derive(Debug, Clone)]
+pub struct Exchange<'a> {
+    /// What the store is to become.
+    pub target: &'a Target,
+    /// The layout that it had.
+    pub before: &'a Layout,
+    /// The catalog, with the new tables built.
+    pub catalog: &'a Catalog,
+    /// The sequence of the positions.
+    pub sequence: &'a QualifiedName,
+    /// The comments of the old tables, in the order of the target's.
+    pub comments: &'a [Option<String>],
+    /// The names of the indexes of the tables that were replaced, where they are to come back.
+    pub retired_indexes: &'a [String],
+}
+
+/// Keeps everybody else's maintenance out, autovacuum too, which gives way to it. Readers and
+/// writers go on.
+#[must_use]
+pub fn lock_maintenance(tables: &[QualifiedName]) -> Statement {
+    locked(tables, LockMode::ShareUpdateExclusive, "Autovacuum gives way; nobody waits")
+}
+
+/// Keeps writers out: heads come first, as they do for writers.
+#[must_use]
+pub fn lock_writers(tables: &[QualifiedName]) -> Statement {
+    locked(tables, LockMode::ShareRowExclusive, "Writers wait from here on, readers do not")
+}
+
+/// Keeps everybody out.
+#[must_use]
+pub fn lock_all(tables: &[QualifiedName]) -> Statement {
+    locked(tables, LockMode::AccessExclusive, "Everybody waits for the rest of this transaction")
+}
+
+fn locked(tables: &[QualifiedName], mode: LockMode, why: &str) -> Statement {
+    let locks = tables.iter().map(|table| lock(mode, table)).collect();
+    statement(render("convert/lock", &values! { tables, mode => mode.to_string() }), why, locks)
+}
+
+impl Exchange<'_> {
+    /// The tables that writers and readers use, heads first, whether they are replaced or not.
+    #[must_use]
+    pub fn tables(&self) -> Vec<QualifiedName> {
+        let schema = &self.catalog.schema_name;
+        Role::ALL.map(|role| self.target.layout.table(schema, role)).to_vec()
+    }
+
+    /// The new tables take the names of the old ones.
+    #[must_use]
+    pub fn forth(&self) -> Vec<Statement> {
+        let mut statements = Vec::new();
+        for (table, comment) in self.target.tables.iter().zip(self.comments) {
+            statements.extend(self.exchange(table, comment.as_ref()));
+        }
+        statements.extend(self.record());
+        statements
+    }
+
+    fn exchange(&self, table: &Replaced, comment: Option<&String>) -> Vec<Statement> {
+        let Replaced { role, current, next, retired } = table;
+        let mut statements = vec![rename(current, retired, "Out of the way")];
+        let old = self.catalog.table(*role).map(|table| &table.root);
+        let new = table.built(self.catalog);
+        let in_the_way = |index: &&Index| is_taken(*role, &index.name, current);
+        let in_the_way = old.into_iter().flat_map(|old| old.indexes.iter().filter(in_the_way));
+        statements
+            .extend(in_the_way.filter_map(|index| renamed_index(&index.name, current, retired)));
+        statements.push(rename(next, current, "Everybody finds the new table from here on"));
+        statements.extend(new.into_iter().flat_map(|new| final_indexes(*role, new, current)));
+        statements.push(match comment {
+            Some(comment) => plain(
+                render("table/comment", &values! { table => current, comment }),
+                "The comment of the old table",
+            ),
+            None => plain(
+                render("table/clear_comment", &values! { table => current }),
+                "The mark of a table that is not ready yet",
+            ),
+        });
+        if *role == Role::Events {
+            let sequence = self.sequence;
+            statements.push(plain(
+                render("convert/own_sequence", &values! { sequence, table => current }),
+                "Or it would go with the old table",
+            ));
+        } else {
+            statements.push(drop_trigger(retired, &mirror_function(current)));
+        }
+        let function = refuse(current);
+        statements.push(plain(
+            render("convert/retire", &values! { table => retired, function, current }),
+            "What still writes to the old table fails instead of losing events",
+        ));
+        statements
+    }
+
+    /// What `schema init` would have recorded.
+    fn record(&self) -> Vec<Statement> {
+        let schema = &self.catalog.schema_name;
+        let layout = &self.target.layout;
+        let history = history_table(schema, MigrationSet::Store);
+        let mut statements = vec![store_layout(schema, layout)];
+        for (version, name) in store_migrations(layout) {
+            let migration = Migration {
+                set: MigrationSet::Store,
+                version,
+                name,
+                schema: schema.clone(),
+                layout: Box::new(layout.clone()),
+            };
+            let checksum = RenderedMigration::of(&migration, true).migration.checksum().to_string();
+            let values = values! { history, version, name, checksum };
+            let why = "As if it had been made so";
+            statements.push(plain(render("migration/record_once", &values), why));
+        }
+        statements
+    }
+
+    /// The old tables take their names back.
+    #[must_use]
+    pub fn back(&self) -> Vec<Statement> {
+        let mut statements = Vec::new();
+        for table in &self.target.tables {
+            let Replaced { role, current, next, retired } = table;
+            let new = self.catalog.table(*role).map(|table| &table.root);
+            statements.push(rename(current, next, "Out of the way"));
+            let indexes = new.into_iter().flat_map(|new| &new.indexes);
+            statements
+                .extend(indexes.filter_map(|index| renamed_index(&index.name, current, next)));
+            statements.push(rename(retired, current, "Everybody finds the old table again"));
+            let indexes = self.retired_indexes.iter();
+            statements.extend(indexes.filter_map(|index| renamed_index(index, retired, current)));
+            statements.push(plain(
+                render("table/comment", &values! { table => next, comment => table.mark() }),
+                "The next run finds it by this mark",
+            ));
+            if *role == Role::Events {
+                let sequence = self.sequence;
+                statements.push(plain(
+                    render("convert/own_sequence", &values! { sequence, table => current }),
+                    "Or it would go with the new table",
+                ));
+            }
+            statements.push(drop_trigger(current, &refuse(current)));
+        }
+        statements.push(store_layout(&self.catalog.schema_name, self.before));
+        statements
+    }
+}
+
+/// The two names that change.
+#[must_use]
+pub fn renames(table: &Replaced) -> Vec<Statement> {
+    vec![
+        rename(&table.current, &table.retired, "Out of the way"),
+        rename(&table.next, &table.current, "Everybody finds the new table from here on"),
+    ]
+}
+
+/// Takes away what kept the old tables from being changed.
+#[must_use]
+pub fn thaw(target: &Target) -> Vec<Statement> {
+    let mut statements = Vec::new();
+    for table in &target.tables {
+        for function in [mirror_function(&table.current), refuse(&table.current)] {
+            let mut statement = drop_trigger(&table.current, &function);
+            statement.locks = vec![lock(LockMode::AccessExclusive, &table.current)];
+            statements.push(statement);
+        }
+    }
+    statements
+}
+
+/// Drops the functions, when no trigger calls them any more.
+#[must_use]
+pub fn drop_functions(target: &Target) -> Vec<Statement> {
+    let Some(events) = target.events() else { return Vec::new() };
+    [mirror_function(&events.current), refuse(&events.current)]
+        .into_iter()
+        .map(|function| {
+            plain(render("convert/drop_function", &values! { function }), "Nothing calls it")
+        })
+        .collect()
+}
+
+/// Drops a table that nobody uses.
+#[must_use]
+pub fn drop_table(table: &QualifiedName, why: &str) -> Statement {
+    plain(render("drain/drop", &values! { table }), why)
+}
+
+fn drop_trigger(table: &QualifiedName, function: &QualifiedName) -> Statement {
+    let trigger = &function.name;
+    plain(render("convert/thaw", &values! { trigger, table }), "It has done its work")
+}
+
+fn store_layout(schema: &str, layout: &Layout) -> Statement {
+    let json = layout.to_json().to_string();
+    let values = values! { table => layout_table(schema), layout => json };
+    plain(render("layout/store", &values), "Later commands read it")
+}
+
+fn rename(table: &QualifiedName, to: &QualifiedName, why: &str) -> Statement {
+    plain(render("partition/rename", &values! { table, to => to.name }), why)
+}
+
+/// The endings of the names that the server gives to the indexes of a table of the store.
+fn endings(role: Role) -> [&'static str; 2] {
+    match role {
+        Role::Events => ["pkey", "created_at_idx"],
+        Role::Heads => ["pkey", "updated_at_idx"],
+    }
+}
+
+/// Whether an index has a name that one of the new table will have.
+fn is_taken(role: Role, index: &str, table: &QualifiedName) -> bool {
+    endings(role).iter().any(|ending| name::joined(&table.name, ending) == index)
+}
+
+/// An index of a table that changes its name.
+fn renamed_index(index: &str, from: &QualifiedName, to: &QualifiedName) -> Option<Statement> {
+    let suffix = index.strip_prefix(&format!("{}_", from.name))?;
+    let new = name::joined(&to.name, suffix);
+    let index = from.sibling(index);
+    Some(plain(render("convert/rename_index", &values! { index, to => new }), "Its name too"))
+}
+
+/// The indexes of the new table get the names that the server would have given them.
+fn final_indexes(role: Role, new: &Relation, current: &QualifiedName) -> Vec<Statement> {
+    let [key, time] = endings(role);
+    let renamed = |index: &Index| {
+        let ending = match role {
+            _ if index.primary => key,
+            Role::Events if index.is_on("brin", &["created_at"]) => time,
+            Role::Heads if index.is_on("btree", &["updated_at"]) => time,
+            _ => return None,
+        };
+        let new = name::joined(&current.name, ending);
+        let index = current.sibling(index.name.as_str());
+        Some(plain(render("convert/rename_index", &values! { index, to => new }), "Its own name"))
+    };
+    new.indexes.iter().filter_map(renamed).collect()
+}
