@@ -11,6 +11,7 @@ pub mod heads;
 pub mod inspect;
 pub mod interrupt;
 pub mod lock;
+pub mod old_rows;
 pub mod pooler;
 pub mod probe;
 pub mod pruning;

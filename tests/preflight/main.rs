@@ -5,6 +5,7 @@ mod support;
 
 mod carried;
 mod refused;
+mod rows;
 
 use pupctl::catalog::surroundings::Surroundings;
 use pupctl::db::surroundings::surroundings;

@@ -118,15 +118,15 @@ pub enum Mend {
 }
 
 impl Belonging {
-    fn carried(what: impl Into<String>, how: impl Into<String>) -> Self {
+    pub(super) fn carried(what: impl Into<String>, how: impl Into<String>) -> Self {
         Self { what: what.into(), fate: Fate::Carried { how: how.into() } }
     }
 
-    fn refused(what: impl Into<String>, why: impl Into<String>, mend: Mend) -> Self {
+    pub(super) fn refused(what: impl Into<String>, why: impl Into<String>, mend: Mend) -> Self {
         Self { what: what.into(), fate: Fate::Refused { why: why.into(), mend } }
     }
 
-    fn left(what: impl Into<String>, why: impl Into<String>) -> Self {
+    pub(super) fn left(what: impl Into<String>, why: impl Into<String>) -> Self {
         Self { what: what.into(), fate: Fate::Left { why: why.into() } }
     }
 

@@ -6,6 +6,7 @@
 pub mod belongings;
 pub mod build;
 pub mod ranges;
+pub mod rows;
 pub mod survey;
 
 use std::fmt;
