@@ -349,8 +349,8 @@ fn explained(report: &DryRun<'_>) -> Vec<String> {
             .to_owned(),
     );
     lines.push(
-        "Applications: UPDATE, DELETE and TRUNCATE of events fail with 55000 until the swap; \
-         prepared statements go on after it; ON CONFLICT needs a key that the new table has"
+        "Applications: events cannot be changed, deleted or truncated until the swap (55000); \
+         prepared statements go on after it; an upsert needs a key that the new table has"
             .to_owned(),
     );
     lines.push(format!(
