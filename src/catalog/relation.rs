@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use serde::{Deserialize, Serialize};
+
 use crate::layout::bounds::Bound;
 use crate::layout::month::Month;
 use crate::layout::name::QualifiedName;
@@ -36,7 +38,7 @@ pub enum ReplicaIdentity {
 }
 
 /// A privilege on a table.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Grant {
     /// Who may; `None` is PUBLIC.
     pub grantee: Option<String>,
@@ -47,7 +49,7 @@ pub struct Grant {
 }
 
 /// A privilege on a column.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ColumnGrant {
     /// The column.
     pub column: String,

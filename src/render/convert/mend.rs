@@ -1,0 +1,49 @@
+//! What mends a thing that cannot be carried over, as people run it.
+
+use crate::layout::name::{QualifiedName, joined};
+use crate::plan::convert::belongings::Mend;
+use crate::render::environment::{quoted, render, values};
+use crate::render::quote;
+
+/// What a sequence is called until it has the name of the one in whose place it comes.
+const BESIDE: &str = "beside";
+
+/// The statements, with semicolons; or words where no statement does it.
+#[must_use]
+pub fn hint(mend: &Mend) -> String {
+    let mut signature = String::new();
+    let mut sequence = QualifiedName::new("", "");
+    let mut beside = sequence.clone();
+    match mend {
+        Mend::Words { words } => return words.clone(),
+        Mend::DropRoutine { signature: own, .. } => signature.clone_from(own),
+        Mend::Serial { sequence: own, .. } => {
+            beside = own.sibling(joined(&own.name, BESIDE));
+            sequence = own.clone();
+        }
+        Mend::NewSequence { table, column, own } => {
+            let new = || table.sibling(joined(&table.name, &format!("{column}_seq")));
+            beside = own.clone().unwrap_or_else(new);
+        }
+        _ => {}
+    }
+    let kind = kind_of(mend);
+    let (sequence_text, beside_text) = (quote::table(&sequence), quote::table(&beside));
+    let signature = quoted(signature);
+    let values = values! { mend, kind, signature, beside, beside_text, sequence_text };
+    let statement = render("convert/mend", &values);
+    let again = match mend {
+        Mend::DropView { .. } | Mend::DropRoutine { .. } | Mend::DropTrigger { .. } => {
+            "; make it again after the swap"
+        }
+        Mend::DropPublication { .. } => "; make it again FOR TABLE … with the tables that it needs",
+        _ => "",
+    };
+    format!("{statement};{again}")
+}
+
+/// The tag by which the template tells them apart.
+fn kind_of(mend: &Mend) -> String {
+    let value = serde_json::to_value(mend).unwrap_or_default();
+    value["kind"].as_str().unwrap_or_default().to_owned()
+}
