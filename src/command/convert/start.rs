@@ -429,8 +429,6 @@ fn explained(report: &DryRun<'_>) -> Vec<String> {
              server grows by as much",
             humansize(report.bytes)
         ));
-    }
-    if report.strategy == Strategy::Copy {
         lines.push(format!(
             "Time: about {} to {} minutes with two sessions on two cores; appends go on",
             minutes(100_000),
@@ -442,8 +440,8 @@ fn explained(report: &DryRun<'_>) -> Vec<String> {
                 .to_owned(),
         );
         lines.push(
-            "Applications: UPDATE, DELETE and TRUNCATE of events fail with 55000 until the swap; \
-             prepared statements go on after it; ON CONFLICT needs a key that the new table has"
+            "Applications: events cannot be changed, deleted or truncated until the swap (55000); \
+             prepared statements go on after it; an upsert needs a key that the new table has"
                 .to_owned(),
         );
     } else {
