@@ -111,6 +111,7 @@ const TEMPLATES: &[(&str, &str)] = templates![
     "convert/carry/enable_trigger",
     "convert/carry/grant_column",
     "convert/carry/label",
+    "convert/carry/lock_view",
     "convert/carry/own_sequence",
     "convert/carry/policy",
     "convert/carry/publish",
