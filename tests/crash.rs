@@ -390,13 +390,15 @@ const ARCHIVES: [&str; 20] = [
     "restore::replaced",
 ];
 
-/// The points of `pupctl partitions drain`, at which its own tests kill.
-const DRAIN: [&str; 5] = [
-    "drain::before_commit",
-    "drain::copied",
-    "drain::exchanged",
-    "drain::proven",
-    "drain::tail_copied",
+/// The points of `pupctl partitions drain` and `split`, at which their own tests kill.
+const TRANSFER: [&str; 7] = [
+    "transfer::before_commit",
+    "transfer::chunk_copied",
+    "transfer::completed",
+    "transfer::copied",
+    "transfer::exchanged",
+    "transfer::proven",
+    "transfer::tail_copied",
 ];
 
 /// The points of a batch of a projection, at which its own tests kill.
@@ -441,7 +443,7 @@ fn every_fail_point_is_one_of_those_above() {
     // Where `schema generate` is killed, its own tests do that; so do those of archive files.
     let killed = killed.chain(EMBEDDED.map(|(_, point)| point)).chain(EXPORT);
     let killed =
-        killed.chain(["generate::before_file"]).chain(ARCHIVE).chain(ARCHIVES).chain(DRAIN);
+        killed.chain(["generate::before_file"]).chain(ARCHIVE).chain(ARCHIVES).chain(TRANSFER);
     let killed = killed.chain(PROJECTION).chain(PROJECTIONS).chain(REBUILD).chain(SLOTS);
     assert_eq!(killed.collect::<BTreeSet<_>>(), all);
 }

@@ -15,6 +15,7 @@ use std::collections::BTreeSet;
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
+use crate::layout::bounds::Bound;
 use crate::layout::month::Month;
 use crate::layout::name::QualifiedName;
 use crate::layout::place::Place;
@@ -220,14 +221,27 @@ impl Catalog {
     }
 }
 
-/// The keys that are missing on a relation: the columns of each, as they should be unique.
+/// The keys that are missing on a relation: the columns of each, as they should be unique. A leaf
+/// by time keeps its own primary key, since its parent has none that it would have to agree with.
 #[must_use]
 pub fn missing_keys(relation: &Relation, role: Role) -> Vec<Vec<&'static str>> {
+    missing_keys_at(relation, role, relation.bound.as_ref())
+}
+
+/// The same for a table that is to get these bounds.
+#[must_use]
+pub fn missing_keys_at(
+    relation: &Relation,
+    role: Role,
+    bound: Option<&Bound>,
+) -> Vec<Vec<&'static str>> {
+    let keeps_own = relation.other_primary_key(role.key_columns()).is_some()
+        && bound.is_some_and(Bound::is_range);
     let has = |columns: &[&str], primary: bool| {
         relation.indexes.iter().any(|index| index.is_key_on(columns) && (index.primary || !primary))
     };
     let mut missing = Vec::new();
-    if !has(role.key_columns(), true) {
+    if !has(role.key_columns(), !keeps_own) {
         missing.push(role.key_columns().to_vec());
     }
     if relation.is_leaf() {

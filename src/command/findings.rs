@@ -12,6 +12,7 @@ pub(super) fn text(findings: &[Finding], statements: bool) -> String {
         let severity = match finding.severity {
             Severity::Error => red("error"),
             Severity::Warning => yellow("warning"),
+            Severity::Notice => cyan("notice"),
         };
         let _ = writeln!(text, "{severity} [{}] {}", finding.check, printable(&finding.object));
         let _ = writeln!(text, "  {}", printable(&finding.message));

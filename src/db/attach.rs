@@ -4,7 +4,7 @@ use postgres::{Client, Row};
 
 use crate::catalog::detached::Standalone;
 use crate::catalog::relation::Relation;
-use crate::catalog::{Catalog, missing_keys};
+use crate::catalog::{Catalog, missing_keys_at};
 use crate::error::{Error, Result};
 use crate::layout::name::QualifiedName;
 use crate::layout::place::Place;
@@ -93,7 +93,7 @@ impl Surveyor<'_> {
     /// What must be unique, in the table itself where no key of it says so, and in the store.
     fn doubled(&mut self, first: i64, last: i64) -> Result<Vec<Doubled>> {
         let mut found = Vec::new();
-        for columns in missing_keys(self.table, Role::Events) {
+        for columns in missing_keys_at(self.table, Role::Events, self.place.bounds().last()) {
             let there = self.table.indexes.iter().any(|index| index.is_key_on(&columns));
             if !there {
                 let sql = attach::doubled_within(&self.table.name, &columns);

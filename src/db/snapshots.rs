@@ -23,7 +23,7 @@ impl Moment {
     /// Now.
     pub fn now(client: &mut Client) -> Result<Self> {
         let row = client
-            .query_one(include_str!("../../sql/drain/mark.sql"), &[])
+            .query_one(include_str!("../../sql/transfer/mark.sql"), &[])
             .map_err(|error| Error::database("looking for older snapshots", error))?;
         Ok(Self { xmax: row.get("xmax"), at: row.get("at"), open: row.get("open") })
     }
@@ -40,7 +40,7 @@ impl Moment {
         let names: Vec<&str> = tables.iter().map(|table| table.name.as_str()).collect();
         let rows = client
             .query(
-                include_str!("../../sql/drain/older.sql"),
+                include_str!("../../sql/transfer/older.sql"),
                 &[&self.xmax, &self.at, &self.open, &pids, &schema, &names],
             )
             .map_err(|error| Error::database("looking for older snapshots", error))?;

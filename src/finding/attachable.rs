@@ -2,10 +2,12 @@
 //! the statement that mends it. What can be put right without a question, attaching puts right.
 
 use crate::catalog::detached::Standalone;
+use crate::catalog::index::Index;
 use crate::catalog::relation::{Relation, RelationKind};
 use crate::catalog::trigger::TableTrigger;
 use crate::catalog::{Catalog, Column};
 use crate::error::{Error, Result};
+use crate::layout::levels::Level;
 use crate::layout::protection::Trigger;
 use crate::layout::{Layout, Role};
 use crate::render::{mend, protection};
@@ -22,7 +24,7 @@ pub fn refuse(
     if lines.is_empty() {
         let root = catalog.events.as_ref().map_or(parent, |events| &events.root);
         lines.extend(columns(root, &table.relation));
-        lines.extend(keys(&table.relation));
+        lines.extend(keys(parent, &table.relation));
         lines.extend(additions(root, parent, table));
     }
     if lines.is_empty() {
@@ -118,8 +120,13 @@ fn column(table: &Relation, have: &Column, wanted: &Column) -> Vec<String> {
     lines
 }
 
-fn keys(table: &Relation) -> Vec<String> {
-    let other = table.other_primary_key(Role::Events.key_columns());
+fn keys(parent: &Relation, table: &Relation) -> Vec<String> {
+    // One that keeps events or positions apart may stay where the parent has none: by time.
+    let by_time = parent.partition_key == Some(Level::Month.partition_key());
+    let stays = |index: &&Index| {
+        !by_time || !Role::Events.unique_columns().iter().any(|column| index.is_key_on(&[column]))
+    };
+    let other = table.other_primary_key(Role::Events.key_columns()).filter(stays);
     let line = |constraint: &String, columns: &[String]| {
         format!(
             "its primary key is on ({}), where partitions have one on ({}): {}",

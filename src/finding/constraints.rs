@@ -5,6 +5,7 @@ use crate::catalog::Catalog;
 use crate::catalog::index::Index;
 use crate::catalog::relation::{Constraint, Relation};
 use crate::layout::Role;
+use crate::layout::bounds::Bound;
 use crate::render::mend;
 
 use super::Finding;
@@ -41,8 +42,11 @@ pub fn check(catalog: &Catalog) -> Vec<Finding> {
 fn extra(role: Role, partition: &Relation, constraint: &Constraint) -> Option<Finding> {
     let Constraint { name, kind, columns, definition, inherited, .. } = constraint;
     let is_needed = match kind.as_str() {
-        "p" => is_set(columns, role.key_columns()),
-        "u" => {
+        "p" if !partition.bound.as_ref().is_some_and(Bound::is_range) => {
+            is_set(columns, role.key_columns())
+        }
+        // A leaf by time keeps its own primary key.
+        "p" | "u" => {
             is_set(columns, role.key_columns())
                 || role.unique_columns().iter().any(|column| is_set(columns, &[column]))
         }

@@ -18,7 +18,8 @@ pub fn check(layout: &Layout, catalog: &Catalog) -> Vec<Finding> {
         }
         for leaf in table.root.leaves() {
             for columns in missing_keys(leaf, role) {
-                let primary = columns == role.key_columns();
+                let primary = columns == role.key_columns()
+                    && leaf.other_primary_key(role.key_columns()).is_none();
                 let message = format!("no valid key on ({})", columns.join(", "));
                 findings.push(
                     Finding::error("missing_key", &leaf.name, message)

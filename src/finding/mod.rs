@@ -9,6 +9,7 @@ pub mod default_rows;
 pub mod detach;
 pub mod fence;
 pub mod grants;
+pub mod history;
 pub mod holder;
 pub mod index_drift;
 pub mod indexes;
@@ -42,6 +43,8 @@ use crate::plan::ensure::months;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Severity {
+    /// Nothing is wrong, and something could be better.
+    Notice,
     /// It will fail unless something is done.
     Warning,
     /// Events are refused, hidden or unprotected now.
@@ -85,6 +88,20 @@ impl Finding {
         Self { severity: Severity::Warning, ..Self::error(check, object, message) }
     }
 
+    pub(crate) fn notice(
+        check: &'static str,
+        object: &impl ToString,
+        message: impl Into<String>,
+    ) -> Self {
+        Self { severity: Severity::Notice, ..Self::error(check, object, message) }
+    }
+
+    /// Whether it is more than a notice.
+    #[must_use]
+    pub fn is_problem(&self) -> bool {
+        self.severity > Severity::Notice
+    }
+
     pub(crate) fn remedy(mut self, command: impl Into<String>) -> Self {
         self.remedy = Some(command.into());
         self
@@ -106,6 +123,7 @@ pub fn check(layout: &Layout, catalog: &Catalog) -> Result<Vec<Finding>> {
     findings.extend(unfinished_archive::check(catalog));
     findings.extend(default_rows::check(catalog));
     findings.extend(off_grid::check(layout, catalog));
+    findings.extend(history::check(catalog));
     findings.extend(keys::check(layout, catalog));
     findings.extend(protections::check(layout, catalog));
     findings.extend(indexes::check(catalog));

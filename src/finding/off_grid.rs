@@ -6,7 +6,7 @@ use crate::layout::bounds::Bound;
 use crate::layout::levels::Level;
 use crate::layout::{Layout, Role};
 
-use super::Finding;
+use super::{Finding, history};
 
 /// Partitions that lie across the layout's grid: several contexts in one, ranges that are not a
 /// month, another number of hash shares, another way to divide.
@@ -37,7 +37,13 @@ fn compare(
             Ok(below) => below,
             Err(reason) => {
                 let message = format!("its bounds ({bound}) {reason}");
-                findings.push(Finding::warning("off_grid", &partition.name, message));
+                let finding = Finding::warning("off_grid", &partition.name, message);
+                let can_be_split = *level == Level::Month && bound.as_months().is_some();
+                findings.push(if can_be_split {
+                    finding.remedy(history::split(&partition.name))
+                } else {
+                    finding
+                });
                 continue;
             }
         };
@@ -77,9 +83,10 @@ fn on_grid(
             Bound::Hash { modulus, .. } if *modulus == hash.partitions => Ok(deeper.to_vec()),
             _ => Err(format!("are not one of {} hash shares", hash.partitions)),
         },
-        Level::Month => match bound.as_month() {
-            Some(_) => Ok(deeper.to_vec()),
-            None => Err("are not one month in UTC".to_owned()),
-        },
+        // What holds all months before one has a finding of its own.
+        Level::Month if bound.as_month().is_some() || bound.as_history().is_some() => {
+            Ok(deeper.to_vec())
+        }
+        Level::Month => Err("are not one month in UTC".to_owned()),
     }
 }

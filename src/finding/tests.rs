@@ -11,7 +11,11 @@ use crate::layout::name::QualifiedName;
 fn found(layout: &Layout, catalog: &Catalog) -> String {
     let findings = check(layout, catalog).expect("findings");
     let line = |finding: &Finding| {
-        let severity = if finding.severity == Severity::Error { "error" } else { "warning" };
+        let severity = match finding.severity {
+            Severity::Error => "error",
+            Severity::Warning => "warning",
+            Severity::Notice => "notice",
+        };
         let remedy = finding.remedy.as_deref().unwrap_or("nothing");
         let Finding { check, object, message, .. } = finding;
         let lines = [format!("{severity} {check} {object}"), wrap(message), wrap(remedy)];
@@ -165,13 +169,37 @@ fn rows_in_a_default_partition() {
 }
 
 #[test]
+fn all_months_before_one() {
+    let (layout, mut catalog) = by_month();
+    let heap = &mut root_of(&mut catalog, Role::Events).partitions[0];
+    heap.bound = Some(Bound::history(month("2026-12")));
+    // Its own keys, as an old table has them.
+    for index in &mut heap.indexes {
+        index.primary = index.columns == ["global_position"];
+    }
+    insta::assert_snapshot!(found(&layout, &catalog), @"
+    notice history public.events_2026_11
+      it holds all months before 2026-12 (not counted yet): they can be closed and
+        archived when it is divided
+      pupctl partitions split events_2026_11
+    ");
+}
+
+#[test]
 fn bounds_off_the_grid() {
     let (layout, mut catalog) = by_month();
-    let wide = Bound::Range { from: Edge::Min, to: Edge::At(month("2026-12").start()) };
-    root_of(&mut catalog, Role::Events).partitions[0].bound = Some(wide);
+    let end = Edge::At(month("2026-12").start());
+    let wide = Bound::Range { from: Edge::At(month("2026-09").start()), to: end };
+    let across = Bound::Range { from: Edge::At(month("2026-12").start()), to: Edge::Max };
+    let partitions = &mut root_of(&mut catalog, Role::Events).partitions;
+    (partitions[0].bound, partitions[1].bound) = (Some(wide), Some(across));
     insta::assert_snapshot!(found(&layout, &catalog), @"
     warning off_grid public.events_2026_11
-      its bounds (MINVALUE to 2026-12-01T00:00:00Z) are not one month in UTC
+      its bounds (2026-09-01T00:00:00Z to 2026-12-01T00:00:00Z) are not one month in
+        UTC
+      pupctl partitions split events_2026_11
+    warning off_grid public.events_2026_12
+      its bounds (2026-12-01T00:00:00Z to MAXVALUE) are not one month in UTC
       nothing
     ");
 

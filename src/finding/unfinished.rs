@@ -1,20 +1,30 @@
 //! Branches that an interrupted run left half built, beside the tree.
 
-use crate::catalog::Catalog;
+use crate::catalog::{Catalog, Unfinished};
 use crate::layout::bounds::Bound;
-use crate::plan::wanted::UNFINISHED_PREFIX;
+use crate::plan::target::partitions;
+use crate::plan::wanted::{UNFINISHED_PREFIX, unfinished_mark};
 
-use super::Finding;
+use super::{Finding, history};
 
 /// Branches that were never attached. Nothing reaches them; the next `ensure`,
-/// or `drain`, finishes them.
+/// `drain` or `split` finishes them.
 #[must_use]
 pub fn check(catalog: &Catalog) -> Vec<Finding> {
-    let finding = |unfinished: &crate::catalog::Unfinished| {
-        let message = "it was being built when a run was interrupted, and is not attached";
-        let drains = unfinished.mark.starts_with(&format!("{UNFINISHED_PREFIX}{}", Bound::Default));
-        let command = if drains { "pupctl partitions drain" } else { "pupctl partitions ensure" };
-        Finding::warning("unfinished_branch", &unfinished.branch.name, message).remedy(command)
+    catalog.unfinished.iter().map(|unfinished| finding(catalog, unfinished)).collect()
+}
+
+fn finding(catalog: &Catalog, unfinished: &Unfinished) -> Finding {
+    let message = "it was being built when a run was interrupted, and is not attached";
+    let drains = unfinished.mark.starts_with(&format!("{UNFINISHED_PREFIX}{}", Bound::Default));
+    let split = partitions(catalog).into_iter().find(|one| {
+        let bound = one.relation.bound.as_ref();
+        bound.is_some_and(|bound| unfinished_mark(&one.parent.name, bound) == unfinished.mark)
+    });
+    let command = match split {
+        _ if drains => "pupctl partitions drain".to_owned(),
+        Some(partition) => history::split(&partition.relation.name),
+        None => "pupctl partitions ensure".to_owned(),
     };
-    catalog.unfinished.iter().map(finding).collect()
+    Finding::warning("unfinished_branch", &unfinished.branch.name, message).remedy(command)
 }

@@ -62,6 +62,33 @@ impl Bound {
         Month::starting_at(*from).filter(|month| month.end() == *to)
     }
 
+    /// The partition of all months before one, as a table has it that was attached as it was.
+    #[must_use]
+    pub fn history(before: Month) -> Self {
+        Self::Range { from: Edge::Min, to: Edge::At(before.start()) }
+    }
+
+    /// The first month that it does not hold, when the bound is all months before one.
+    #[must_use]
+    pub fn as_history(&self) -> Option<Month> {
+        let Self::Range { from: Edge::Min, to: Edge::At(to) } = self else { return None };
+        Month::starting_at(*to)
+    }
+
+    /// The first month that it holds and the first that it does not, when the bound is whole months
+    /// with a first one.
+    #[must_use]
+    pub fn as_months(&self) -> Option<(Month, Month)> {
+        let Self::Range { from: Edge::At(from), to: Edge::At(to) } = self else { return None };
+        Some((Month::starting_at(*from)?, Month::starting_at(*to)?))
+    }
+
+    /// Whether it is a range of time.
+    #[must_use]
+    pub fn is_range(&self) -> bool {
+        matches!(self, Self::Range { .. })
+    }
+
     /// The context, when the bound is exactly one.
     #[must_use]
     pub fn as_context(&self) -> Option<&str> {
@@ -127,6 +154,9 @@ impl fmt::Display for Bound {
         if let Some(month) = self.as_month() {
             return write!(formatter, "{month}");
         }
+        if let Some(before) = self.as_history() {
+            return write!(formatter, "before {before}");
+        }
         match self {
             Self::List(values) => {
                 let names: Vec<_> =
@@ -165,6 +195,21 @@ mod tests {
         assert!(wide.overlaps(&month("2026-02")));
         assert!(!wide.overlaps(&month("2026-03")));
         assert_eq!(wide.as_month(), None);
+    }
+
+    #[test]
+    fn history_is_all_months_before_one() {
+        let before: Month = "2026-03".parse().expect("a month");
+        let history = Bound::history(before);
+        assert_eq!(history.as_history(), Some(before));
+        assert_eq!(history.to_string(), "before 2026-03");
+        assert_eq!(history.as_months(), None);
+        let late = Edge::At(before.start() + chrono::TimeDelta::days(1));
+        assert_eq!(Bound::Range { from: Edge::Min, to: late }.as_history(), None);
+        assert_eq!(month("2026-03").as_history(), None);
+        let quarter = Bound::Range { from: month_edge("2026-01"), to: month_edge("2026-04") };
+        let ends = ["2026-01", "2026-04"].map(|text| text.parse().expect("a month"));
+        assert_eq!(quarter.as_months(), Some((ends[0], ends[1])));
     }
 
     fn month_edge(text: &str) -> Edge {

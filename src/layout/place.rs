@@ -54,6 +54,12 @@ impl Place {
         self.0.iter().find_map(Bound::as_month)
     }
 
+    /// The first month after it, where a level says that it holds all months before one.
+    #[must_use]
+    pub fn history(&self) -> Option<Month> {
+        self.0.iter().find_map(Bound::as_history)
+    }
+
     /// Whether pupctl's layouts have places like this one.
     #[must_use]
     pub fn is_known(&self) -> bool {
@@ -151,5 +157,11 @@ mod tests {
             "A/2026-01"
         );
         assert_eq!(Place::default().to_string(), "everything");
+        let history = Place::default()
+            .below(Bound::context("A"))
+            .below(Bound::history("2026-12".parse().expect("a month")));
+        assert_eq!(history.to_string(), "A/before 2026-12");
+        let json = serde_json::to_value(&history).expect("JSON");
+        assert_eq!(serde_json::from_value::<Place>(json).expect("a place"), history);
     }
 }

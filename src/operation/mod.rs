@@ -4,9 +4,9 @@ pub mod abort;
 pub mod archive;
 pub mod archives;
 pub mod convert;
-pub mod drain;
 pub mod journal;
 pub mod restore;
+pub mod transfer;
 
 use postgres::Client;
 

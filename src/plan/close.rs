@@ -8,7 +8,7 @@ use crate::catalog::Catalog;
 use crate::error::{Error, Result};
 use crate::layout::month::Month;
 
-use super::target::{Located, partitions, resolve};
+use super::target::{Located, partitions, resolve, undivided};
 
 /// What a closed month has been through already.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -109,6 +109,9 @@ fn past_since(month: Month, grace: TimeDelta) -> Option<DateTime<Utc>> {
 }
 
 fn no_month(leaf: &Located<'_>) -> Error {
+    if leaf.place.history().is_some() {
+        return undivided(leaf);
+    }
     Error::invalid(format!("{} is not the partition of a month", leaf.relation.name))
         .hint("only months come to an end; pupctl archive takes whole contexts out")
 }

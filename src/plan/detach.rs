@@ -153,5 +153,8 @@ pub fn detached<'a>(catalog: &'a Catalog, word: &str) -> Vec<&'a Detached> {
 /// Whether events that arrive now, or will, go to this place: without it they are refused.
 #[must_use]
 pub fn is_awaited(place: &Place, now: Month) -> bool {
-    place.month().is_none_or(|month| month >= now)
+    match place.history() {
+        Some(before) => before > now,
+        None => place.month().is_none_or(|month| month >= now),
+    }
 }

@@ -1,27 +1,23 @@
 //! Plans how rows leave a DEFAULT partition for partitions of their own.
 //!
 //! As long as DEFAULT has rows of a partition, the server refuses to attach it, and a row must
-//! never be without a place. So partitions are built below a *stage*, a table beside the tree that
-//! is divided like the parent, and rows are copied there; in the end all change places at once.
+//! never be without a place. So they are [transferred](super::transfer).
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::catalog::Catalog;
-use crate::catalog::relation::{Relation, RelationKind, ReplicaIdentity};
-use crate::error::{Error, Result};
+use crate::catalog::relation::Relation;
+use crate::error::Result;
 use crate::layout::bounds::Bound;
 use crate::layout::desired::DesiredPartition;
 use crate::layout::levels::Level;
 use crate::layout::month::Month;
 use crate::layout::name::{self, QualifiedName};
-use crate::layout::protection::Trigger;
 use crate::layout::{Context, Layout, Needs, Role};
 
 use super::contexts::refuse_months_below_a_key;
-use super::ensure;
-use super::lifecycle::{BOUNDS_CHECK, BoundsCheck, Condition, LifecycleAction};
-use super::step::{Action, NewPartition, Step};
-use super::wanted::{self, unfinished_mark};
+use super::transfer::{self, Shape, Site, Transfer};
+use super::{ensure, wanted};
 
 /// How the comment on a DEFAULT partition begins that was taken out of its table: all of its rows
 /// are in partitions now, and it goes when that is proven.
@@ -54,59 +50,6 @@ pub struct Left {
     pub why: String,
 }
 
-/// A DEFAULT partition in its tree.
-#[derive(Debug, Clone)]
-pub struct Site<'a> {
-    /// Of which table.
-    pub role: Role,
-    /// The tables from the root down to the parent.
-    pub ancestors: Vec<&'a Relation>,
-    /// The bounds that lead to the parent.
-    pub path: Vec<Bound>,
-    /// The partition.
-    pub default: &'a Relation,
-}
-
-/// How a DEFAULT partition is drained.
-#[derive(Debug, Clone)]
-pub struct Drain {
-    /// Of which table.
-    pub role: Role,
-    /// The tables from the root down to the parent: whoever writes to DEFAULT has locked one.
-    pub ancestors: Vec<QualifiedName>,
-    /// The DEFAULT partition.
-    pub default: QualifiedName,
-    /// Its name when it is drained.
-    pub drained: QualifiedName,
-    /// The table beside the tree below which the new partitions are built.
-    pub stage: QualifiedName,
-    /// The partitions that come into the tree, with what they hold.
-    pub tops: Vec<(QualifiedName, Bound)>,
-    /// The next DEFAULT, for events.
-    pub next: Option<QualifiedName>,
-    /// Every table below the stage.
-    pub tables: Vec<QualifiedName>,
-    /// The triggers that these get.
-    pub triggers: Vec<Trigger>,
-    /// The contexts that leave, for heads.
-    pub contexts: Vec<String>,
-    /// How many rows leave.
-    pub rows: i64,
-    /// What an earlier run left and this one has no use for.
-    pub obsolete: Option<QualifiedName>,
-    /// What builds the stage; nothing where an earlier run has.
-    pub build: Vec<Step>,
-}
-
-impl Drain {
-    /// The table that is divided.
-    #[must_use]
-    pub fn parent(&self) -> &QualifiedName {
-        // There is no partition without a parent.
-        self.ancestors.last().unwrap_or(&self.default)
-    }
-}
-
 /// Every DEFAULT partition of a store.
 #[must_use]
 pub fn sites(catalog: &Catalog) -> Vec<Site<'_>> {
@@ -130,7 +73,7 @@ fn collect<'a>(
         let Some(bound) = &partition.bound else { continue };
         if *bound == Bound::Default {
             let (ancestors, path) = (ancestors.clone(), path.to_vec());
-            found.push(Site { role, ancestors, path, default: partition });
+            found.push(Site { role, ancestors, path, partition });
         } else {
             let path = [path, std::slice::from_ref(bound)].concat();
             collect(role, &ancestors, &path, partition, found);
@@ -166,9 +109,9 @@ pub fn plan(
     catalog: &Catalog,
     site: &Site<'_>,
     held: &[Held],
-) -> Result<(Option<Drain>, Vec<Left>)> {
+) -> Result<(Option<Transfer>, Vec<Left>)> {
     let mut sorting = Sorting { site, left: Vec::new(), wanted: Vec::new(), rows: 0 };
-    let level = match obstacle(layout, site) {
+    let level = match transfer::level(layout, site) {
         Ok(level) => level,
         Err(why) => {
             let rows = held.iter().map(|held| held.rows).sum();
@@ -185,41 +128,20 @@ pub fn plan(
     if sorting.wanted.is_empty() {
         return Ok((None, sorting.left));
     }
-    let Sorting { left, wanted, rows, .. } = sorting;
-    let mut drain = drain(layout, catalog, site, &level, wanted)?;
-    (drain.contexts, drain.rows) = (contexts, rows);
-    Ok((Some(drain), left))
-}
-
-/// The level of the parent, or why nothing can leave.
-fn obstacle(layout: &Layout, site: &Site<'_>) -> std::result::Result<Level, String> {
-    let default = site.default;
-    let parent = site.ancestors.last().copied().unwrap_or(default);
-    if default.kind != RelationKind::Table {
-        return Err("it is not an ordinary table: it is divided itself, or foreign".to_owned());
+    let Sorting { left, mut wanted, rows, .. } = sorting;
+    if site.role == Role::Events {
+        wanted.push(leaf(Bound::Default));
     }
-    if !parent.foreign_keys.is_empty() {
-        let others: Vec<_> = parent.foreign_keys.iter().map(ToString::to_string).collect();
-        return Err(format!(
-            "foreign keys tie {} to {}: the server would check every row under lock",
-            parent.name,
-            others.join(", ")
-        ));
-    }
-    let level = level_at(layout, site.role, &site.path);
-    let level = level.filter(|level| Some(level.partition_key()) == parent.partition_key);
-    level.ok_or_else(|| format!("{} is not divided as the layout says", parent.name))
-}
-
-fn level_at(layout: &Layout, role: Role, path: &[Bound]) -> Option<Level> {
-    let mut levels = layout.levels_of(role);
-    for bound in path {
-        levels = match levels.first()? {
-            Level::Context => layout.levels_below(role, layout.context(bound.as_context()?)?),
-            Level::Hash(_) | Level::Month => levels[1..].to_vec(),
-        };
-    }
-    levels.first().cloned()
+    let parent = site.parent();
+    let shape = Shape {
+        bound: Bound::Default,
+        stage: "drain",
+        retired: "drained",
+        comment: format!("{DRAINED_PREFIX}{}", parent.name.name),
+        bulk: false,
+    };
+    let transfer = transfer::plan(layout, catalog, site, &level, &wanted, shape)?;
+    Ok((Some(Transfer { contexts, rows, ..transfer }), left))
 }
 
 /// What leaves, and what stays.
@@ -232,7 +154,7 @@ struct Sorting<'a, 'b> {
 
 impl Sorting<'_, '_> {
     fn leave(&mut self, what: impl Into<String>, rows: i64, why: impl Into<String>) {
-        let default = self.site.default.name.clone();
+        let default = self.site.partition.name.clone();
         self.left.push(Left { default, what: what.into(), rows, why: why.into() });
     }
 
@@ -330,171 +252,4 @@ impl Sorting<'_, '_> {
 fn leaf(bound: Bound) -> DesiredPartition {
     let suffix = NEXT_DEFAULT.to_owned();
     DesiredPartition { bound, suffix, level: None, key: true, partitions: Vec::new() }
-}
-
-fn drain(
-    layout: &Layout,
-    catalog: &Catalog,
-    site: &Site<'_>,
-    level: &Level,
-    mut wanted: Vec<DesiredPartition>,
-) -> Result<Drain> {
-    let parent = site.ancestors.last().copied().unwrap_or(site.default);
-    let mark = unfinished_mark(&parent.name, &Bound::Default);
-    let begun = catalog.unfinished.iter().find(|unfinished| unfinished.mark == mark);
-    let begun = begun.map(|unfinished| &unfinished.branch);
-    if site.role == Role::Events {
-        wanted.push(leaf(Bound::Default));
-    }
-    let mut drain = Drain {
-        role: site.role,
-        ancestors: site.ancestors.iter().map(|relation| relation.name.clone()).collect(),
-        default: site.default.name.clone(),
-        drained: free_name(catalog, &site.default.name, "drained"),
-        stage: free_name(catalog, &parent.name, "drain"),
-        tops: Vec::new(),
-        next: None,
-        tables: Vec::new(),
-        triggers: if site.role == Role::Events { layout.triggers() } else { Vec::new() },
-        contexts: Vec::new(),
-        rows: 0,
-        obsolete: None,
-        build: Vec::new(),
-    };
-    match begun {
-        Some(stage) if stage.owner == parent.owner && is_built(stage, &wanted) => {
-            drain.continues(stage);
-        }
-        other => {
-            // A table with our mark that is somebody else's is left where it is.
-            let ours = other.filter(|stage| stage.owner == parent.owner);
-            drain.obsolete = ours.map(|stage| stage.name.clone());
-            drain.begin(layout, catalog, parent, level, &mark, &wanted)?;
-        }
-    }
-    Ok(drain)
-}
-
-fn free_name(catalog: &Catalog, table: &QualifiedName, suffix: &str) -> QualifiedName {
-    let plain = name::joined(&table.name, suffix);
-    let trees = catalog.roots().flat_map(Relation::walk);
-    let stages = catalog.unfinished.iter().flat_map(|unfinished| unfinished.branch.walk());
-    let taken: BTreeSet<_> = trees.chain(stages).map(|relation| &relation.name.name).collect();
-    let is_taken = |name: &String| taken.contains(name) || catalog.other_names.contains(name);
-    let candidates = (0..).map(|number: u32| match number {
-        0 => plain.clone(),
-        _ => name::hashed(&plain, &format!("{suffix} {number}")),
-    });
-    // There are more names than tables.
-    let free = candidates.into_iter().find(|name| !is_taken(name));
-    table.sibling(free.unwrap_or(plain))
-}
-
-/// Whether a stage has all that is wanted, so that it only waits for rows.
-fn is_built(stage: &Relation, wanted: &[DesiredPartition]) -> bool {
-    wanted.iter().all(|wanted| {
-        let is_it = |p: &&Relation| p.bound.as_ref() == Some(&wanted.bound);
-        let there = stage.partitions.iter().find(is_it);
-        there.is_some_and(|there| {
-            there.partition_key == wanted.level.as_ref().map(Level::partition_key)
-                && is_built(there, &wanted.partitions)
-        })
-    })
-}
-
-impl Drain {
-    fn continues(&mut self, stage: &Relation) {
-        self.stage = stage.name.clone();
-        self.tables = stage.walk().skip(1).map(|relation| relation.name.clone()).collect();
-        for partition in &stage.partitions {
-            self.place(partition.name.clone(), partition.bound.clone());
-        }
-    }
-
-    fn place(&mut self, name: QualifiedName, bound: Option<Bound>) {
-        match bound {
-            Some(Bound::Default) => self.next = Some(name),
-            Some(bound) => self.tops.push((name, bound)),
-            None => {}
-        }
-    }
-
-    fn begin(
-        &mut self,
-        layout: &Layout,
-        catalog: &Catalog,
-        parent: &Relation,
-        level: &Level,
-        mark: &str,
-        wanted: &[DesiredPartition],
-    ) -> Result<()> {
-        self.build.push(self.stage_step(catalog, parent, level, mark));
-        let below = ensure::beside(layout, catalog, self.role, parent, &self.stage, wanted)?;
-        for new in below.new_partitions() {
-            self.tables.push(new.name.clone());
-            if new.parent == self.stage {
-                self.place(new.name.clone(), Some(new.bound.clone()));
-            }
-        }
-        if !below.problems.is_empty() {
-            return Err(Error::refused(format!(
-                "the partitions for the rows of {} cannot all be made",
-                self.default
-            ))
-            .details(below.problems)
-            .hint("pupctl partitions check says more"));
-        }
-        self.build.extend(below.steps);
-        // With the last partitions, so that a stage that has them all has the CHECKs too.
-        let checks = self.bounds_checks(parent, level);
-        if let Some(last) = self.build.last_mut() {
-            last.actions.extend(checks);
-        }
-        Ok(())
-    }
-
-    /// The stage itself, which nobody but the owner can use.
-    fn stage_step(&self, catalog: &Catalog, parent: &Relation, level: &Level, mark: &str) -> Step {
-        let stage = NewPartition {
-            role: self.role,
-            parent: parent.name.clone(),
-            name: self.stage.clone(),
-            bound: Bound::Default,
-            level: Some(level.clone()),
-            keys: Vec::new(),
-            primary: false,
-            triggers: Vec::new(),
-            owner: Some(parent.owner.clone()).filter(|owner| *owner != catalog.server.role),
-            grants: Vec::new(),
-            replica_identity: ReplicaIdentity::Default,
-            tablespace: parent.tablespace.clone(),
-        };
-        let branch = self.stage.clone();
-        Step::new(
-            format!("Make {} beside {}", self.stage.name, parent.name.name),
-            "the server attaches no partition while DEFAULT has its rows: they are copied below \
-             this table first",
-            vec![
-                Action::CreatePartition(stage),
-                Action::MarkUnfinished { branch, mark: mark.to_owned() },
-            ],
-        )
-    }
-
-    /// CHECKs that spare the reading of the partitions when they come into the tree: they are empty
-    /// now.
-    fn bounds_checks(&self, parent: &Relation, level: &Level) -> Vec<Action> {
-        let column = if *level == Level::Month { "created_at" } else { "bounded_context" };
-        let check = |bound: &Bound| {
-            let columns = vec![column.to_owned()];
-            BoundsCheck(vec![Condition { columns, bound: bound.clone(), parent: parent.oid }])
-        };
-        let actions = self.tops.iter().flat_map(|(table, bound)| {
-            let add = LifecycleAction::AddBoundsCheck { table: table.clone(), check: check(bound) };
-            let name = BOUNDS_CHECK.to_owned();
-            let validate = LifecycleAction::ValidateCheck { table: table.clone(), name };
-            [add.into(), validate.into()]
-        });
-        actions.collect()
-    }
 }

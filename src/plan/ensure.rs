@@ -438,6 +438,7 @@ fn new_partition(
         level: wanted.level.clone(),
         keys,
         primary,
+        bare: false,
         triggers,
         owner: Some(relation.owner.clone()).filter(|owner| *owner != catalog.server.role),
         grants: if protected { Vec::new() } else { relation.grants.clone() },

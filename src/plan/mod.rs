@@ -21,9 +21,11 @@ pub mod init;
 pub mod lifecycle;
 mod obstacle;
 pub mod protection;
+pub mod split;
 pub mod step;
 pub mod tables;
 pub mod target;
+pub mod transfer;
 pub mod wanted;
 
 pub use files::MigrationFile;

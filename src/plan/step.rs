@@ -232,6 +232,8 @@ pub struct NewPartition {
     pub keys: Vec<Vec<&'static str>>,
     /// Whether the first of `keys` is the primary key.
     pub primary: bool,
+    /// Whether it leaves out the indexes of the parent: they are built when it has its rows.
+    pub bare: bool,
     /// The triggers that it gets: a statement on it fires none of its parent's.
     pub triggers: Vec<Trigger>,
     /// The parent's owner, where it is not the role that makes the table.

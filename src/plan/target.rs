@@ -86,6 +86,14 @@ pub fn resolve<'a>(catalog: &'a Catalog, word: &str) -> Result<Target<'a>> {
     }
 }
 
+/// What is said of a partition that holds all months before one, where months are needed.
+#[must_use]
+pub fn undivided(leaf: &Located<'_>) -> Error {
+    let name = &leaf.relation.name;
+    Error::refused(format!("{name} holds more than one month ({})", leaf.place))
+        .hint(format!("divide it first: pupctl partitions split {}", name.name))
+}
+
 fn below<'a>(all: &[Located<'a>], top: &Located<'a>) -> Vec<Located<'a>> {
     let leaves = top.relation.leaves().map(|leaf| leaf.oid);
     leaves.filter_map(|oid| all.iter().find(|one| one.relation.oid == oid).cloned()).collect()

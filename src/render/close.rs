@@ -82,7 +82,8 @@ fn finish(schema: &str, located: &Located<'_>, columns: &[String]) -> RenderedSt
 #[must_use]
 pub fn reopen(schema: &str, located: &Located<'_>, recorded: bool) -> RenderedStep {
     let leaf = &located.relation.name;
-    let drop = render("drain/drop_check", &values! { table => leaf, constraint => CLOSED_CHECK });
+    let drop =
+        render("transfer/drop_check", &values! { table => leaf, constraint => CLOSED_CHECK });
     let why = "It takes events again";
     let mut statements = vec![statement(drop, why, LockMode::AccessExclusive, leaf)];
     if recorded {

@@ -155,15 +155,8 @@ const TEMPLATES: &[(&str, &str)] = templates![
     "convert/table",
     "convert/thaw",
     "detach/referenced",
-    "drain/batch",
-    "drain/copy",
     "drain/delete_heads",
-    "drain/drop",
-    "drain/drop_check",
-    "drain/lock_writers",
     "drain/move_heads",
-    "drain/proof",
-    "drain/reached",
     "drain/survey",
     "event/export/extents",
     "event/export/read",
@@ -392,6 +385,18 @@ const TEMPLATES: &[(&str, &str)] = templates![
     "table/partition_by",
     "table/schema",
     "table/schema_once",
+    "transfer/batch",
+    "transfer/chunks",
+    "transfer/copy",
+    "transfer/density",
+    "transfer/drop",
+    "transfer/drop_check",
+    "transfer/index",
+    "transfer/lock_writers",
+    "transfer/months",
+    "transfer/next",
+    "transfer/proof",
+    "transfer/reached",
 ];
 
 static ENVIRONMENT: LazyLock<Environment<'static>> = LazyLock::new(environment);
@@ -476,27 +481,4 @@ pub(crate) fn render(name: &str, values: &Value) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_template_parses() {
-        for (name, _) in TEMPLATES {
-            assert!(ENVIRONMENT.get_template(name).is_ok(), "{name}");
-        }
-    }
-
-    #[test]
-    fn an_unquoted_value_does_not_reach_a_statement() {
-        let refused = |source: &str| {
-            let value = values! { table => "x; DROP TABLE events" };
-            ENVIRONMENT.render_str(source, value).expect_err("must be refused").to_string()
-        };
-        assert!(refused("DROP TABLE {{ table }}").contains("not quoted"));
-        assert!(refused("DROP TABLE {{ table ~ 'y' }}").contains("not quoted"));
-        assert!(refused("DROP TABLE {{ table|keyword }}").contains("not a keyword"));
-        // The way round the quoting that other environments offer does not exist.
-        assert!(refused("DROP TABLE {{ table|safe }}").contains("safe"));
-        assert!(refused("DROP TABLE {{ missing }}").contains("undefined"));
-    }
-}
+mod tests;

@@ -5,7 +5,6 @@ pub mod attach;
 pub mod bounds_check;
 pub mod close;
 pub mod convert;
-pub mod drain;
 pub mod environment;
 pub mod formats;
 pub mod generate;
@@ -21,6 +20,7 @@ pub mod scaffold;
 pub mod script;
 pub mod statements;
 pub mod tables;
+pub mod transfer;
 
 pub use script::{Lock, LockMode, RenderedMigration, RenderedStep, Script, Statement};
 

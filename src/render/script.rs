@@ -301,10 +301,10 @@ fn store_layout(schema: &str, layout: &Layout) -> Statement {
 }
 
 fn create_partition(partition: &NewPartition) -> Vec<Statement> {
-    let NewPartition { parent, name, level, keys, primary, tablespace, .. } = partition;
+    let NewPartition { parent, name, level, keys, primary, bare, tablespace, .. } = partition;
     let kind = if level.is_some() { "branch" } else { "leaf" };
     let mut statements = vec![Statement {
-        sql: render("partition/create", &values! { name, parent, level, tablespace }),
+        sql: render("partition/create", &values! { name, parent, level, bare, tablespace }),
         why: format!("A {kind} for {}, made beside its parent", partition.bound),
         locks: vec![Lock { mode: LockMode::AccessShare, on: parent.clone() }],
     }];

@@ -198,7 +198,7 @@ fn what_only_the_owner_can_decide_is_told_with_the_statement_that_mends_it() {
     db.execute(
         "ALTER TABLE other DROP COLUMN metadata, ADD COLUMN tenant text,
             ALTER COLUMN trace_id TYPE varchar(20);
-         ALTER TABLE other ADD PRIMARY KEY (global_position);
+         ALTER TABLE other ADD PRIMARY KEY (event_type, global_position);
          CREATE FUNCTION nothing() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END';
          CREATE TRIGGER own BEFORE INSERT ON other FOR EACH ROW EXECUTE FUNCTION nothing();
          CREATE RULE quiet AS ON DELETE TO other DO INSTEAD NOTHING;
@@ -208,7 +208,7 @@ fn what_only_the_owner_can_decide_is_told_with_the_statement_that_mends_it() {
         "it has no column metadata: ALTER TABLE \"public\".\"other\" ADD COLUMN \"metadata\" jsonb;",
         "events has no column tenant",
         "its column trace_id is character varying(20), that of events text: ALTER TABLE",
-        "its primary key is on (global_position)",
+        "its primary key is on (event_type, global_position)",
         "it has the trigger own of its own: DROP TRIGGER",
         "it has the rule quiet: DROP RULE",
         "row security is enabled on it",

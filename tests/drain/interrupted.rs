@@ -9,11 +9,11 @@ const POINTS: &[(&str, usize)] = &[
     ("operation::started", 1),
     ("execute::before_commit", 5),
     ("execute::after_step", 5),
-    ("drain::copied", 2),
-    ("drain::tail_copied", 1),
-    ("drain::before_commit", 1),
-    ("drain::exchanged", 1),
-    ("drain::proven", 1),
+    ("transfer::copied", 2),
+    ("transfer::tail_copied", 1),
+    ("transfer::before_commit", 1),
+    ("transfer::exchanged", 1),
+    ("transfer::proven", 1),
     ("operation::before_end", 1),
 ];
 

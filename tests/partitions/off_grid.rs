@@ -64,7 +64,7 @@ fn history_since_ever_stands_for_the_months_before() {
       events_m0 FROM (<m0>) TO (<m1>)
       history FROM (MINVALUE) TO (<m-2>)
     ");
-    assert!(findings(&db).contains(&"off_grid public.history".to_owned()), "{:?}", findings(&db));
+    assert!(findings(&db).contains(&"history public.history".to_owned()), "{:?}", findings(&db));
 }
 
 #[test]
@@ -77,7 +77,7 @@ fn an_infinite_bound_covers_the_months_before() {
     let from = db.month(-4);
     let told = ensure(&db, &["--from", &from]).success().stderr;
     assert!(told.contains("Nothing to do"), "{told}");
-    assert!(findings(&db).contains(&"off_grid public.history".to_owned()), "{:?}", findings(&db));
+    assert!(findings(&db).contains(&"history public.history".to_owned()), "{:?}", findings(&db));
 }
 
 #[test]

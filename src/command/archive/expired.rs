@@ -14,7 +14,7 @@ use crate::layout::place::Place;
 use crate::layout::retention::Retention;
 use crate::operation::archive::Item;
 use crate::operation::archives::{Phase, Record};
-use crate::plan::target::{Located, partitions};
+use crate::plan::target::{Located, partitions, undivided};
 
 use super::WhatArgs;
 use super::items::{Wanted, joined};
@@ -69,6 +69,13 @@ fn due<'a>(context: &Context, catalog: &'a Catalog) -> Result<Vec<Located<'a>>> 
         let name = leaf.place.context();
         let Some(retention) = context.config.retention(name)? else { continue };
         any = true;
+        if let Some(before) = leaf.place.history() {
+            // As long as a month of it is to be kept, it stays as it is.
+            if retention.has_expired(before.start(), catalog.server.now) {
+                return Err(undivided(&leaf));
+            }
+            continue;
+        }
         match leaf.place.month() {
             Some(month) => {
                 if retention.has_expired(month.end(), catalog.server.now) {

@@ -6,7 +6,7 @@ use crate::layout::name::fold_context;
 use crate::layout::{Context, Layout};
 use crate::operation::archive::{HEADS, Item};
 use crate::operation::archives::{Phase, Record};
-use crate::plan::target::{Located, Meant, Target, partitions, resolve};
+use crate::plan::target::{Located, Meant, Target, partitions, resolve, undivided};
 
 use super::WhatArgs;
 
@@ -160,6 +160,9 @@ fn leaving<'a>(
     target: &Target<'a>,
     catalog: &Catalog,
 ) -> Result<Vec<Located<'a>>> {
+    if let Some(history) = target.leaves.iter().find(|leaf| leaf.place.history().is_some()) {
+        return Err(undivided(history));
+    }
     let current = catalog.server.month();
     // A branch by its name or its place means the same as its context.
     let context = match &target.meant {

@@ -5,6 +5,7 @@ use postgres::Client;
 use serde::Serialize;
 
 use crate::catalog::Catalog;
+use crate::catalog::surroundings::Surroundings;
 use crate::cli::exit::Exit;
 use crate::cli::output::count;
 use crate::command::context::Context;
@@ -17,12 +18,15 @@ use crate::error::{Error, Result};
 use crate::layout::protection::Protections;
 use crate::layout::{Layout, Role};
 use crate::operation::convert::record::{self, Record};
+use crate::operation::convert::session::surroundings;
 use crate::operation::convert::{Outcome, survey};
+use crate::plan::convert::belongings::{self, Belonging, Fate};
 use crate::plan::convert::build;
 use crate::plan::convert::survey::Survey;
 use crate::plan::convert::{Strategy, Target};
 use crate::plan::{self, Plan};
 use crate::render::convert as statements;
+use crate::render::convert::mend::hint;
 use crate::render::{RenderedStep, Script};
 
 use super::report::tell;
@@ -89,6 +93,8 @@ pub(super) struct Preflight {
     pub(super) strategy: Strategy,
     pub(super) plan: Plan,
     pub(super) build: build::Build,
+    pub(super) belongings: Vec<Belonging>,
+    pub(super) surroundings: Vec<Surroundings>,
     pub(super) notes: Vec<String>,
 }
 
@@ -102,6 +108,7 @@ struct DryRun<'a> {
     parts: &'a Survey,
     partitions: usize,
     bytes: u64,
+    belongings: &'a [Belonging],
     notes: &'a [String],
     steps: Vec<RenderedStep>,
 }
@@ -222,9 +229,21 @@ impl WishArgs {
         }
         let layout = survey.extended(&target.layout)?;
         let target = Target { layout, ..target };
+        let (belongings, surroundings) = examine(client, &target)?;
         let build = build::plan(&target, catalog, &survey.needs(), true)?;
         notes.extend(build.partitions.notes.iter().cloned());
-        Ok(Preflight { before, target, survey, strategy: self.strategy(), plan, build, notes })
+        let strategy = self.strategy();
+        Ok(Preflight {
+            before,
+            target,
+            survey,
+            strategy,
+            plan,
+            build,
+            belongings,
+            surroundings,
+            notes,
+        })
     }
 
     /// Refuses heads that do not agree with the events, or notes them where that was allowed.
@@ -273,6 +292,7 @@ impl WishArgs {
             parts: &preflight.survey,
             partitions,
             bytes: size(&preflight, &catalog),
+            belongings: &preflight.belongings,
             notes: &preflight.notes,
             steps,
         };
@@ -286,6 +306,22 @@ impl WishArgs {
         }
         Ok(Exit::Done)
     }
+}
+
+/// What hangs on the tables, and what becomes of it; refused where something cannot be carried.
+fn examine(client: &mut Client, target: &Target) -> Result<(Vec<Belonging>, Vec<Surroundings>)> {
+    let mut belongings = Vec::new();
+    let mut all = Vec::new();
+    for table in &target.tables {
+        let found = surroundings(client, &table.current)?;
+        let examined = belongings::examine(&target.layout, table.role, &found);
+        if let Some(error) = belongings::refusal(&table.current, &examined, hint) {
+            return Err(error);
+        }
+        belongings.extend(examined);
+        all.push(found);
+    }
+    Ok((belongings, all))
 }
 
 /// What an earlier conversion had no time to drop would be taken for the tables of this one.
@@ -317,7 +353,7 @@ fn steps(preflight: &Preflight, catalog: &Catalog) -> Vec<RenderedStep> {
     if !target.layout.triggers().is_empty() {
         steps.push(statements::functions(schema, &target.layout, catalog.event_ids.there));
     }
-    steps.extend(statements::build(&preflight.build));
+    steps.extend(statements::build(&target.layout, &preflight.build, &preflight.surroundings));
     let names = |role| {
         let columns = catalog.table(role).into_iter().flat_map(|table| &table.columns);
         columns.map(|column| column.name.clone()).collect::<Vec<_>>()
@@ -333,6 +369,10 @@ fn explained(report: &DryRun<'_>) -> Vec<String> {
     // Copying, building and comparing on two cores, by the project's own figures.
     let minutes = |rate: usize| events / (rate * 60) + 1;
     let mut lines: Vec<_> = report.notes.iter().map(|note| format!("note: {note}")).collect();
+    lines.extend(report.belongings.iter().map(|one| match &one.fate {
+        Fate::Carried { .. } => format!("carried over: {one}"),
+        Fate::Refused { .. } | Fate::Left { .. } => format!("note: {one}"),
+    }));
     lines.push(format!(
         "Space: about {} more, until `convert finish` drops the old tables; the log of the server \
          grows by as much",

@@ -9,6 +9,7 @@ use crate::cli::exit::Exit;
 use crate::cli::output::green;
 use crate::cli::progress::ArchiveBar;
 use crate::command::context::{Context, layout_of};
+use crate::command::partitions::split;
 use crate::command::projections::rebuild;
 use crate::command::write;
 use crate::db::Locked;
@@ -23,10 +24,11 @@ use crate::render::Script;
 ///
 /// A table that was leaving the store for an archive comes back; a table that was loaded from an
 /// archive and not attached is dropped. Archives that are proven stay. Of a rebuild of a projection
-/// nothing is left; one that runs ends.
+/// nothing is left; one that runs ends. Of the split of a partition the copy is dropped.
 #[derive(Debug, Args)]
 pub struct AbortArgs {
-    /// The number of an operation, the name of an archive, or NAME:rebuild for a projection
+    /// The number of an operation, the name of an archive, NAME:rebuild for a projection, or
+    /// NAME:split for a partition
     #[arg(value_name = "WHAT")]
     what: String,
 }
@@ -51,6 +53,9 @@ struct Begun {
 pub(super) fn run(args: &AbortArgs, context: &Context) -> anyhow::Result<Exit> {
     if let Some(name) = args.rebuilt(context)? {
         return rebuild::abort(&name, context);
+    }
+    if let Some(partition) = args.what.strip_suffix(":split") {
+        return split::abort(partition, context);
     }
     if context.global.dry_run {
         let mut store = context.open()?;

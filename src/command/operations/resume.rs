@@ -18,7 +18,7 @@ pub struct ResumeArgs {
 }
 
 /// The commands that leave something to go on with.
-const RESUMED: [&str; 3] = ["archive", "projections rebuild", "restore"];
+const RESUMED: [&str; 4] = ["archive", "partitions split", "projections rebuild", "restore"];
 
 pub(super) fn run(args: &ResumeArgs, context: &Context) -> anyhow::Result<Exit> {
     let mut store = context.open_for_writing()?;

@@ -37,10 +37,11 @@ pub(super) fn run(args: &CheckArgs, context: &Context) -> anyhow::Result<Exit> {
     let closed = closed::list(&mut store.client, &store.schema)?;
     let unsealed = closed.into_iter().filter(|closed| !closed.sealed).map(|closed| closed.name);
     check.findings.extend(finding::closed::check(&unsealed.collect::<Vec<_>>()));
-    let found = !check.findings.is_empty();
+    let problems = check.findings.iter().filter(|finding| finding.is_problem()).count();
+    let found = problems > 0;
     context.output.result(context.name, &check, &findings::text(&check.findings, false))?;
     if found {
-        context.output.say(format!("{} found", count(check.findings.len(), "problem")));
+        context.output.say(format!("{} found", count(problems, "problem")));
     } else {
         let leaves = catalog.events.as_ref().map_or(0, |table| table.root.leaves().count());
         let leaves = count(leaves, "leaf").replace("leafs", "leaves");

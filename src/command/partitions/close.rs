@@ -22,7 +22,7 @@ use crate::finding;
 use crate::finding::holder::Holder;
 use crate::layout::Role;
 use crate::operation;
-use crate::operation::drain::columns;
+use crate::operation::transfer::columns;
 use crate::plan::close::{Wish, leaves, refuse_clock};
 use crate::plan::{self, Plan};
 use crate::render::{RenderedStep, Script, close as statements};

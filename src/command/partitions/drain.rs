@@ -7,7 +7,7 @@ use serde::Serialize;
 use crate::catalog::Catalog;
 use crate::cli::exit::Exit;
 use crate::cli::output::{self, count};
-use crate::cli::progress::{Bar, units};
+use crate::cli::progress::{ArchiveBar, Bar, units};
 use crate::command::context::{Context, layout_of};
 use crate::command::write;
 use crate::db::Locked;
@@ -18,10 +18,11 @@ use crate::finding;
 use crate::layout::name::QualifiedName;
 use crate::layout::{self, Layout, Role};
 use crate::operation;
-use crate::operation::drain::{self, Drained, Run};
-use crate::plan::drain::{Drain, Held, Left, Site};
+use crate::operation::transfer::{self, Retired, Run, Throttle};
+use crate::plan::drain::{DRAINED_PREFIX, Held, Left};
+use crate::plan::transfer::{Site, Transfer};
 use crate::plan::{self, Plan};
-use crate::render::drain as statements;
+use crate::render::transfer as statements;
 use crate::render::{RenderedStep, Script};
 
 /// Move rows out of DEFAULT partitions into the partitions where they belong
@@ -85,10 +86,10 @@ struct Work {
     contexts: Vec<String>,
     /// What comes before: pupctl's own tables, the layout.
     before: Plan,
-    drains: Vec<(Drain, Vec<String>)>,
+    drains: Vec<(Transfer, Vec<String>)>,
     left: Vec<Left>,
     /// What an earlier run did not finish, and the columns of events.
-    leftovers: Vec<Drained>,
+    leftovers: Vec<Retired>,
     columns: Vec<String>,
 }
 
@@ -102,7 +103,7 @@ pub(super) fn run(args: &DrainArgs, context: &Context) -> anyhow::Result<Exit> {
         return report(context, &work, true, steps);
     }
     let (mut locked, catalog) = write::lock(context, store)?;
-    drain::prepare(locked.client())?;
+    transfer::prepare(locked.client())?;
     let work = args.plan(context, &catalog, locked.client())?;
     if work.is_empty() {
         if !catalog.own_migrations.is_empty() {
@@ -123,7 +124,7 @@ impl DrainArgs {
         finding::detach::refuse_pending(catalog)?;
         let mut surveyed: Vec<(Site<'_>, Vec<Held>)> = Vec::new();
         for site in plan::drain::sites(catalog) {
-            let held = drain::survey(client, &site)?;
+            let held = transfer::survey(client, &site)?;
             surveyed.push((site, held));
         }
         surveyed.retain(|(_, held)| !held.is_empty());
@@ -143,8 +144,8 @@ impl DrainArgs {
             before: Plan::default(),
             drains: Vec::new(),
             left: Vec::new(),
-            leftovers: drain::leftovers(client, &catalog.schema_name)?,
-            columns: drain::columns(client, &layout.table(&catalog.schema_name, Role::Events))?,
+            leftovers: transfer::retired(client, &catalog.schema_name, DRAINED_PREFIX)?,
+            columns: transfer::columns(client, &layout.table(&catalog.schema_name, Role::Events))?,
             layout,
         };
         for (site, held) in &surveyed {
@@ -152,13 +153,13 @@ impl DrainArgs {
             work.left.extend(left);
             if let Some(planned) = planned {
                 let table = work.layout.table(&catalog.schema_name, planned.role);
-                let columns = drain::columns(client, &table)?;
+                let columns = transfer::columns(client, &table)?;
                 work.drains.push((planned, columns));
             }
         }
         if !work.is_empty() {
             let drains: Vec<_> = work.drains.iter().map(|(drain, _)| drain).collect();
-            drain::refuse_published(client, &catalog.schema_name, &drains)?;
+            transfer::refuse_published(client, &catalog.schema_name, &drains)?;
             work.before.steps.extend(plan::init::own_tables(&work.layout, catalog)?);
             if work.layout != *stored {
                 work.before.steps.push(plan::init::store_layout(&work.layout, catalog));
@@ -184,22 +185,30 @@ impl DrainArgs {
         let after = self.after(work, catalog);
         let limits = context.config.lock_limits(context.global.lock_budget)?;
         let mut second = context.second_session()?;
-        drain::prepare(&mut second)?;
+        transfer::prepare(&mut second)?;
         let mut bar = Bar::new(&context.output, script.steps.iter().map(units).sum());
-        let say = bar.teller();
+        let mut moving = ArchiveBar::new(&context.output);
         let events = work.layout.table(&catalog.schema_name, Role::Events);
         let interrupt = &context.interrupt;
         let name = context.name;
         operation::run_with(locked, name, &script, limits, interrupt, &mut bar, |locked, _| {
             for leftover in &work.leftovers {
-                leftover.finish(locked.client(), &work.columns)?;
+                let columns = &work.columns;
+                leftover.finish(locked.client(), columns, false, &mut moving, interrupt)?;
             }
             for (planned, columns) in &work.drains {
                 if planned.role == Role::Events {
-                    let tell = &mut |words: &str| say(words);
-                    let second = &mut second;
-                    Run { events: &events, columns, second, limits, interrupt, tell }
-                        .events(locked, planned)?;
+                    let mut run = Run {
+                        events: &events,
+                        columns,
+                        second: &mut second,
+                        workers: &mut [],
+                        throttle: Throttle::new(None),
+                        limits,
+                        interrupt,
+                        progress: &mut moving,
+                    };
+                    run.events(locked, planned)?;
                 }
             }
             complete(context, locked, work)?;
@@ -252,7 +261,7 @@ fn report(
     let name = |name: &QualifiedName| name.to_string();
     let drained = work.drains.iter().map(|(drain, _)| DrainedRow {
         table: drain.role,
-        partition: name(&drain.default),
+        partition: name(&drain.source),
         parent: name(drain.parent()),
         rows: drain.rows,
         into: drain.tops.iter().map(|(top, _)| name(top)).collect(),

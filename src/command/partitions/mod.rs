@@ -9,6 +9,7 @@ pub mod ensure;
 pub mod explain;
 pub mod list;
 pub mod reopen;
+pub mod split;
 
 use clap::Subcommand;
 
@@ -27,6 +28,7 @@ pub enum PartitionsCommand {
     Attach(attach::AttachArgs),
     Detach(detach::DetachArgs),
     Drain(drain::DrainArgs),
+    Split(split::SplitArgs),
     Close(close::CloseArgs),
     Reopen(reopen::ReopenArgs),
 }
@@ -42,6 +44,7 @@ impl PartitionsCommand {
             Self::Attach(_) => "partitions attach",
             Self::Detach(_) => "partitions detach",
             Self::Drain(_) => "partitions drain",
+            Self::Split(_) => "partitions split",
             Self::Close(_) => "partitions close",
             Self::Reopen(_) => "partitions reopen",
         }
@@ -57,6 +60,7 @@ pub(super) fn run(command: &PartitionsCommand, context: &Context) -> anyhow::Res
         PartitionsCommand::Attach(args) => attach::run(args, context),
         PartitionsCommand::Detach(args) => detach::run(args, context),
         PartitionsCommand::Drain(args) => drain::run(args, context),
+        PartitionsCommand::Split(args) => split::run(args, context),
         PartitionsCommand::Close(args) => close::run(args, context),
         PartitionsCommand::Reopen(args) => reopen::run(args, context),
     }

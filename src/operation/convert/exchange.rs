@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use postgres::{Client, Transaction};
+use postgres::{Client, GenericClient, Transaction};
 
 use crate::catalog::Catalog;
 use crate::db::snapshots::Moment;
@@ -58,6 +58,8 @@ enum Setback {
     Snapshots(Vec<Holder>),
     /// An event came for which there is no partition.
     Homeless(Error),
+    /// Somebody has changed what hangs on the tables.
+    Changed,
 }
 
 /// How long writers and readers waited.
@@ -81,6 +83,8 @@ struct Try<'a> {
     replaced: Vec<QualifiedName>,
     statements: Vec<Statement>,
     columns: Vec<String>,
+    /// What hung on the tables when the statements were written down.
+    print: Vec<String>,
     pids: &'a [i32],
 }
 
@@ -113,13 +117,17 @@ impl Converter<'_> {
                 told = true;
                 self.tell_of(&setback);
             }
-            if let Setback::Homeless(error) = setback {
-                self.extend(false, error)?;
-                self.protect_all()?;
-                planned = self.planned(way, &schema, &pids)?;
-            } else {
-                std::thread::sleep(pause);
-                pause = (pause * 2).min(PAUSE_LONGEST);
+            match setback {
+                Setback::Homeless(error) => {
+                    self.extend(false, error)?;
+                    self.protect_all()?;
+                    planned = self.planned(way, &schema, &pids)?;
+                }
+                Setback::Changed => planned = self.planned(way, &schema, &pids)?,
+                Setback::Lock(_) | Setback::Snapshots(_) => {
+                    std::thread::sleep(pause);
+                    pause = (pause * 2).min(PAUSE_LONGEST);
+                }
             }
         }
     }
@@ -128,15 +136,19 @@ impl Converter<'_> {
         let catalog = self.catalog()?;
         let target = self.record.target();
         let events = self.events()?;
-        let sequence = self.sequence(&events.current)?;
+        let print = fingerprint(self.locked.client(), &target.tables)?;
+        let surroundings = self.surroundings(|table| &table.current)?;
+        let coming = self.surroundings(|table| match way {
+            Way::Forth => &table.next,
+            Way::Back => &table.retired,
+        })?;
         let retired_indexes = self.retired_indexes(way)?;
-        let comments = self.comments()?;
         let exchange = Exchange {
             target: &target,
             before: &self.record.before,
             catalog: &catalog,
-            sequence: &sequence,
-            comments: &comments,
+            surroundings: &surroundings,
+            coming: &coming,
             retired_indexes: &retired_indexes,
         };
         let statements = match way {
@@ -150,40 +162,9 @@ impl Converter<'_> {
             replaced: target.tables.iter().map(|table| table.current.clone()).collect(),
             statements,
             columns: session::columns(self.locked.client(), &events.current)?,
+            print,
             pids,
         })
-    }
-
-    /// The sequence of the positions, which goes on with the new table.
-    pub(super) fn sequence(&mut self, events: &QualifiedName) -> Result<QualifiedName> {
-        let row = self
-            .locked
-            .client()
-            .query_opt(
-                include_str!("../../../sql/convert/sequence.sql"),
-                &[&events.schema, &events.name],
-            )
-            .map_err(|error| Error::database("looking for the sequence of the positions", error))?
-            .ok_or_else(|| {
-                Error::refused(format!("global_position of {events} has no sequence as default"))
-            })?;
-        Ok(QualifiedName::new(row.get::<_, String>("schema"), row.get::<_, String>("name")))
-    }
-
-    /// The comments of the tables that the store has now.
-    fn comments(&mut self) -> Result<Vec<Option<String>>> {
-        let client = self.locked.client();
-        let comment = |table: &Replaced| {
-            let name = &table.current;
-            let row = client
-                .query_one(
-                    include_str!("../../../sql/convert/comment.sql"),
-                    &[&name.schema, &name.name],
-                )
-                .map_err(|error| Error::database("reading the comments", error))?;
-            Ok(row.get("comment"))
-        };
-        self.record.tables.iter().map(comment).collect()
     }
 
     /// The names of the indexes of the old tables, which come back with them.
@@ -253,7 +234,7 @@ impl Converter<'_> {
                 let words = format!("Waiting for older readers: {}", words.join("; "));
                 self.progress.tell(&words);
             }
-            Setback::Homeless(_) => {}
+            Setback::Homeless(_) | Setback::Changed => {}
         }
     }
 
@@ -279,6 +260,10 @@ impl Converter<'_> {
             .details(holders.iter().map(ToString::to_string))
             .hint(hint),
             Setback::Homeless(error) => error,
+            Setback::Changed => Error::refused(
+                "what hangs on the tables (views, triggers, rights) changes all the time",
+            )
+            .hint(hint),
         }
     }
 }
@@ -310,6 +295,11 @@ impl Try<'_> {
         if !older.is_empty() {
             return Ok(Err(Setback::Snapshots(older)));
         }
+        let replaced = &record.tables;
+        if fingerprint(transaction, replaced)? != self.print {
+            return Ok(Err(Setback::Changed));
+        }
+        let mut run = |statement: &str| transaction.batch_execute(statement).map_err(exchanging);
         let mut sql = String::new();
         for statement in &self.statements {
             sql.push_str(&statement.sql);
@@ -355,7 +345,7 @@ impl Try<'_> {
         // In the one that is not divided, whose index has it at its end.
         let whole = if self.way == Way::Forth { from } else { to };
         let last = transaction
-            .query_one(&render("drain/reached", &values! { table => whole }), &[])
+            .query_one(&render("transfer/reached", &values! { table => whole }), &[])
             .map_err(failed)?
             .get::<_, Option<i64>>("position");
         let before = record.phase;
@@ -377,6 +367,21 @@ fn micros(since: Instant) -> u64 {
 
 fn exchanging(error: postgres::Error) -> Error {
     Error::database("exchanging the tables", error)
+}
+
+/// What hangs on the tables, as far as it is seen to change.
+fn fingerprint(client: &mut impl GenericClient, tables: &[Replaced]) -> Result<Vec<String>> {
+    let print = |table: &Replaced| {
+        let Replaced { current, .. } = table;
+        let row = client
+            .query_one(
+                include_str!("../../../sql/convert/fingerprint.sql"),
+                &[&current.schema, &current.name],
+            )
+            .map_err(exchanging)?;
+        Ok(row.get::<_, Option<String>>("print").unwrap_or_default())
+    };
+    tables.iter().map(print).collect()
 }
 
 /// `lock_not_available` and `deadlock_detected`.

@@ -5,11 +5,13 @@ use postgres::Client;
 use crate::catalog::relation::Relation;
 use crate::error::{Error, Result};
 use crate::failpoint::reach;
+use crate::layout::Role;
 use crate::plan::convert::build::{Unindexed, keyless, unindexed};
 use crate::render::convert as statements;
+use crate::render::convert::carry::{ExtraIndex, indexes_onto};
 
-use super::Converter;
 use super::workers::share_list;
+use super::{Converter, session};
 
 impl Converter<'_> {
     /// Builds everything that the layout wants on the new table of events and that is not there.
@@ -21,8 +23,11 @@ impl Converter<'_> {
         let Some(built) = events.built(&catalog) else { return Err(gone(&events.next)) };
         let keyless = keyless(&self.record.after, built);
         let brin = !built.indexes.iter().any(|index| index.is_on("brin", &["created_at"]));
-        if !keyless.is_empty() || brin {
-            self.execute(&[statements::upper_indexes(&events, &keyless, brin)])?;
+        let extra = self.extra_indexes()?;
+        let is_there = |name: &str| built.indexes.iter().any(|index| index.name == name);
+        let extra: Vec<_> = extra.iter().filter(|index| !is_there(&index.building)).collect();
+        if !keyless.is_empty() || brin || !extra.is_empty() {
+            self.execute(&[statements::upper_indexes(&events, &keyless, brin, &extra)])?;
         }
         reach("convert::joined");
         self.protect(built)?;
@@ -41,11 +46,21 @@ impl Converter<'_> {
             built.leaves().find(is_it).and_then(|relation| relation.size).map_or(0, |s| s.table)
         };
         leaves.sort_by_key(|leaf| std::cmp::Reverse(size(leaf)));
+        let extra = self.extra_indexes()?;
+        leaves.retain(|leaf| !leaf.is_whole() || !missing(&extra, leaf).is_empty());
         let total = leaves.len();
-        let work = |client: &mut Client, leaf: Unindexed| complete(client, &leaf);
+        let work =
+            |client: &mut Client, leaf: Unindexed| complete(client, &leaf, &missing(&extra, &leaf));
         self.progress.phase(&format!("Building keys and indexes of {total} partitions"), None);
         share_list(&mut self.workers, self.interrupt, leaves, &work, &mut || Ok(()))
             .map_err(explained)
+    }
+
+    /// The indexes of the old table that the layout does not make.
+    fn extra_indexes(&mut self) -> Result<Vec<ExtraIndex>> {
+        let events = self.events()?;
+        let old = session::surroundings(self.locked.client(), &events.current)?;
+        Ok(indexes_onto(&self.record.after, Role::Events, &old))
     }
 
     /// The triggers of partitions that came late.
@@ -72,8 +87,14 @@ impl Converter<'_> {
     }
 }
 
-fn complete(client: &mut Client, leaf: &Unindexed) -> Result<()> {
-    for statement in statements::indexes(leaf) {
+/// The extra indexes that a leaf lacks.
+fn missing<'a>(extra: &'a [ExtraIndex], leaf: &Unindexed) -> Vec<&'a ExtraIndex> {
+    let lacks = |index: &&ExtraIndex| !leaf.there.contains(&index.name_on(&leaf.table));
+    extra.iter().filter(lacks).collect()
+}
+
+fn complete(client: &mut Client, leaf: &Unindexed, extra: &[&ExtraIndex]) -> Result<()> {
+    for statement in statements::indexes(leaf, extra) {
         let doing = format!("building keys and indexes of {}", leaf.table);
         client.batch_execute(&statement.sql).map_err(|error| Error::database(&doing, error))?;
         reach("convert::indexed");

@@ -24,7 +24,7 @@ mod heads;
 mod index;
 pub mod pace;
 pub mod record;
-mod session;
+pub mod session;
 mod verify;
 pub mod workers;
 
@@ -32,6 +32,7 @@ use postgres::Client;
 use serde::Serialize;
 
 use crate::catalog::Catalog;
+use crate::catalog::surroundings::Surroundings;
 use crate::db::execute::{self, LockLimits};
 use crate::db::inspect::{self, Depth};
 use crate::db::{Interrupt, Locked};
@@ -190,6 +191,17 @@ impl Converter<'_> {
         self.execute(&statements::freeze(&target, &columns))
     }
 
+    /// What leaves do not get from their parent.
+    fn carry_to_leaves(&mut self, surroundings: &[Surroundings]) -> Result<()> {
+        let catalog = self.catalog()?;
+        let mut carried = Vec::new();
+        for (table, old) in self.record.tables.iter().zip(surroundings) {
+            let built = table.built(&catalog);
+            carried.extend(built.into_iter().flat_map(|built| statements::leaves(built, old)));
+        }
+        self.run("giving partitions the settings of the old table", &carried)
+    }
+
     /// Makes the partitions that events need and the new tables lack.
     fn make(&mut self, survey: &Survey, bare: bool) -> Result<()> {
         survey.refuse_homeless(&self.record.after)?;
@@ -203,8 +215,10 @@ impl Converter<'_> {
             let has_ids = catalog.event_ids.there;
             steps.push(statements::functions(schema, &target.layout, has_ids));
         }
-        steps.extend(statements::build(&missing));
+        let surroundings = self.surroundings(|table| &table.current)?;
+        steps.extend(statements::build(&target.layout, &missing, &surroundings));
         self.execute(&steps)?;
+        self.carry_to_leaves(&surroundings)?;
         let phase = self.record.phase;
         self.advance(phase)
     }

@@ -3,9 +3,14 @@
 use postgres::{Client, GenericClient};
 
 use crate::catalog::Catalog;
+use crate::catalog::surroundings::Surroundings;
+use crate::db;
 use crate::error::{Error, Result};
 use crate::layout::Role;
 use crate::layout::name::QualifiedName;
+use crate::layout::protection::Trigger;
+use crate::plan::convert::Replaced;
+use crate::render::convert::{MIRROR, REFUSE};
 
 use super::Converter;
 
@@ -26,6 +31,15 @@ impl Converter<'_> {
         Ok(pids)
     }
 
+    /// What hangs on a table of each pair, but for what pupctl puts there itself.
+    pub(super) fn surroundings(
+        &mut self,
+        of: impl Fn(&Replaced) -> &QualifiedName,
+    ) -> Result<Vec<Surroundings>> {
+        let client = self.locked.client();
+        self.record.tables.iter().map(|table| surroundings(client, of(table))).collect()
+    }
+
     /// The columns that a copy of the heads has to carry; none where they are not replaced.
     pub(super) fn heads_columns(&self, catalog: &Catalog) -> Vec<String> {
         let heads = catalog.heads.as_ref().filter(|_| self.table(Role::Heads).is_some());
@@ -34,9 +48,18 @@ impl Converter<'_> {
     }
 }
 
+/// What hangs on a table, but for the triggers of pupctl: the layout says which the new table gets.
+pub fn surroundings(client: &mut Client, table: &QualifiedName) -> Result<Surroundings> {
+    let mut found = db::surroundings::surroundings(client, table)?;
+    let own = Trigger::ALL.map(Trigger::name);
+    let is_own = |name: &str| own.contains(&name) || name == REFUSE || name == MIRROR;
+    found.triggers.retain(|trigger| !is_own(&trigger.name));
+    Ok(found)
+}
+
 fn prepare(client: &mut Client, memory: &str) -> Result<()> {
     let failed = |error| Error::database("preparing the session", error);
-    client.batch_execute(include_str!("../../../sql/drain/session.sql")).map_err(failed)?;
+    client.batch_execute(include_str!("../../../sql/transfer/session.sql")).map_err(failed)?;
     client
         .query_one(include_str!("../../../sql/convert/memory.sql"), &[&memory])
         .map_err(failed)?;
@@ -56,7 +79,7 @@ pub(super) fn columns(
     table: &QualifiedName,
 ) -> Result<Vec<String>> {
     let rows = client
-        .query(include_str!("../../../sql/drain/columns.sql"), &[&table.schema, &table.name])
+        .query(include_str!("../../../sql/transfer/columns.sql"), &[&table.schema, &table.name])
         .map_err(|error| Error::database(&format!("reading the columns of {table}"), error))?;
     Ok(rows.iter().map(|row| row.get("name")).collect())
 }

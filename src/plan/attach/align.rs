@@ -7,7 +7,8 @@ use std::collections::BTreeSet;
 use crate::catalog::index::Index;
 use crate::catalog::relation::{ColumnGrant, Constraint, Grant, Relation, ReplicaIdentity};
 use crate::catalog::trigger::TableTrigger;
-use crate::catalog::{Catalog, missing_keys};
+use crate::catalog::{Catalog, missing_keys_at};
+use crate::layout::bounds::Bound;
 use crate::layout::name::{self, QualifiedName};
 use crate::layout::protection::Trigger;
 use crate::layout::{Layout, Role};
@@ -89,13 +90,13 @@ pub enum Change {
 pub(super) fn steps(
     layout: &Layout,
     catalog: &Catalog,
-    parent: &Relation,
+    (parent, bound): (&Relation, &Bound),
     table: &Relation,
     checks: &[String],
     plan: &mut Plan,
 ) {
     let root = catalog.events.as_ref().map_or(parent, |events| &events.root);
-    let aligner = Aligner { layout, catalog, root, parent, table };
+    let aligner = Aligner { layout, catalog, root, parent, bound, table };
     let actions = aligner.attributes();
     if !actions.is_empty() {
         plan.steps.push(Step::new(
@@ -115,6 +116,7 @@ struct Aligner<'a> {
     catalog: &'a Catalog,
     root: &'a Relation,
     parent: &'a Relation,
+    bound: &'a Bound,
     table: &'a Relation,
 }
 
@@ -218,8 +220,9 @@ impl Aligner<'_> {
     /// The keys that every leaf has, each in a transaction of its own.
     fn keys(&self) -> Vec<Step> {
         let mut steps = Vec::new();
-        for columns in missing_keys(self.table, Role::Events) {
-            let primary = columns == Role::Events.key_columns();
+        let other = self.table.other_primary_key(Role::Events.key_columns());
+        for columns in missing_keys_at(self.table, Role::Events, Some(self.bound)) {
+            let primary = columns == Role::Events.key_columns() && other.is_none();
             let is_it = |index: &&Index| {
                 index.is_key_on(&columns) && index.columns == columns && index.constraint.is_none()
             };

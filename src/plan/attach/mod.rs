@@ -72,7 +72,7 @@ impl Planner<'_> {
         align::steps(
             self.layout,
             self.catalog,
-            self.parent,
+            (self.parent, self.bound),
             &self.request.table.relation,
             &self.request.survey.bounds_checks,
             &mut plan,

@@ -67,7 +67,10 @@ fn below(place: Place, levels: &[Level], text: &str) -> Result<Place> {
             .hint(format!("name one of its parts: {}", example(&place, level))));
     }
     let bound = match level {
-        Level::Month => first.parse().ok().map(Bound::month),
+        Level::Month => match first.strip_prefix("before ") {
+            Some(month) => month.trim().parse().ok().map(Bound::history),
+            None => first.parse().ok().map(Bound::month),
+        },
         Level::Hash(hash) => share(first)
             .filter(|(remainder, modulus)| *modulus == hash.partitions && remainder < modulus)
             .map(|(remainder, modulus)| Bound::Hash { modulus, remainder }),
@@ -154,7 +157,7 @@ fn refuse_off_grid(layout: &Layout, place: &Place) -> Result<()> {
                 })?;
                 deeper = layout.levels_below(Role::Events, context);
             }
-            (Level::Month, _) if bound.as_month().is_some() => {}
+            (Level::Month, _) if bound.as_month().is_some() || bound.as_history().is_some() => {}
             (Level::Hash(hash), Bound::Hash { modulus, .. }) if *modulus == hash.partitions => {}
             _ => return Err(off(format!("{bound} is not one of its parts by {level}"))),
         }

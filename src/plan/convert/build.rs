@@ -21,8 +21,6 @@ pub struct NewTable {
     pub table: Replaced,
     /// How it is divided.
     pub level: Level,
-    /// The owner of the old one, where that is not the role.
-    pub owner: Option<String>,
     /// Where the old one lies.
     pub tablespace: Option<String>,
     /// Its key, where it has to be there from the start: heads are written while events are copied.
@@ -49,6 +47,16 @@ pub struct Unindexed {
     pub primary: bool,
     /// Whether the index on time is missing.
     pub brin: bool,
+    /// The names of the indexes that it has.
+    pub there: Vec<String>,
+}
+
+impl Unindexed {
+    /// Whether nothing is missing but indexes that the layout does not make.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        self.keys.is_empty() && !self.brin
+    }
 }
 
 /// Plans what is not there of what these contexts and months need.
@@ -71,7 +79,6 @@ pub fn plan(target: &Target, catalog: &Catalog, needs: &Needs, bare: bool) -> Re
             build.tables.push(NewTable {
                 table: table.clone(),
                 level: level.clone(),
-                owner: Some(old.root.owner.clone()).filter(|owner| *owner != catalog.server.role),
                 tablespace: old.root.tablespace.clone(),
                 key: (table.role == Role::Heads).then(|| table.role.key_columns().to_vec()),
             });
@@ -172,7 +179,7 @@ fn without_keys(plan: &mut Plan) {
     }
 }
 
-/// The leaves of a new table of events that lack keys or the index on time.
+/// The leaves of a new table of events, with the keys and indexes that they lack.
 #[must_use]
 pub fn unindexed(built: &Relation) -> Vec<Unindexed> {
     let lacks = |leaf: &Relation| {
@@ -180,10 +187,10 @@ pub fn unindexed(built: &Relation) -> Vec<Unindexed> {
         let primary = keys.first().is_some_and(|key| key == Role::Events.key_columns())
             && !leaf.indexes.iter().any(|index| index.primary);
         let brin = !leaf.indexes.iter().any(|index| index.is_on("brin", &["created_at"]));
-        Unindexed { table: leaf.name.clone(), keys, primary, brin }
+        let there = leaf.indexes.iter().map(|index| index.name.clone()).collect();
+        Unindexed { table: leaf.name.clone(), keys, primary, brin, there }
     };
-    let is_whole = |leaf: &Unindexed| leaf.keys.is_empty() && !leaf.brin;
-    built.leaves().map(lacks).filter(|leaf| !is_whole(leaf)).collect()
+    built.leaves().map(lacks).collect()
 }
 
 /// The branches, deepest first, and the table itself, that have to carry the key of events and

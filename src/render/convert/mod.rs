@@ -5,6 +5,8 @@ pub mod follow;
 pub mod mend;
 pub mod swap;
 
+use crate::catalog::relation::Relation;
+use crate::catalog::surroundings::Surroundings;
 use crate::layout::name::QualifiedName;
 use crate::layout::{Layout, Role};
 use crate::plan::convert::build::{Build, NewTable, Unindexed};
@@ -15,6 +17,7 @@ use crate::plan::{Protect, Transaction};
 use super::environment::{render, values};
 use super::protection;
 use super::script::{Lock, LockMode, RenderedStep, Script, Statement};
+use carry::ExtraIndex;
 
 /// The function that refuses what would get lost, in the schema of the store.
 pub const REFUSE: &str = "pupctl_convert";
@@ -25,16 +28,37 @@ pub const MIRROR: &str = "pupctl_convert_heads";
 /// How many heads are copied in one transaction: writers of the same heads wait for its end.
 const HEADS_BATCH: i64 = 2000;
 
-/// The steps that build what is missing.
+/// The steps that build what is missing; `surroundings` is what hangs on the old tables.
 #[must_use]
-pub fn build(build: &Build) -> Vec<RenderedStep> {
-    let tables = build.tables.iter().map(table);
+pub fn build(layout: &Layout, build: &Build, surroundings: &[Surroundings]) -> Vec<RenderedStep> {
+    let tables = build.tables.iter().map(|new| {
+        let mut step = table(new);
+        let old = surroundings.iter().find(|old| old.name == new.table.current);
+        if let Some(old) = old {
+            step.statements.extend(carry::onto(old, &new.table.next));
+            // Those of events are built when the rows are there.
+            if new.table.role == Role::Heads {
+                let extra = carry::indexes_onto(layout, Role::Heads, old);
+                let create =
+                    |index: &ExtraIndex| index.create(&new.table.next, &index.building, false);
+                let extra = extra.iter().map(create);
+                step.statements.extend(extra.map(|sql| plain(sql, "As on the old table")));
+            }
+        }
+        step
+    });
     let partitions = Script::of(&build.partitions).steps;
     tables.chain(partitions).collect()
 }
 
+/// What the leaves of a new table take over from the old one, beside what their parent has.
+#[must_use]
+pub fn leaves(built: &Relation, old: &Surroundings) -> Vec<Statement> {
+    built.leaves().flat_map(|leaf| carry::leaf(old, &leaf.name)).collect()
+}
+
 fn table(new: &NewTable) -> RenderedStep {
-    let NewTable { table, level, owner, tablespace, key } = new;
+    let NewTable { table, level, tablespace, key } = new;
     let Replaced { current, next, .. } = table;
     let mut statements = vec![statement(
         render("convert/table", &values! { current, next, level, tablespace }),
@@ -51,10 +75,6 @@ fn table(new: &NewTable) -> RenderedStep {
         render("table/comment", &values! { table => next, comment => table.mark() }),
         "Until the swap the next run finds it by this mark",
     ));
-    if let Some(owner) = owner {
-        let sql = render("partition/owner", &values! { name => next, owner });
-        statements.push(plain(sql, "As the old one"));
-    }
     step(
         format!("Make {} beside {}", next.name, current.name),
         "rows are copied into it while everybody goes on with the old one",
@@ -163,10 +183,10 @@ pub fn copy_range(table: &Replaced, columns: &[String], range: Range) -> String 
     copy(&table.current, &table.next, columns, range.after, Some(range.up_to), true)
 }
 
-/// What a leaf gets when its rows are there.
+/// What a leaf gets when its rows are there; `extra` are indexes that the layout does not make.
 #[must_use]
-pub fn indexes(leaf: &Unindexed) -> Vec<Statement> {
-    let Unindexed { table, keys, primary, brin } = leaf;
+pub fn indexes(leaf: &Unindexed, extra: &[&ExtraIndex]) -> Vec<Statement> {
+    let Unindexed { table, keys, primary, brin, .. } = leaf;
     let mut statements = Vec::new();
     if !keys.is_empty() {
         let values = values! { name => table, keys, primary };
@@ -174,6 +194,10 @@ pub fn indexes(leaf: &Unindexed) -> Vec<Statement> {
     }
     if *brin {
         statements.push(create_brin(table));
+    }
+    for index in extra {
+        let sql = index.create(table, &index.name_on(table), false);
+        statements.push(plain(sql, "As on the old table"));
     }
     statements
 }
@@ -186,7 +210,12 @@ fn create_brin(table: &QualifiedName) -> Statement {
 
 /// What the tables above the leaves get: it takes over what the leaves have.
 #[must_use]
-pub fn upper_indexes(events: &Replaced, keyless: &[QualifiedName], brin: bool) -> RenderedStep {
+pub fn upper_indexes(
+    events: &Replaced,
+    keyless: &[QualifiedName],
+    brin: bool,
+    extra: &[&ExtraIndex],
+) -> RenderedStep {
     let keys = [Role::Events.key_columns()];
     let mut statements: Vec<_> = keyless
         .iter()
@@ -197,6 +226,10 @@ pub fn upper_indexes(events: &Replaced, keyless: &[QualifiedName], brin: bool) -
         .collect();
     if brin {
         statements.push(create_brin(&events.next));
+    }
+    for index in extra {
+        let sql = index.create(&events.next, &index.building, false);
+        statements.push(plain(sql, "As on the old table"));
     }
     step(
         format!("Join the indexes of {}", events.next.name),
@@ -270,9 +303,10 @@ pub fn shown(target: &Target, columns: &[String], build: &Build) -> Vec<Rendered
             keys: vec![keys.to_vec(), vec!["event_id"], vec!["global_position"]],
             primary: true,
             brin: true,
+            there: Vec::new(),
         };
         let title = format!("Build keys and indexes of {}", leaf.name.name);
-        steps.push(step(title, "on rows that are there it is faster", indexes(&unindexed)));
+        steps.push(step(title, "on rows that are there it is faster", indexes(&unindexed, &[])));
     }
     let schema = &events.current.schema;
     let all = Role::ALL.map(|role| target.layout.table(schema, role)).to_vec();

@@ -3,6 +3,7 @@
 use crate::catalog::Catalog;
 use crate::catalog::index::Index;
 use crate::catalog::relation::Relation;
+use crate::catalog::surroundings::Surroundings;
 use crate::layout::name::{self, QualifiedName};
 use crate::layout::{Layout, Role};
 use crate::plan::convert::{Replaced, Target};
@@ -13,7 +14,7 @@ use crate::render::environment::{render, values};
 use crate::render::script::{LockMode, Statement};
 use crate::render::tables::{history_table, layout_table};
 
-use super::{lock, mirror_function, plain, refuse, statement};
+use super::{follow, lock, mirror_function, plain, refuse, statement};
 
 /// What is known of the tables when they change names.
 #[derive(Debug, Clone)]
@@ -24,10 +25,10 @@ pub struct Exchange<'a> {
     pub before: &'a Layout,
     /// The catalog, with the new tables built.
     pub catalog: &'a Catalog,
-    /// The sequence of the positions.
-    pub sequence: &'a QualifiedName,
-    /// The comments of the old tables, in the order of the target's.
-    pub comments: &'a [Option<String>],
+    /// What hangs on the tables that the store has now, in the order of the target's.
+    pub surroundings: &'a [Surroundings],
+    /// What hangs on the tables that take their place.
+    pub coming: &'a [Surroundings],
     /// The names of the indexes of the tables that were replaced, where they are to come back.
     pub retired_indexes: &'a [String],
 }
@@ -68,14 +69,27 @@ impl Exchange<'_> {
     #[must_use]
     pub fn forth(&self) -> Vec<Statement> {
         let mut statements = Vec::new();
-        for (table, comment) in self.target.tables.iter().zip(self.comments) {
-            statements.extend(self.exchange(table, comment.as_ref()));
+        for table in &self.target.tables {
+            statements.extend(self.exchange(table));
         }
+        statements.extend(self.following(|table| &table.retired));
         statements.extend(self.record());
         statements
     }
 
-    fn exchange(&self, table: &Replaced, comment: Option<&String>) -> Vec<Statement> {
+    /// What follows a table by its number, and has to follow its name.
+    fn following(&self, old: impl Fn(&Replaced) -> &QualifiedName) -> Vec<Statement> {
+        let mut statements = Vec::new();
+        let pairs = self.surroundings.iter().zip(self.coming);
+        for (table, (now, coming)) in self.target.tables.iter().zip(pairs) {
+            let layout = &self.target.layout;
+            statements.extend(follow::in_swap(now, old(table), &table.current));
+            statements.extend(follow::exchange_index_names(layout, table.role, now, coming));
+        }
+        statements
+    }
+
+    fn exchange(&self, table: &Replaced) -> Vec<Statement> {
         let Replaced { role, current, next, retired } = table;
         let mut statements = vec![rename(current, retired, "Out of the way")];
         let old = self.catalog.table(*role).map(|table| &table.root);
@@ -86,23 +100,11 @@ impl Exchange<'_> {
             .extend(in_the_way.filter_map(|index| renamed_index(&index.name, current, retired)));
         statements.push(rename(next, current, "Everybody finds the new table from here on"));
         statements.extend(new.into_iter().flat_map(|new| final_indexes(*role, new, current)));
-        statements.push(match comment {
-            Some(comment) => plain(
-                render("table/comment", &values! { table => current, comment }),
-                "The comment of the old table",
-            ),
-            None => plain(
-                render("table/clear_comment", &values! { table => current }),
-                "The mark of a table that is not ready yet",
-            ),
-        });
-        if *role == Role::Events {
-            let sequence = self.sequence;
-            statements.push(plain(
-                render("convert/own_sequence", &values! { sequence, table => current }),
-                "Or it would go with the old table",
-            ));
-        } else {
+        statements.push(plain(
+            render("table/clear_comment", &values! { table => current }),
+            "The mark of a table that is not ready yet",
+        ));
+        if *role == Role::Heads {
             statements.push(drop_trigger(retired, &mirror_function(current)));
         }
         let function = refuse(current);
@@ -143,25 +145,21 @@ impl Exchange<'_> {
             let Replaced { role, current, next, retired } = table;
             let new = self.catalog.table(*role).map(|table| &table.root);
             statements.push(rename(current, next, "Out of the way"));
-            let indexes = new.into_iter().flat_map(|new| &new.indexes);
+            let is_its = |index: &&Index| is_taken(*role, &index.name, current);
+            let indexes = new.into_iter().flat_map(|new| new.indexes.iter().filter(is_its));
             statements
                 .extend(indexes.filter_map(|index| renamed_index(&index.name, current, next)));
             statements.push(rename(retired, current, "Everybody finds the old table again"));
-            let indexes = self.retired_indexes.iter();
+            let is_its = |index: &&String| is_taken(*role, index, retired);
+            let indexes = self.retired_indexes.iter().filter(is_its);
             statements.extend(indexes.filter_map(|index| renamed_index(index, retired, current)));
             statements.push(plain(
                 render("table/comment", &values! { table => next, comment => table.mark() }),
                 "The next run finds it by this mark",
             ));
-            if *role == Role::Events {
-                let sequence = self.sequence;
-                statements.push(plain(
-                    render("convert/own_sequence", &values! { sequence, table => current }),
-                    "Or it would go with the new table",
-                ));
-            }
             statements.push(drop_trigger(current, &refuse(current)));
         }
+        statements.extend(self.following(|table| &table.next));
         statements.push(store_layout(&self.catalog.schema_name, self.before));
         statements
     }
@@ -205,7 +203,7 @@ pub fn drop_functions(target: &Target) -> Vec<Statement> {
 /// Drops a table that nobody uses.
 #[must_use]
 pub fn drop_table(table: &QualifiedName, why: &str) -> Statement {
-    plain(render("drain/drop", &values! { table }), why)
+    plain(render("transfer/drop", &values! { table }), why)
 }
 
 fn drop_trigger(table: &QualifiedName, function: &QualifiedName) -> Statement {

@@ -1,14 +1,15 @@
-//! The exchange: the new partitions enter the tree in place of the old DEFAULT.
+//! The exchange: the new partitions enter the tree in place of the old one.
 
 use std::time::{Duration, Instant};
 
-use chrono::{DateTime, Utc};
 use postgres::{Client, Transaction};
 
+use crate::db::snapshots::Moment;
 use crate::error::{Error, Kind, Result};
 use crate::failpoint::reach;
 use crate::finding::holder::Holder;
-use crate::plan::drain::Drain;
+use crate::layout::name::QualifiedName;
+use crate::plan::transfer::Transfer;
 use crate::render;
 
 use super::{Run, own_pids, rows};
@@ -21,13 +22,6 @@ const PAUSE_FIRST: Duration = Duration::from_millis(50);
 
 /// The longest pause.
 const PAUSE_LONGEST: Duration = Duration::from_secs(1);
-
-/// A moment: snapshots that are taken after it see all that was committed before.
-struct Moment {
-    xmax: String,
-    at: DateTime<Utc>,
-    open: Vec<String>,
-}
 
 /// Why a try did not succeed.
 enum Setback {
@@ -42,7 +36,7 @@ impl Run<'_> {
     pub(super) fn exchange(
         &mut self,
         client: &mut Client,
-        drain: &Drain,
+        transfer: &Transfer,
         after: i64,
     ) -> Result<()> {
         let start = Instant::now();
@@ -52,9 +46,9 @@ impl Run<'_> {
         loop {
             self.interrupt.check()?;
             // Without a lock yet, so that nobody waits for those who have read for long.
-            let older = copied.older(self.second, drain, pids)?;
+            let older = copied.older(self.second, &tables(transfer), &pids)?;
             let setback = if older.is_empty() {
-                match self.attempt(client, drain, after, pids, &mut copied)? {
+                match self.attempt(client, transfer, after, pids, &mut copied)? {
                     None => return Ok(()),
                     Some(setback) => setback,
                 }
@@ -62,7 +56,7 @@ impl Run<'_> {
                 Setback::Snapshots(older)
             };
             if start.elapsed() + pause >= self.limits.budget {
-                return Err(self.exhausted(drain, setback));
+                return Err(self.exhausted(transfer, setback));
             }
             if !told {
                 told = true;
@@ -75,10 +69,10 @@ impl Run<'_> {
 
     fn tell_of(&mut self, setback: &Setback) {
         match setback {
-            Setback::Lock(_) => (self.tell)("Waiting for locks, a moment at a time"),
+            Setback::Lock(_) => self.progress.tell("Waiting for locks, a moment at a time"),
             Setback::Snapshots(holders) => {
                 let words: Vec<_> = holders.iter().map(ToString::to_string).collect();
-                (self.tell)(&format!("Waiting for older readers: {}", words.join("; ")));
+                self.progress.tell(&format!("Waiting for older readers: {}", words.join("; ")));
             }
         }
     }
@@ -87,46 +81,53 @@ impl Run<'_> {
     fn attempt(
         &mut self,
         client: &mut Client,
-        drain: &Drain,
+        transfer: &Transfer,
         after: i64,
         pids: [i32; 2],
         copied: &mut Moment,
     ) -> Result<Option<Setback>> {
-        let mut transaction = client.transaction().map_err(|error| exchanging(drain, error))?;
-        let outcome = self.within(&mut transaction, drain, after, pids, copied);
+        // A try that fails leaves the rows of its tail behind, which are not copied again.
+        let reached = rows::reached(self.second, &transfer.stage)?;
+        let after = reached.map_or(after, |at| at.max(after));
+        let mut transaction = client.transaction().map_err(|error| exchanging(transfer, error))?;
+        let outcome = self.within(&mut transaction, transfer, after, pids, copied);
         match outcome {
             Ok(None) => {}
-            Ok(Some(setback)) => return rolled_back(transaction, drain, setback),
+            Ok(Some(setback)) => return rolled_back(transaction, transfer, setback),
             Err(error) if is_transient(&error) => {
-                return rolled_back(transaction, drain, Setback::Lock(error));
+                return rolled_back(transaction, transfer, Setback::Lock(error));
             }
             Err(error) => return Err(error),
         }
-        reach("drain::before_commit");
-        transaction.commit().map_err(|error| exchanging(drain, error))?;
+        reach("transfer::before_commit");
+        transaction.commit().map_err(|error| exchanging(transfer, error))?;
         Ok(None)
     }
 
     fn within(
         &mut self,
         transaction: &mut Transaction<'_>,
-        drain: &Drain,
+        transfer: &Transfer,
         after: i64,
         pids: [i32; 2],
         copied: &mut Moment,
     ) -> Result<Option<Setback>> {
-        let failed = |error| exchanging(drain, error);
+        let failed = |error| exchanging(transfer, error);
         transaction
             .batch_execute(&format!("SET LOCAL lock_timeout = {TRY_MILLISECONDS}"))
             .map_err(failed)?;
-        transaction.batch_execute(&render::drain::lock_writers(drain).sql).map_err(failed)?;
-        self.copy_tail(drain, after, copied)?;
-        let mut statements = render::drain::swap(drain).into_iter();
+        transaction.batch_execute(&render::transfer::lock_writers(transfer).sql).map_err(failed)?;
+        self.copy_tail(transfer, after, copied)?;
+        let with_rest = match &transfer.rest {
+            Some(rest) => rows::has_rows(self.second, rest)?,
+            None => false,
+        };
+        let mut statements = render::transfer::swap(transfer, with_rest).into_iter();
         // The first keeps readers out: who waits for it has begun after the copy.
         if let Some(lock) = statements.next() {
             transaction.batch_execute(&lock.sql).map_err(failed)?;
         }
-        let older = copied.older(self.second, drain, pids)?;
+        let older = copied.older(self.second, &tables(transfer), &pids)?;
         if !older.is_empty() {
             return Ok(Some(Setback::Snapshots(older)));
         }
@@ -140,19 +141,16 @@ impl Run<'_> {
     }
 
     /// Copies what came since the last round, through the second session, and commits it: the
-    /// exchange must find it committed. A try that fails leaves its copies behind, so the rows of
-    /// that one are not copied again.
-    fn copy_tail(&mut self, drain: &Drain, after: i64, copied: &mut Moment) -> Result<()> {
-        // All writers wait, so that positions come in order from here on.
-        let after = rows::reached(self.second, &drain.stage)?.map_or(after, |at| at.max(after));
-        if rows::copy(self.second, drain, self.columns, after, None)? > 0 {
+    /// exchange must find it committed. All writers wait, so positions come in order.
+    fn copy_tail(&mut self, transfer: &Transfer, after: i64, copied: &mut Moment) -> Result<()> {
+        if rows::copy(self.second, transfer, self.columns, after, None)? > 0 {
             *copied = Moment::now(self.second)?;
         }
-        reach("drain::tail_copied");
+        reach("transfer::tail_copied");
         Ok(())
     }
 
-    fn exhausted(&self, drain: &Drain, setback: Setback) -> Error {
+    fn exhausted(&self, transfer: &Transfer, setback: Setback) -> Error {
         let budget = humantime::format_duration(self.limits.budget);
         let hint = "nothing was moved: run the command again when they are done, it goes on from \
                     there; or give it more time with --lock-budget";
@@ -161,7 +159,7 @@ impl Run<'_> {
                 Kind::LockTimeout,
                 format!(
                     "the locks to move rows out of {} were not free within {budget}",
-                    drain.default
+                    transfer.source
                 ),
             )
             .detail(cause.message())
@@ -172,7 +170,7 @@ impl Run<'_> {
                 format!(
                     "others have read for longer than {budget}, and would not find the rows of {} \
                      in their new places",
-                    drain.default
+                    transfer.source
                 ),
             )
             .details(holders.iter().map(ToString::to_string))
@@ -181,54 +179,22 @@ impl Run<'_> {
     }
 }
 
-impl Moment {
-    fn now(client: &mut Client) -> Result<Self> {
-        let row = client
-            .query_one(include_str!("../../../sql/drain/mark.sql"), &[])
-            .map_err(|error| Error::database("looking for older snapshots", error))?;
-        Ok(Self { xmax: row.get("xmax"), at: row.get("at"), open: row.get("open") })
-    }
-
-    /// Who may read with a snapshot from before it.
-    fn older(&self, client: &mut Client, drain: &Drain, pids: [i32; 2]) -> Result<Vec<Holder>> {
-        let pids = pids.as_slice();
-        let schema = &drain.default.schema;
-        let tables = drain.ancestors.iter().chain([&drain.default]);
-        let tables: Vec<&str> = tables.map(|table| table.name.as_str()).collect();
-        let rows = client
-            .query(
-                include_str!("../../../sql/drain/older.sql"),
-                &[&self.xmax, &self.at, &self.open, &pids, schema, &tables],
-            )
-            .map_err(|error| Error::database("looking for older snapshots", error))?;
-        let text = |row: &postgres::Row, column: &str| {
-            row.get::<_, Option<String>>(column).unwrap_or_default()
-        };
-        Ok(rows
-            .iter()
-            .map(|row| Holder {
-                pid: row.get("pid"),
-                prepared: None,
-                user: text(row, "user"),
-                application_name: text(row, "application_name"),
-                state: text(row, "state"),
-                since: row.get("since"),
-            })
-            .collect())
-    }
+/// What a reader of the rows locks.
+fn tables(transfer: &Transfer) -> Vec<QualifiedName> {
+    transfer.ancestors.iter().chain([&transfer.source]).cloned().collect()
 }
 
 fn rolled_back(
     transaction: Transaction<'_>,
-    drain: &Drain,
+    transfer: &Transfer,
     setback: Setback,
 ) -> Result<Option<Setback>> {
-    transaction.rollback().map_err(|error| exchanging(drain, error))?;
+    transaction.rollback().map_err(|error| exchanging(transfer, error))?;
     Ok(Some(setback))
 }
 
-fn exchanging(drain: &Drain, error: postgres::Error) -> Error {
-    Error::database(&format!("putting partitions in the place of {}", drain.default), error)
+fn exchanging(transfer: &Transfer, error: postgres::Error) -> Error {
+    Error::database(&format!("putting partitions in the place of {}", transfer.source), error)
 }
 
 /// `lock_not_available` and `deadlock_detected`.
