@@ -46,6 +46,11 @@ fn store(sql: &str) -> TestDatabase {
     db
 }
 
+/// The server's version, 150000 for 15.0.
+fn version(db: &TestDatabase) -> i32 {
+    db.one("SELECT current_setting('server_version_num')::int")
+}
+
 fn name(table: &str) -> QualifiedName {
     QualifiedName::new("public", table)
 }
