@@ -142,6 +142,7 @@ const TEMPLATES: &[(&str, &str)] = templates![
     "convert/mirroring",
     "convert/next_position",
     "convert/note_range",
+    "convert/open",
     "convert/own_sequence",
     "convert/pause",
     "convert/paused",

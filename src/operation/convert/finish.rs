@@ -23,7 +23,10 @@ impl Converter<'_> {
         if self.record.strategy == Strategy::Attach {
             self.refuse_near_cutover()?;
             self.progress.phase("Exchanging the tables", None);
-            return self.exchange(Way::Forth);
+            let stall = self.exchange(Way::Forth)?;
+            // This commit is on the disk, and the one before it.
+            self.advance(Phase::Swapped)?;
+            return Ok(stall);
         }
         self.progress.phase("Catching up", None);
         self.catch_up()?;
