@@ -54,7 +54,7 @@ const REMEMBERED: i64 = 1000;
 /// Examples:
 ///   pupctl partitions split events_history --dry-run
 ///   pupctl partitions split events_history --jobs 4
-///   pupctl partitions split "Billing/before 2026-12" --max-rate 20000
+///   pupctl partitions split events_billing_history --max-rate 20000 --keep
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]
 pub struct SplitArgs {
@@ -63,7 +63,8 @@ pub struct SplitArgs {
     partition: String,
 
     /// How many sessions copy rows and build indexes at the same time
-    #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u8).range(1..=32))]
+    #[arg(long, value_name = "N", default_value_t = 2)]
+    #[arg(value_parser = clap::value_parser!(u8).range(1..=32))]
     jobs: u8,
 
     /// The most rows that are copied in a second
