@@ -135,7 +135,7 @@ fn schema_init_is_finished_by_the_next_run() {
         after_kill: nothing_more,
     };
     // pupctl's own tables and the store's by migrations; the layout and the partitions of two tables.
-    scenario.kill_everywhere(&[run(9 + 3, 3), migrations(9)].concat());
+    scenario.kill_everywhere(&[run(10 + 3, 3), migrations(10)].concat());
 }
 
 #[test]
@@ -390,6 +390,23 @@ const ARCHIVES: [&str; 20] = [
     "restore::replaced",
 ];
 
+/// The points of `pupctl convert`, at which its own tests kill.
+const CONVERT: [&str; 13] = [
+    "convert::advanced",
+    "convert::before_range",
+    "convert::before_swap",
+    "convert::built",
+    "convert::caught_up",
+    "convert::copied",
+    "convert::copied_heads",
+    "convert::dropped",
+    "convert::indexed",
+    "convert::joined",
+    "convert::proven",
+    "convert::swapped",
+    "convert::tail_copied",
+];
+
 /// The points of `pupctl partitions drain` and `split`, at which their own tests kill.
 const TRANSFER: [&str; 7] = [
     "transfer::before_commit",
@@ -445,5 +462,6 @@ fn every_fail_point_is_one_of_those_above() {
     let killed =
         killed.chain(["generate::before_file"]).chain(ARCHIVE).chain(ARCHIVES).chain(TRANSFER);
     let killed = killed.chain(PROJECTION).chain(PROJECTIONS).chain(REBUILD).chain(SLOTS);
+    let killed = killed.chain(CONVERT);
     assert_eq!(killed.collect::<BTreeSet<_>>(), all);
 }

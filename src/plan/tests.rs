@@ -126,6 +126,8 @@ fn a_new_store_is_planned_in_one_go() {
       migrate projections
     Make the tables of projections in SQL and of their audit, and pupctl_wait
       migrate read_models
+    Make the list of conversions
+      migrate conversions
     Make aggregate_heads_identity
       lock aggregate_heads
       create aggregate_heads_identity like aggregate_heads

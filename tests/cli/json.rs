@@ -38,7 +38,7 @@ fn commands_that_write() {
     let (made, keys) = fields(&db, "schema init", layout);
     assert_eq!(keys, CHANGES);
     assert_eq!((&made["dry_run"], &made["changed"]), (&false.into(), &true.into()));
-    assert_eq!(made["migrations"].as_array().map(Vec::len), Some(8));
+    assert_eq!(made["migrations"].as_array().map(Vec::len), Some(9));
     let partition = &made["partitions"][1];
     assert_eq!(partition["name"], "public.events_billing");
     assert_eq!(partition["parent"], "public.events");

@@ -40,6 +40,7 @@ fn help() {
       schema       Make the tables of the store by migrations, and look at them
       contexts     Add bounded contexts, and list them
       partitions   Make, list and check partitions
+      convert      Give a store that is not partitioned another layout, while it is used
       archive      Take events out of the store into files, prove the files, and drop the tables if
                    wanted
       restore      Bring the events of an archive back into the store
@@ -233,6 +234,7 @@ fn lists() {
      own   | V3__archives              | [time]
      own   | V4__projections           | [time]
      own   | V5__read_models           | [time]
+     own   | V6__conversions           | [time]
      store | V1__heads_and_checkpoints | [time]
      store | V2__events                | [time]
      store | V3__indexes               | [time]
@@ -265,6 +267,7 @@ fn an_empty_database() {
          | V3__archives              | pending
          | V4__projections           | pending
          | V5__read_models           | pending
+         | V6__conversions           | pending
          | V1__heads_and_checkpoints | pending
          | V2__events                | pending
          | V3__indexes               | pending

@@ -26,7 +26,7 @@ fn a_store_whose_journal_has_no_state_yet() {
     let state =
         "SELECT state ->> 'lines' FROM public.pupctl_operations WHERE command = 'events import'";
     assert_eq!(db.texts(state), ["493"]);
-    assert_eq!(db.one::<i64>("SELECT count(*) FROM pupctl_history"), 5);
+    assert_eq!(db.one::<i64>("SELECT count(*) FROM pupctl_history"), 6);
 }
 
 #[test]

@@ -55,7 +55,7 @@ fn has_projections(db: &TestDatabase, checkpoints: &str) {
     let columns = columns(db, checkpoints);
     assert_eq!((columns.len(), columns[3].as_str()), (21, "projection"), "{columns:?}");
     assert_eq!(db.one::<i64>("SELECT count(*) FROM projection_dead_letters"), 0);
-    assert_eq!(migrations(db).0, 5);
+    assert_eq!(migrations(db).0, 6);
 }
 
 /// The recorded migrations of pupctl's own tables, and those that wait.
@@ -75,8 +75,14 @@ fn append(db: &TestDatabase, month: &str, id: &str) {
 
 #[test]
 fn the_next_command_that_writes_brings_the_journal_up_to_date() {
-    let later = ["V2__operation_state", "V3__archives", "V4__projections", "V5__read_models"]
-        .map(str::to_owned);
+    let later = [
+        "V2__operation_state",
+        "V3__archives",
+        "V4__projections",
+        "V5__read_models",
+        "V6__conversions",
+    ]
+    .map(str::to_owned);
     for command in [&["partitions", "ensure"][..], &["contexts", "add", "Billing"]] {
         let db = without_state();
         assert_eq!(migrations(&db), (1, later.to_vec()));
@@ -87,7 +93,7 @@ fn the_next_command_that_writes_brings_the_journal_up_to_date() {
         }
 
         db.pupctl(command).success();
-        assert_eq!(migrations(&db), (5, Vec::new()));
+        assert_eq!(migrations(&db), (6, Vec::new()));
         let unused = "SELECT bool_and(state IS NULL) FROM pupctl_operations";
         assert!(db.one::<bool>(unused));
         assert_eq!(db.journal().len(), 2, "{command:?}");
@@ -192,14 +198,16 @@ fn the_files_of_an_earlier_version_are_completed_by_the_next_command() {
         let path = db.folder().join("migrations/V5__layout.sql");
         let text = std::fs::read_to_string(&path).expect("the file");
         let blocks: Vec<_> = text.split_inclusive("$pupctl$;\n\n").collect();
-        let older = blocks.iter().filter(|block| !block.contains("projection_dead_letters"));
-        assert_eq!(older.clone().count() + 2, blocks.len());
+        let later = ["projection_dead_letters", "pupctl_conversions"];
+        let is_older = |block: &&&str| !later.iter().any(|table| block.contains(table));
+        let older = blocks.iter().filter(is_older);
+        assert_eq!(older.clone().count() + 3, blocks.len());
         std::fs::write(&path, older.copied().collect::<String>()).expect("the file");
         db.pupctl(["schema", "migrate"]).success();
-        let later = ["V4__projections", "V5__read_models"].map(str::to_owned);
+        let later = ["V4__projections", "V5__read_models", "V6__conversions"].map(str::to_owned);
         assert_eq!(migrations(&db), (3, later.to_vec()), "{layout}");
         let again = db.pupctl(["schema", "migrate"]).success();
-        assert!(again.stderr.contains("Nothing to do") || migrations(&db).0 == 5, "{again}");
+        assert!(again.stderr.contains("Nothing to do") || migrations(&db).0 == 6, "{again}");
         db.pupctl(["schema", "init"]).success();
         has_projections(&db, "projection_checkpoints");
     }

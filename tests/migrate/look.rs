@@ -47,7 +47,7 @@ fn a_plan_shows_what_is_pending_and_writes_nothing() {
 #[test]
 fn without_a_folder_it_is_what_init_would_apply() {
     let db = TestDatabase::new();
-    assert_eq!(plan(&db, 3)["pending"].as_array().map(Vec::len), Some(9));
+    assert_eq!(plan(&db, 3)["pending"].as_array().map(Vec::len), Some(10));
     db.pupctl(["schema", "init", "--partition-by", "none"]).success();
     assert_eq!(plan(&db, 0)["pending"], serde_json::json!([]));
     let missing = db.pupctl(["schema", "plan", "--dir", "nowhere"]).failure(2);

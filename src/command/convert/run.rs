@@ -10,7 +10,7 @@ use crate::operation::convert::Outcome;
 
 use super::report::{tell, tell_swap};
 use super::start::StartArgs;
-use super::swap::SWAPPED;
+use super::swap::swapped;
 
 /// Do everything from start to swap in one go
 ///
@@ -46,6 +46,6 @@ pub(super) fn run(args: &RunArgs, context: &Context) -> anyhow::Result<Exit> {
     locked.release()?;
     match outcome {
         Outcome::Paused => tell(context, &record, outcome),
-        Outcome::Done => tell_swap(context, &record, stall, SWAPPED),
+        Outcome::Done => tell_swap(context, &record, stall, &swapped(&record)),
     }
 }

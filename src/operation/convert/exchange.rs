@@ -10,7 +10,7 @@ use crate::error::{Error, Kind, Result};
 use crate::failpoint::reach;
 use crate::finding::holder::Holder;
 use crate::layout::name::QualifiedName;
-use crate::plan::convert::{Phase, Replaced};
+use crate::plan::convert::{Phase, Replaced, Strategy};
 use crate::render::Statement;
 use crate::render::convert::follow;
 use crate::render::convert::swap::{Exchange, lock_all, lock_maintenance, lock_writers};
@@ -104,7 +104,11 @@ impl Converter<'_> {
             self.interrupt.check()?;
             tries += 1;
             // Without a lock yet, so that nobody waits for those who have read for long.
-            let older = copied.older(&mut self.first()?.client, &planned.tables, &pids)?;
+            let older = if self.record.strategy == Strategy::Copy {
+                copied.older(&mut self.first()?.client, &planned.tables, &pids)?
+            } else {
+                Vec::new()
+            };
             let setback = if older.is_empty() {
                 match self.attempt(&planned, &mut copied)? {
                     Ok(stall) => return Ok(Stall { tries, ..stall }),
@@ -146,6 +150,11 @@ impl Converter<'_> {
             Way::Back => &table.retired,
         })?;
         let retired_indexes = self.retired_indexes(way)?;
+        let heaps = match (self.record.strategy, way) {
+            (Strategy::Attach, Way::Forth) => self.heaps(&catalog)?,
+            _ => Vec::new(),
+        };
+        let columns = self.all_columns()?;
         let exchange = Exchange {
             target: &target,
             before: &self.record.before,
@@ -154,8 +163,11 @@ impl Converter<'_> {
             coming: &coming,
             retired_indexes: &retired_indexes,
         };
+        let attaches = self.record.strategy == Strategy::Attach;
         let statements = match way {
+            Way::Forth if attaches => exchange.forth_attached(&heaps),
             Way::Forth => exchange.forth(),
+            Way::Back if attaches => exchange.back_attached(&columns),
             Way::Back => exchange.back(),
         };
         Ok(Try {
@@ -288,7 +300,7 @@ impl Try<'_> {
         run(&format!("SET LOCAL lock_timeout = {TRY_MILLISECONDS}"))?;
         let locked_at = Instant::now();
         run(&lock_writers(&self.tables).sql)?;
-        if self.copy_tail(second, record)? > 0 {
+        if record.strategy == Strategy::Copy && self.copy_tail(second, record)? > 0 {
             *copied = Moment::now(second)?;
         }
         reach("convert::tail_copied");
@@ -298,9 +310,12 @@ impl Try<'_> {
             run(&statement.sql)?;
         }
         run(&lock_all(&self.replaced).sql)?;
-        let older = copied.older(second, &self.tables, self.pids)?;
-        if !older.is_empty() {
-            return Ok(Err(Setback::Snapshots(older)));
+        // A table that only gets another name and place is the same for older snapshots.
+        if record.strategy == Strategy::Copy {
+            let older = copied.older(second, &self.tables, self.pids)?;
+            if !older.is_empty() {
+                return Ok(Err(Setback::Snapshots(older)));
+            }
         }
         let replaced = &record.tables;
         if fingerprint(transaction, replaced)? != self.print {

@@ -2,8 +2,8 @@
 
 use crate::error::{Error, Result};
 use crate::failpoint::reach;
-use crate::plan::convert::Phase;
 use crate::plan::convert::ranges::Range;
+use crate::plan::convert::{Phase, Strategy};
 use crate::render::convert as statements;
 
 use super::Converter;
@@ -20,6 +20,11 @@ impl Converter<'_> {
     /// Puts the new tables in the place of the old ones.
     pub fn swap(&mut self) -> Result<Stall> {
         self.prepare()?;
+        if self.record.strategy == Strategy::Attach {
+            self.refuse_near_cutover()?;
+            self.progress.phase("Exchanging the tables", None);
+            return self.exchange(Way::Forth);
+        }
         self.progress.phase("Catching up", None);
         self.catch_up()?;
         self.compare_heads()?;
@@ -42,6 +47,10 @@ impl Converter<'_> {
         self.progress.phase("Comparing the old table with the new one", None);
         if self.record.phase != Phase::Swapped {
             return Err(Error::refused(format!("the conversion is {}", self.record.phase)));
+        }
+        if self.record.strategy == Strategy::Attach {
+            // The old table is a partition, and stays.
+            return self.advance(Phase::Finished);
         }
         let catalog = self.catalog()?;
         let there = |name: &str| catalog.other_names.contains(name);

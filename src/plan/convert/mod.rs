@@ -3,6 +3,7 @@
 //! The new tables are built beside the old ones under names of their own, their partitions under
 //! the names that they keep. In the end the tables change names, in one transaction.
 
+pub mod attach;
 pub mod belongings;
 pub mod build;
 pub mod ranges;
