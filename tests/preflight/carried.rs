@@ -414,7 +414,7 @@ fn a_view_is_locked_without_its_table() {
         transaction.batch_execute(&sql).expect("a lock");
     }
     let held = "SELECT relation::regclass || ' ' || mode FROM pg_catalog.pg_locks
-        WHERE locktype = 'relation' AND relation >= 16384 AND mode <> 'AccessShareLock' ORDER BY 1";
+        WHERE pid = pg_backend_pid() AND locktype = 'relation' AND relation >= 16384 AND mode <> 'AccessShareLock' ORDER BY 1";
     let own = transaction.query(held, &[]).expect("locks");
     let own: Vec<String> = own.iter().map(|row| row.get(0)).collect();
     assert_eq!(own, ["\"a\"\"part\".recent AccessExclusiveLock"]);

@@ -6,6 +6,7 @@ mod support;
 mod carried;
 mod refused;
 mod rows;
+mod through_views;
 
 use pupctl::catalog::surroundings::Surroundings;
 use pupctl::db::surroundings::surroundings;

@@ -12,6 +12,7 @@ use crate::finding::holder::Holder;
 use crate::layout::name::QualifiedName;
 use crate::plan::convert::{Phase, Replaced, Strategy};
 use crate::render::Statement;
+use crate::render::convert::follow;
 use crate::render::convert::swap::{Exchange, lock_all, lock_maintenance, lock_writers};
 use crate::render::environment::{render, values};
 
@@ -85,6 +86,8 @@ struct Try<'a> {
     columns: Vec<String>,
     /// What hung on the tables when the statements were written down.
     print: Vec<String>,
+    /// Take the locks of views, by which readers come to the tables.
+    views: Vec<Statement>,
     pids: &'a [i32],
 }
 
@@ -175,6 +178,7 @@ impl Converter<'_> {
             statements,
             columns: session::columns(self.locked.client(), &events.current)?,
             print,
+            views: surroundings.iter().flat_map(follow::lock_views).collect(),
             pids,
         })
     }
@@ -304,6 +308,9 @@ impl Try<'_> {
         reach("convert::tail_copied");
         let all_at = Instant::now();
         // Who waits for this has begun after the copy.
+        for statement in &self.views {
+            run(&statement.sql)?;
+        }
         run(&lock_all(&self.replaced).sql)?;
         // A table that only gets another name and place is the same for older snapshots.
         if record.strategy == Strategy::Copy {
