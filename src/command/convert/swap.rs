@@ -9,7 +9,7 @@ use crate::error::Error;
 use crate::plan::convert::Phase;
 use crate::render::Script;
 
-use super::report::tell_swap;
+use super::report::{tell_nothing, tell_swap};
 use super::work::{WorkArgs, ongoing, work};
 
 /// What is told after it.
@@ -39,11 +39,11 @@ pub(super) fn run(args: &SwapArgs, context: &Context) -> anyhow::Result<Exit> {
     let store = context.open_for_writing()?;
     let (mut locked, catalog) = write::lock(context, store)?;
     let found = ongoing(&mut locked, &catalog)?;
-    if found.phase == Phase::Swapped {
+    if found.is_swapped() {
         locked.release()?;
-        return tell_swap(context, &found, None, SWAPPED);
+        return tell_nothing(context, Some(&found), SWAPPED);
     }
-    if found.phase != Phase::Ready {
+    if found.phase < Phase::Ready {
         return Err(Error::refused(format!("the conversion is {}, not ready", found.phase))
             .hint("go on with it first: pupctl convert resume")
             .into());
@@ -60,5 +60,5 @@ pub(super) fn run(args: &SwapArgs, context: &Context) -> anyhow::Result<Exit> {
         },
     )?;
     locked.release()?;
-    tell_swap(context, &record, Some(stall), SWAPPED)
+    tell_swap(context, &record, stall, SWAPPED)
 }

@@ -11,22 +11,19 @@ use super::exchange::{Stall, Way};
 use super::verify::Pair;
 
 impl Converter<'_> {
-    /// Whether the new tables are the store's.
-    #[must_use]
-    pub fn is_swapped(&self) -> bool {
-        self.record.phase >= Phase::Swapped
-    }
-
     /// Puts the new tables in the place of the old ones.
-    pub fn swap(&mut self) -> Result<Stall> {
+    pub fn swap(&mut self) -> Result<Option<Stall>> {
         self.prepare()?;
-        self.progress.phase("Catching up", None);
-        self.catch_up()?;
-        self.compare_heads()?;
-        self.progress.phase("Exchanging the tables", None);
-        let verified = self.record.verified_to.unwrap_or(i64::MIN);
-        let stall = self.exchange(Way::Forth)?;
+        let mut stall = None;
+        if self.record.phase < Phase::Swapped {
+            self.progress.phase("Catching up", None);
+            self.catch_up()?;
+            self.compare_heads()?;
+            self.progress.phase("Exchanging the tables", None);
+            stall = Some(self.exchange(Way::Forth)?);
+        }
         // What came since the comparison; the old table is at rest now.
+        let verified = self.record.verified_to.unwrap_or(i64::MIN);
         let events = self.events()?;
         let up_to = self.record.swapped_at_position.unwrap_or(i64::MAX);
         let pair = Pair { old: &events.retired, new: vec![events.current], rows: 0 };
@@ -64,7 +61,7 @@ impl Converter<'_> {
         }
         let functions = statements::swap::drop_functions(&self.record.target());
         self.run("dropping functions", &functions)?;
-        self.advance(Phase::Finished)?;
-        self.forget()
+        self.forget()?;
+        self.advance(Phase::Finished)
     }
 }

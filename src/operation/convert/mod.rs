@@ -15,7 +15,7 @@
 //! The old tables are kept until [`finish`](Converter::finish), and until then the way back is
 //! open: what was appended since is copied into them first.
 
-mod back;
+pub mod back;
 mod catch_up;
 mod copy;
 pub mod exchange;
