@@ -11,7 +11,7 @@ use crate::operation::convert::record;
 use crate::plan::convert::{Phase, Strategy};
 use crate::render::Script;
 
-use super::report::{Report, tell_swap};
+use super::report::{tell_nothing, tell_swap};
 use super::work::{WorkArgs, none, work};
 
 /// Drop the old tables
@@ -33,10 +33,7 @@ pub(super) fn run(args: &FinishArgs, context: &Context) -> anyhow::Result<Exit> 
     let found = record::find(locked.client(), &catalog.schema_name)?.ok_or_else(none)?;
     if found.phase == Phase::Finished {
         locked.release()?;
-        let report = Report { changed: false, ..Report::of(&found) };
-        context.output.result(context.name, &report, "")?;
-        context.output.say("Nothing to do: the last conversion is finished");
-        return Ok(Exit::Done);
+        return tell_nothing(context, Some(&found), "the last conversion is finished");
     }
     if found.phase != Phase::Swapped {
         return Err(Error::refused(format!("the conversion is {}, not swapped", found.phase))

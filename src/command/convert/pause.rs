@@ -5,8 +5,9 @@ use clap::Args;
 use crate::cli::exit::Exit;
 use crate::command::context::Context;
 use crate::operation::convert::record;
+use crate::plan::convert::Phase;
 
-use super::report::Report;
+use super::report::{Report, tell_nothing};
 use super::work::none;
 
 /// Let the conversion that copies stop after the ranges that it copies now
@@ -20,6 +21,10 @@ pub(super) fn run(_args: &PauseArgs, context: &Context) -> anyhow::Result<Exit> 
     let Some(found) = record::open(&mut store.client, &store.schema)? else {
         return Err(none().into());
     };
+    if found.phase > Phase::Copying {
+        let why = format!("the conversion is {}, and nothing is copied", found.phase);
+        return tell_nothing(context, Some(&found), &why);
+    }
     if !context.global.dry_run {
         record::pause(&mut store.client, &store.schema, true)?;
     }

@@ -27,6 +27,18 @@ impl<'a> Report<'a> {
     }
 }
 
+/// Tells that there is nothing to do, and why.
+pub(super) fn tell_nothing(
+    context: &Context,
+    record: Option<&Record>,
+    why: &str,
+) -> anyhow::Result<Exit> {
+    let report = Report { dry_run: false, changed: false, conversion: record, stall: None };
+    context.output.result(context.name, &report, "")?;
+    context.output.say(format!("Nothing to do: {why}"));
+    Ok(Exit::Done)
+}
+
 /// Tells where a conversion stands that was begun or gone on with.
 pub(super) fn tell(context: &Context, record: &Record, outcome: Outcome) -> anyhow::Result<Exit> {
     context.output.result(context.name, &Report::of(record), "")?;

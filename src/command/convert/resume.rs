@@ -6,9 +6,10 @@ use crate::cli::exit::Exit;
 use crate::command::context::Context;
 use crate::command::write;
 use crate::operation::convert::record;
+use crate::plan::convert::Phase;
 use crate::render::Script;
 
-use super::report::tell;
+use super::report::{tell, tell_nothing};
 use super::work::{WorkArgs, ongoing, work};
 
 /// Go on with a conversion that was paused or interrupted
@@ -27,6 +28,10 @@ pub(super) fn run(args: &ResumeArgs, context: &Context) -> anyhow::Result<Exit> 
     let store = context.open_for_writing()?;
     let (mut locked, catalog) = write::lock(context, store)?;
     let found = ongoing(&mut locked, &catalog)?;
+    if found.phase >= Phase::Ready {
+        locked.release()?;
+        return tell_nothing(context, Some(&found), &format!("the conversion is {}", found.phase));
+    }
     record::pause(locked.client(), &catalog.schema_name, false)?;
     let (record, outcome) = work(
         &args.work,

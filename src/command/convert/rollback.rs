@@ -6,11 +6,12 @@ use crate::cli::confirm::confirm;
 use crate::cli::exit::Exit;
 use crate::command::context::Context;
 use crate::command::write;
+use crate::operation::convert::back::has_leftovers;
 use crate::operation::convert::record;
 use crate::plan::convert::Phase;
 use crate::render::Script;
 
-use super::report::{Report, tell_swap};
+use super::report::{tell_nothing, tell_swap};
 use super::work::{WorkArgs, none, work};
 
 /// Call a conversion off
@@ -33,14 +34,10 @@ pub(super) fn run(args: &RollbackArgs, context: &Context) -> anyhow::Result<Exit
     let (mut locked, catalog) = write::lock(context, store)?;
     // One that was interrupted when all but the dropping was done is finished here.
     let found = record::find(locked.client(), &catalog.schema_name)?.ok_or_else(none)?;
-    let unfinished = found.tables.iter().any(|table| table.built(&catalog).is_some());
-    if found.phase.is_over() && !(found.phase == Phase::RolledBack && unfinished) {
+    if found.phase.is_over() && !has_leftovers(locked.client(), &catalog, &found)? {
         locked.release()?;
-        let report = Report { changed: false, ..Report::of(&found) };
-        context.output.result(context.name, &report, "")?;
-        let phase = found.phase;
-        context.output.say(format!("Nothing to do: the last conversion is {phase}"));
-        return Ok(Exit::Done);
+        let why = format!("the last conversion is {}", found.phase);
+        return tell_nothing(context, Some(&found), &why);
     }
     let question = match found.phase {
         Phase::Swapped => "The store gets its old tables back. Go on?",

@@ -7,8 +7,9 @@ use crate::command::context::Context;
 use crate::command::write;
 use crate::db::inspect::Depth;
 use crate::operation::convert::Outcome;
+use crate::operation::convert::record::Record;
 
-use super::report::{tell, tell_swap};
+use super::report::{tell, tell_nothing, tell_swap};
 use super::start::StartArgs;
 use super::swap::swapped;
 
@@ -34,12 +35,17 @@ pub(super) fn run(args: &RunArgs, context: &Context) -> anyhow::Result<Exit> {
     let store = context.open_for_writing()?;
     let depth = Depth { sizes: true, details: true, ..Depth::default() };
     let (mut locked, catalog) = write::lock_at(context, store, depth)?;
+    let done = |record: &Record| record.is_swapped();
+    if let Some((record, why)) = args.wish.done(context, &mut locked, &catalog, done)? {
+        locked.release()?;
+        return tell_nothing(context, record.as_ref(), &why);
+    }
     let (record, outcome, stall) =
         args.wish.begin(context, &mut locked, &catalog, &args.work, |converter| {
             let outcome = converter.to_ready()?;
             let stall = match outcome {
-                Outcome::Done if !converter.is_swapped() => Some(converter.swap()?),
-                Outcome::Done | Outcome::Paused => None,
+                Outcome::Done => converter.swap()?,
+                Outcome::Paused => None,
             };
             Ok((converter.record.clone(), outcome, stall))
         })?;

@@ -20,6 +20,7 @@ use crate::error::{Error, Result};
 use crate::layout::protection::Protections;
 use crate::layout::{Layout, Needs, Role};
 use crate::operation::convert::Outcome;
+use crate::operation::convert::back::has_leftovers;
 use crate::operation::convert::record::{self, Record};
 use crate::operation::convert::session::surroundings;
 use crate::plan::convert::attach;
@@ -27,13 +28,13 @@ use crate::plan::convert::belongings::{self, Belonging, Fate};
 use crate::plan::convert::build;
 use crate::plan::convert::rows::{self, Rows};
 use crate::plan::convert::survey::Survey;
-use crate::plan::convert::{Replaced, Strategy, Target};
+use crate::plan::convert::{Phase, Replaced, Strategy, Target};
 use crate::plan::{self, Plan};
 use crate::render::convert as statements;
 use crate::render::convert::mend::hint;
 use crate::render::{RenderedStep, Script};
 
-use super::report::tell;
+use super::report::{tell, tell_nothing};
 use super::work::{self, WorkArgs};
 
 /// Begin to give a store that is not partitioned another layout, while it is used
@@ -128,6 +129,11 @@ pub(super) fn run(args: &StartArgs, context: &Context) -> anyhow::Result<Exit> {
     }
     let store = context.open_for_writing()?;
     let (mut locked, catalog) = write::lock_at(context, store, depth())?;
+    let done = |record: &Record| record.phase >= Phase::Ready;
+    if let Some((record, why)) = args.wish.done(context, &mut locked, &catalog, done)? {
+        locked.release()?;
+        return tell_nothing(context, record.as_ref(), &why);
+    }
     let (record, outcome) =
         args.wish.begin(context, &mut locked, &catalog, &args.work, |converter| {
             let outcome = converter.to_ready()?;
@@ -171,6 +177,28 @@ impl WishArgs {
             record::begin(locked.client(), &schema, strategy, &before, &target, rows, cutover)
         };
         work::work(args, context, locked, &script, begin, go_on)
+    }
+
+    /// The conversion that is as far already, and why nothing is to be done: it was begun in the
+    /// same words, or is over and has made the store what is wanted.
+    pub(super) fn done(
+        &self,
+        context: &Context,
+        locked: &mut Locked,
+        catalog: &Catalog,
+        is_done: impl FnOnce(&Record) -> bool,
+    ) -> Result<Option<(Option<Record>, String)>> {
+        let found = record::find(locked.client(), &catalog.schema_name)?;
+        if let Some(record) = found.as_ref().filter(|record| !record.phase.is_over()) {
+            self.refuse_another(record, context, catalog)?;
+            let why = format!("the conversion is {}", record.phase);
+            return Ok(is_done(record).then_some((found, why)));
+        }
+        let Some(layout) = &catalog.layout else { return Ok(None) };
+        let wanted = self.layout.layout(&context.config, Some(catalog))?;
+        let is_so = !wanted.levels.is_empty() && wanted.levels == layout.levels;
+        let why = format!("the store is partitioned by {} already", layout.partition_by());
+        Ok(is_so.then_some((found, why)))
     }
 
     fn refuse_another(&self, record: &Record, context: &Context, catalog: &Catalog) -> Result<()> {
@@ -361,14 +389,11 @@ fn examine(client: &mut Client, target: &Target) -> Result<(Vec<Belonging>, Vec<
 /// What an earlier conversion had no time to drop would be taken for the tables of this one.
 fn refuse_leftovers(client: &mut Client, catalog: &Catalog) -> Result<()> {
     let Some(last) = record::find(client, &catalog.schema_name)? else { return Ok(()) };
-    let left = last.tables.iter().filter(|table| table.built(catalog).is_some());
-    let left: Vec<_> = left.map(|table| table.next.to_string()).collect();
-    if left.is_empty() {
+    if !has_leftovers(client, catalog, &last)? {
         return Ok(());
     }
-    Err(Error::refused("an earlier conversion left tables that are not dropped yet")
-        .details(left)
-        .hint("drop them: pupctl convert rollback"))
+    Err(Error::refused("an earlier conversion was called off, but not all of it is dropped yet")
+        .hint("drop the rest: pupctl convert rollback"))
 }
 
 /// The space that the new tables will take, about.

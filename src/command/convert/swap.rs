@@ -10,7 +10,7 @@ use crate::operation::convert::record::Record;
 use crate::plan::convert::{Phase, Strategy};
 use crate::render::Script;
 
-use super::report::tell_swap;
+use super::report::{tell_nothing, tell_swap};
 use super::work::{WorkArgs, ongoing, work};
 
 /// What is told after it.
@@ -53,11 +53,11 @@ pub(super) fn run(args: &SwapArgs, context: &Context) -> anyhow::Result<Exit> {
     let store = context.open_for_writing()?;
     let (mut locked, catalog) = write::lock(context, store)?;
     let found = ongoing(&mut locked, &catalog)?;
-    if found.phase == Phase::Swapped {
+    if found.is_swapped() {
         locked.release()?;
-        return tell_swap(context, &found, None, &swapped(&found));
+        return tell_nothing(context, Some(&found), &swapped(&found));
     }
-    if found.phase != Phase::Ready {
+    if found.phase < Phase::Ready {
         return Err(Error::refused(format!("the conversion is {}, not ready", found.phase))
             .hint("go on with it first: pupctl convert resume")
             .into());
@@ -74,5 +74,5 @@ pub(super) fn run(args: &SwapArgs, context: &Context) -> anyhow::Result<Exit> {
         },
     )?;
     locked.release()?;
-    tell_swap(context, &record, Some(stall), &swapped(&record))
+    tell_swap(context, &record, stall, &swapped(&record))
 }

@@ -1,16 +1,19 @@
 //! The way back: before the swap nothing has to be undone but what was built; after it, what came
 //! since is copied into the old tables first.
 
-use postgres::Transaction;
+use postgres::{Client, Transaction};
 
+use crate::catalog::Catalog;
 use crate::error::{Error, Result};
 use crate::failpoint::reach;
 use crate::layout::Role;
+use crate::layout::name::QualifiedName;
 use crate::plan::convert::ranges::Range;
 use crate::plan::convert::{Phase, Strategy};
 use crate::render::convert as statements;
 use crate::render::environment::{render, values};
 
+use super::catch_up::ROUNDS_MAX;
 use super::exchange::{Stall, Way, has_new_tables};
 use super::record::{self, Record};
 use super::verify::Pair;
@@ -26,17 +29,20 @@ impl Converter<'_> {
         self.prepare()?;
         let mut stall = None;
         if self.record.phase == Phase::Swapped {
+            self.refuse_dropped()?;
             stall = Some(self.swap_back()?);
-        } else if self.record.phase < Phase::Swapped {
-            if self.record.strategy == Strategy::Copy {
-                self.thaw()?;
+        } else if self.record.swapped_at_position.is_none() {
+            // First of all: nobody may go on with a copy that nothing protects any more.
+            if self.record.phase != Phase::RolledBack {
+                self.advance(Phase::RolledBack)?;
             }
-            self.forget_heaps()?;
-            self.record.phase = Phase::RolledBack;
+            match self.record.strategy {
+                Strategy::Copy => self.thaw()?,
+                Strategy::Attach => self.forget_heaps()?,
+            }
         }
-        self.drop_new()?;
-        self.advance(Phase::RolledBack)?;
         self.forget()?;
+        self.drop_new()?;
         Ok(stall)
     }
 
@@ -58,12 +64,10 @@ impl Converter<'_> {
         self.progress.phase("Comparing the old table with the new one", None);
         self.refuse_changes()?;
         self.progress.phase("Copying what came since", None);
-        for _ in 0..20 {
-            let after = self.record.copied_to.unwrap_or(i64::MIN);
+        for _ in 0..ROUNDS_MAX {
             if self.round(Way::Back)? == 0 {
                 break;
             }
-            self.heads_back(after)?;
         }
         self.progress.phase("Exchanging the tables", None);
         self.exchange(Way::Back)
@@ -130,15 +134,22 @@ impl Converter<'_> {
         })
     }
 
-    fn heads_back(&mut self, after: i64) -> Result<()> {
-        let failed = |error| Error::database("copying heads", error);
-        let record = self.record.clone();
-        let mut transaction = self.locked.client().transaction().map_err(failed)?;
-        transaction
-            .batch_execute(include_str!("../../../sql/convert/copying.sql"))
-            .map_err(failed)?;
-        copy_heads(&mut transaction, &record, after)?;
-        transaction.commit().map_err(failed)
+    /// Refuses the way back when `finish` has begun to drop the old tables.
+    fn refuse_dropped(&mut self) -> Result<()> {
+        if self.record.strategy == Strategy::Attach {
+            // The old table is a partition.
+            return Ok(());
+        }
+        let catalog = self.catalog()?;
+        let is_gone = |retired: &&QualifiedName| !catalog.other_names.contains(&retired.name);
+        let retired = self.record.tables.iter().map(|table| &table.retired);
+        let gone: Vec<_> = retired.filter(is_gone).map(ToString::to_string).collect();
+        if gone.is_empty() {
+            return Ok(());
+        }
+        Err(Error::refused("an old table is dropped already: there is no way back")
+            .details(gone)
+            .hint("drop the rest: pupctl convert finish"))
     }
 
     /// Drops what was built.
@@ -158,6 +169,10 @@ impl Converter<'_> {
                 self.run("dropping the table of event ids", &[drop])?;
             }
         }
+        let Record { before, after, .. } = &self.record;
+        let protecting = statements::swap::drop_protection(&catalog.schema_name, before, after);
+        self.run("dropping what protected events", &protecting)?;
+        // Last: as long as they are there, the next run knows that this one was interrupted.
         let functions = statements::swap::drop_functions(&self.record.target());
         self.run("dropping functions", &functions)
     }
@@ -166,6 +181,24 @@ impl Converter<'_> {
         let (id, schema) = (self.record.id, self.locked.schema().to_owned());
         record::forget_ranges(self.locked.client(), &schema, id)
     }
+}
+
+/// Whether a conversion that was called off has left something: it was interrupted.
+pub fn has_leftovers(client: &mut Client, catalog: &Catalog, record: &Record) -> Result<bool> {
+    if record.phase != Phase::RolledBack {
+        return Ok(false);
+    }
+    let functions = record.tables.first().map(|table| {
+        [statements::refuse(&table.current), statements::mirror_function(&table.current)]
+    });
+    let names: Vec<_> = functions.iter().flatten().map(|function| function.name.as_str()).collect();
+    let row = client
+        .query_one(
+            include_str!("../../../sql/convert/leftovers.sql"),
+            &[&catalog.schema_name, &names],
+        )
+        .map_err(|error| Error::database("looking for what is left", error))?;
+    Ok(row.get("there") || has_new_tables(catalog, record))
 }
 
 /// The heads of aggregates that have got events after a position, from the new table into the old

@@ -12,7 +12,7 @@ use super::exchange::Way;
 const TAIL_ROWS_MAX: u64 = 500;
 
 /// More rounds than these do not make the rest shorter: rows come as fast as they are copied.
-const ROUNDS_MAX: usize = 20;
+pub(super) const ROUNDS_MAX: usize = 20;
 
 impl Converter<'_> {
     /// Copies up to the settled position, again and again until little is left.
@@ -52,6 +52,9 @@ impl Converter<'_> {
             .batch_execute(include_str!("../../../sql/convert/copying.sql"))
             .map_err(doing)?;
         let rows = transaction.execute(&sql, &[]).map_err(doing)?;
+        if way == Way::Back {
+            super::back::copy_heads(&mut transaction, &record, after)?;
+        }
         record.copied_to = Some(goal);
         super::record::advance(&mut transaction, &schema, &record)?;
         transaction.commit().map_err(doing)?;

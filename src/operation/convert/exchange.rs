@@ -84,6 +84,8 @@ struct Try<'a> {
     replaced: Vec<QualifiedName>,
     statements: Vec<Statement>,
     columns: Vec<String>,
+    /// The last position when they were, where nothing is copied.
+    last: Option<i64>,
     /// What hung on the tables when the statements were written down.
     print: Vec<String>,
     /// Take the locks of views, by which readers come to the tables.
@@ -170,8 +172,13 @@ impl Converter<'_> {
             Way::Back if attaches => exchange.back_attached(&columns),
             Way::Back => exchange.back(),
         };
+        let last = match (self.record.strategy, way) {
+            (Strategy::Attach, Way::Forth) => Some(last(self.locked.client(), &events.current)?),
+            _ => None,
+        };
         Ok(Try {
             way,
+            last,
             schema,
             tables: exchange.tables(),
             replaced: target.tables.iter().map(|table| table.current.clone()).collect(),
@@ -335,7 +342,7 @@ impl Try<'_> {
             Way::Back => Phase::RolledBack,
         };
         if self.way == Way::Forth {
-            record.swapped_at_position = record.copied_to;
+            record.swapped_at_position = record.copied_to.or(self.last);
         }
         record::advance(transaction, self.schema, record)?;
         Ok(Ok((Stall::default(), locked_at, all_at)))
@@ -391,6 +398,14 @@ fn micros(since: Instant) -> u64 {
 
 fn exchanging(error: postgres::Error) -> Error {
     Error::database("exchanging the tables", error)
+}
+
+/// The last position of a table that is not divided, or 0.
+fn last(client: &mut Client, table: &QualifiedName) -> Result<i64> {
+    let row = client
+        .query_one(&render("transfer/reached", &values! { table }), &[])
+        .map_err(|error| Error::database(&format!("reading {table}"), error))?;
+    Ok(row.get::<_, Option<i64>>("position").unwrap_or(0))
 }
 
 /// What hangs on the tables, as far as it is seen to change.

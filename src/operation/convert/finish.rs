@@ -11,30 +11,29 @@ use super::exchange::{Stall, Way};
 use super::verify::Pair;
 
 impl Converter<'_> {
-    /// Whether the new tables are the store's.
-    #[must_use]
-    pub fn is_swapped(&self) -> bool {
-        self.record.phase >= Phase::Swapped
-    }
-
     /// Puts the new tables in the place of the old ones.
-    pub fn swap(&mut self) -> Result<Stall> {
+    pub fn swap(&mut self) -> Result<Option<Stall>> {
         self.prepare()?;
-        if self.record.strategy == Strategy::Attach {
-            self.refuse_near_cutover()?;
+        let attaches = self.record.strategy == Strategy::Attach;
+        let mut stall = None;
+        if self.record.phase < Phase::Swapped {
+            if attaches {
+                self.refuse_near_cutover()?;
+            } else {
+                self.progress.phase("Catching up", None);
+                self.catch_up()?;
+                self.compare_heads()?;
+            }
             self.progress.phase("Exchanging the tables", None);
-            let stall = self.exchange(Way::Forth)?;
+            stall = Some(self.exchange(Way::Forth)?);
+        }
+        if attaches {
             // This commit is on the disk, and the one before it.
             self.advance(Phase::Swapped)?;
             return Ok(stall);
         }
-        self.progress.phase("Catching up", None);
-        self.catch_up()?;
-        self.compare_heads()?;
-        self.progress.phase("Exchanging the tables", None);
-        let verified = self.record.verified_to.unwrap_or(i64::MIN);
-        let stall = self.exchange(Way::Forth)?;
         // What came since the comparison; the old table is at rest now.
+        let verified = self.record.verified_to.unwrap_or(i64::MIN);
         let events = self.events()?;
         let up_to = self.record.swapped_at_position.unwrap_or(i64::MAX);
         let pair = Pair { old: &events.retired, new: vec![events.current], rows: 0 };
@@ -76,7 +75,7 @@ impl Converter<'_> {
         }
         let functions = statements::swap::drop_functions(&self.record.target());
         self.run("dropping functions", &functions)?;
-        self.advance(Phase::Finished)?;
-        self.forget()
+        self.forget()?;
+        self.advance(Phase::Finished)
     }
 }

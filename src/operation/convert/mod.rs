@@ -16,7 +16,7 @@
 //! open: what was appended since is copied into them first.
 
 mod attached;
-mod back;
+pub mod back;
 mod catch_up;
 mod copy;
 pub mod exchange;

@@ -57,6 +57,12 @@ impl Record {
     pub fn target(&self) -> Target {
         Target { layout: self.after.clone(), tables: self.tables.clone() }
     }
+
+    /// Whether the new tables are the store's, and what came last has been compared too.
+    #[must_use]
+    pub fn is_swapped(&self) -> bool {
+        self.phase == Phase::Swapped && self.verified_to >= self.swapped_at_position
+    }
 }
 
 /// How much has been copied.

@@ -9,10 +9,10 @@ use crate::layout::{Layout, Role};
 use crate::plan::convert::{Replaced, Target};
 use crate::plan::init::store_migrations;
 use crate::plan::{Migration, MigrationSet};
-use crate::render::RenderedMigration;
 use crate::render::environment::{render, values};
 use crate::render::script::{LockMode, Statement};
 use crate::render::tables::{history_table, layout_table};
+use crate::render::{RenderedMigration, protection};
 
 use super::{follow, lock, mirror_function, plain, refuse, statement};
 
@@ -208,6 +208,20 @@ pub fn drop_functions(target: &Target) -> Vec<Statement> {
         .into_iter()
         .map(|function| {
             plain(render("convert/drop_function", &values! { function }), "Nothing calls it")
+        })
+        .collect()
+}
+
+/// Drops the functions behind the triggers that only the new layout wants.
+#[must_use]
+pub fn drop_protection(schema: &str, before: &Layout, after: &Layout) -> Vec<Statement> {
+    let kept = before.triggers();
+    let dropped = after.triggers().into_iter().filter(|trigger| !kept.contains(trigger));
+    dropped
+        .map(|trigger| {
+            let function = protection::function(schema, trigger);
+            let sql = render("convert/drop_function", &values! { function });
+            plain(sql, "The layout does not want it")
         })
         .collect()
 }

@@ -1,0 +1,157 @@
+//! Run twice, run together, and only looked at.
+
+use crate::support::{TestDatabase, eventually, fingerprint};
+use crate::{Kind, convert, line, phase, ready, rows, state, store, swapped, to};
+
+/// Everything but the journal and the words for sessions.
+fn all(db: &TestDatabase) -> String {
+    let all = fingerprint(&mut db.client());
+    let lines = all.lines().filter(|line| !line.starts_with("public.pupctl_operations"));
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+/// Runs what has been done already: it says so, and nothing is changed.
+#[track_caller]
+fn again(db: &TestDatabase, words: &[&str]) {
+    let before = all(db);
+    let run = convert(db, words).success();
+    assert!(run.stderr.contains("Nothing to do"), "{run}");
+    crate::assert_same_text(&before, &all(db), &words.join(" "));
+    let mut json = words.to_vec();
+    json.extend(["-o", "json"]);
+    let run = convert(db, &json).success();
+    assert_eq!(run.json()["changed"], false, "{run}");
+}
+
+#[test]
+fn twice() {
+    let db = ready(Kind::Pupctl, "context,hash");
+    again(&db, &to("start", "context,hash"));
+    again(&db, &["resume"]);
+    convert(&db, &["swap"]).success();
+    again(&db, &["swap"]);
+    again(&db, &to("start", "context,hash"));
+    again(&db, &to("run", "context,hash"));
+    again(&db, &["resume"]);
+    convert(&db, &["rollback"]).success();
+    again(&db, &["rollback"]);
+    convert(&db, &to("run", "context,hash")).success();
+    convert(&db, &["finish"]).success();
+    again(&db, &["finish"]);
+    again(&db, &["rollback"]);
+}
+
+#[test]
+fn together() {
+    let db = store(Kind::Pupctl);
+    let before = rows(&db);
+    let words = to("start", "context");
+    let words = ["convert"].iter().chain(&words).copied();
+    let slow = "convert::before_range=sleep(2000)";
+    let first = db.command(words.clone()).failpoints(slow).spawn();
+    eventually("it copies", || phase(&db) == "copying");
+    for verb in ["swap", "rollback", "finish", "resume"] {
+        let second = db.pupctl(["convert", verb, "--yes"]).failure(4);
+        assert!(second.stderr.contains("convert start"), "{second}");
+    }
+    let second = db.pupctl(words).failure(4);
+    assert!(second.stderr.contains("convert start"), "{second}");
+    first.wait().success();
+    // Who waits finds it done.
+    let runs: Vec<_> = (0..3).map(|_| db.command(line(&["swap"])).spawn()).collect();
+    let told: Vec<_> = runs.into_iter().map(|run| run.wait().success().stderr).collect();
+    assert_eq!(told.iter().filter(|told| told.contains("Nothing to do")).count(), 2, "{told:?}");
+    crate::assert_same(&before, &rows(&db), "together");
+}
+
+#[test]
+fn dry_runs_write_nothing() {
+    for kind in [Kind::Pupctl, Kind::Pupsourcing] {
+        let db = store(kind);
+        for layout in crate::LAYOUTS {
+            for verb in ["start", "run"] {
+                let before = fingerprint(&mut db.client());
+                let mut words = to(verb, layout);
+                words.push("--dry-run");
+                let run = convert(&db, &words).success();
+                assert!(run.stderr.contains("nothing was changed"), "{run}");
+                assert!(run.stdout.contains("CREATE TABLE"), "{run}");
+                words.extend(["-o", "json"]);
+                let json = convert(&db, &words).success().json();
+                assert_eq!((&json["dry_run"], &json["events"]), (&true.into(), &3360.into()));
+                assert_eq!(fingerprint(&mut db.client()), before, "{verb} {layout}");
+            }
+        }
+    }
+    for (db, verbs) in [
+        (ready(Kind::Pupctl, "month"), &["swap", "rollback", "pause", "resume"][..]),
+        (swapped(Kind::Pupctl, "context"), &["rollback", "finish"]),
+    ] {
+        for verb in verbs {
+            let before = fingerprint(&mut db.client());
+            let run = convert(&db, &[verb, "--dry-run"]).success();
+            crate::assert_same_text(&before, &fingerprint(&mut db.client()), verb);
+            let json = convert(&db, &[verb, "--dry-run", "-o", "json"]).success().json();
+            assert_eq!(json["command"], format!("convert {verb}"), "{run}");
+        }
+    }
+}
+
+#[test]
+fn a_pause_ends_the_copy_and_resume_goes_on() {
+    let db = crate::empty(Kind::Pupctl);
+    // Several ranges, as few rows are copied in one.
+    db.execute(
+        "INSERT INTO events (bounded_context, aggregate_type, aggregate_id, aggregate_version,
+            event_id, event_type, payload)
+         SELECT 'Billing', 'Order', 'o-' || number, 1, gen_random_uuid(), 'x', ''
+         FROM generate_series(1, 210000) AS number;
+         INSERT INTO aggregate_heads SELECT 'Billing', 'Order', 'o-' || number, 1
+         FROM generate_series(1, 210000) AS number;",
+    );
+    let before = state_of_events(&db);
+    let mut words = to("start", "context");
+    words.extend(["--max-rate", "25000", "--jobs", "1"]);
+    let run = db.command(line(&words)).spawn();
+    eventually("a range is copied", || {
+        phase(&db) == "copying"
+            && db.one::<i64>("SELECT count(*) FROM pupctl_conversion_ranges") > 0
+    });
+    let status = convert(&db, &["status", "-o", "json"]).success().json();
+    assert_eq!(status["running"], true, "{status}");
+    convert(&db, &["pause"]).success();
+    let told = run.wait().success();
+    assert!(told.stderr.contains("Paused"), "{told}");
+    let ranges = "SELECT count(*) FROM pupctl_conversion_ranges";
+    let done: i64 = db.one(ranges);
+    assert!((1..5).contains(&done), "{done}");
+    convert(&db, &["status"]).success();
+    let copied = db.texts("SELECT copied_at::text FROM public.pupctl_conversion_ranges ORDER BY 1");
+    let told = convert(&db, &["resume"]).success();
+    assert!(told.stderr.contains("copied and compared"), "{told}");
+    let after = db.texts("SELECT copied_at::text FROM public.pupctl_conversion_ranges ORDER BY 1");
+    assert_eq!(after[..copied.len()], copied[..], "nothing is copied twice");
+    convert(&db, &["swap"]).success();
+    assert_eq!(state_of_events(&db), before);
+    convert(&db, &["finish"]).success();
+}
+
+fn state_of_events(db: &TestDatabase) -> String {
+    db.one(
+        "SELECT md5(string_agg(to_jsonb(event)::text, '' ORDER BY global_position)) FROM events
+         AS event",
+    )
+}
+
+#[test]
+fn a_store_that_was_called_off_is_as_before() {
+    let db = store(Kind::Pupctl);
+    let before = state(&db);
+    for layout in crate::LAYOUTS {
+        convert(&db, &to("start", layout)).success();
+        convert(&db, &["rollback"]).success();
+        crate::assert_same_text(&before, &state(&db), layout);
+        crate::assert_nothing_left(&db, layout);
+        crate::assert_checked(&db);
+    }
+}
