@@ -143,7 +143,6 @@ const TEMPLATES: &[(&str, &str)] = templates![
     "convert/next_position",
     "convert/note_range",
     "convert/open",
-    "convert/own_sequence",
     "convert/pause",
     "convert/paused",
     "convert/probe",

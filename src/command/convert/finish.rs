@@ -10,7 +10,9 @@ use crate::error::Error;
 use crate::operation::convert::record;
 use crate::plan::convert::{Phase, Strategy};
 use crate::render::Script;
+use crate::render::convert as statements;
 
+use super::dry_run;
 use super::report::{tell_nothing, tell_swap};
 use super::work::{WorkArgs, none, work};
 
@@ -26,7 +28,10 @@ pub struct FinishArgs {
 
 pub(super) fn run(args: &FinishArgs, context: &Context) -> anyhow::Result<Exit> {
     if context.global.dry_run {
-        return super::status::run(&super::status::StatusArgs {}, context);
+        return dry_run::show_next(context, |_, record| match record.strategy {
+            Strategy::Copy => Ok(statements::finishing(&record.target())),
+            Strategy::Attach => Ok(Vec::new()),
+        });
     }
     let store = context.open_for_writing()?;
     let (mut locked, catalog) = write::lock(context, store)?;

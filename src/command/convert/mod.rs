@@ -1,5 +1,6 @@
 //! `pupctl convert …`
 
+mod dry_run;
 pub mod finish;
 pub mod pause;
 mod report;

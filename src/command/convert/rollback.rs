@@ -7,10 +7,13 @@ use crate::cli::exit::Exit;
 use crate::command::context::Context;
 use crate::command::write;
 use crate::operation::convert::back::has_leftovers;
+use crate::operation::convert::planned::{Planned, Way};
 use crate::operation::convert::record;
 use crate::plan::convert::Phase;
 use crate::render::Script;
+use crate::render::convert as statements;
 
+use super::dry_run;
 use super::report::{tell_nothing, tell_swap};
 use super::work::{WorkArgs, none, work};
 
@@ -28,7 +31,12 @@ pub struct RollbackArgs {
 
 pub(super) fn run(args: &RollbackArgs, context: &Context) -> anyhow::Result<Exit> {
     if context.global.dry_run {
-        return super::status::run(&super::status::StatusArgs {}, context);
+        return dry_run::show_next(context, |client, record| {
+            if record.phase == Phase::Swapped {
+                return Ok(vec![Planned::read(client, record, Way::Back)?.step()]);
+            }
+            Ok(statements::calling_off(&record.target()))
+        });
     }
     let store = context.open_for_writing()?;
     let (mut locked, catalog) = write::lock(context, store)?;

@@ -6,10 +6,12 @@ use crate::cli::exit::Exit;
 use crate::command::context::Context;
 use crate::command::write;
 use crate::error::Error;
+use crate::operation::convert::planned::{Planned, Way};
 use crate::operation::convert::record::Record;
 use crate::plan::convert::{Phase, Strategy};
 use crate::render::Script;
 
+use super::dry_run;
 use super::report::{tell_nothing, tell_swap};
 use super::work::{WorkArgs, ongoing, work};
 
@@ -48,7 +50,12 @@ pub struct SwapArgs {
 
 pub(super) fn run(args: &SwapArgs, context: &Context) -> anyhow::Result<Exit> {
     if context.global.dry_run {
-        return super::status::run(&super::status::StatusArgs {}, context);
+        return dry_run::show_next(context, |client, record| {
+            if record.phase != Phase::Ready {
+                return Err(not_ready(record));
+            }
+            Ok(vec![Planned::read(client, record, Way::Forth)?.step()])
+        });
     }
     let store = context.open_for_writing()?;
     let (mut locked, catalog) = write::lock(context, store)?;
@@ -58,9 +65,7 @@ pub(super) fn run(args: &SwapArgs, context: &Context) -> anyhow::Result<Exit> {
         return tell_nothing(context, Some(&found), &swapped(&found));
     }
     if found.phase < Phase::Ready {
-        return Err(Error::refused(format!("the conversion is {}, not ready", found.phase))
-            .hint("go on with it first: pupctl convert resume")
-            .into());
+        return Err(not_ready(&found).into());
     }
     let (record, stall) = work(
         &args.work,
@@ -75,4 +80,9 @@ pub(super) fn run(args: &SwapArgs, context: &Context) -> anyhow::Result<Exit> {
     )?;
     locked.release()?;
     tell_swap(context, &record, stall, &swapped(&record))
+}
+
+fn not_ready(record: &Record) -> Error {
+    Error::refused(format!("the conversion is {}, not ready", record.phase))
+        .hint("go on with it first: pupctl convert resume")
 }

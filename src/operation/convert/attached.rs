@@ -7,7 +7,6 @@ use crate::catalog::Catalog;
 use crate::db::inspect;
 use crate::error::{Error, Result};
 use crate::failpoint::reach;
-use crate::layout::Role;
 use crate::layout::name::QualifiedName;
 use crate::plan::convert::attach::{self, Built, Heap, NEAR};
 use crate::plan::convert::survey::Survey;
@@ -16,6 +15,7 @@ use crate::plan::lifecycle::BOUNDS_CHECK;
 use crate::render::bounds_check::is_bounds;
 use crate::render::convert::{attach as statements, swap};
 
+use super::planned::heaps;
 use super::{Converter, Outcome, survey};
 
 impl Converter<'_> {
@@ -83,22 +83,11 @@ impl Converter<'_> {
         Ok(())
     }
 
-    pub(super) fn heaps(&mut self, catalog: &Catalog) -> Result<Vec<Heap>> {
-        let layout = &self.record.after;
-        let bound = attach::bound(layout, self.record.cutover)
-            .ok_or_else(|| Error::refused("nobody knows what the old table is to hold"))?;
-        let heap = |table: &super::Replaced| {
-            let old = catalog.table(table.role)?;
-            Some(attach::heap(layout, table, &old.root, &bound))
-        };
-        Ok(self.record.tables.iter().filter_map(heap).collect())
-    }
-
     /// Keys, indexes and the CHECK, while everybody goes on.
     fn prepare_heaps(&mut self) -> Result<()> {
         self.progress.phase("Preparing the old table", None);
         let catalog = self.catalog()?;
-        for heap in self.heaps(&catalog)? {
+        for heap in heaps(&catalog, &self.record)? {
             let table = &heap.table.current;
             for index in heap.builds.iter().filter(|index| index.state == Built::Half) {
                 let name = table.sibling(index.name.as_str());
@@ -124,7 +113,7 @@ impl Converter<'_> {
         }
         self.loosen()?;
         let catalog = self.catalog()?;
-        for heap in self.heaps(&catalog)? {
+        for heap in heaps(&catalog, &self.record)? {
             let Some(old) = catalog.table(heap.table.role) else { continue };
             let built: Vec<QualifiedName> = heap.built(&old.root).collect();
             for index in built {
@@ -139,15 +128,6 @@ impl Converter<'_> {
         let drops: Vec<_> =
             built.map(|table| swap::drop_table(&table.next, "Nothing in it is used")).collect();
         self.run("dropping what was built", &drops)
-    }
-
-    /// The columns of the tables, for what goes back.
-    pub(super) fn all_columns(&mut self) -> Result<Vec<(Role, Vec<String>)>> {
-        let client = self.locked.client();
-        let columns = |table: &super::Replaced| {
-            Ok((table.role, super::session::columns(client, &table.current)?))
-        };
-        self.record.tables.iter().map(columns).collect()
     }
 }
 

@@ -14,7 +14,8 @@ use crate::render::convert as statements;
 use crate::render::environment::{render, values};
 
 use super::catch_up::ROUNDS_MAX;
-use super::exchange::{Stall, Way, has_new_tables};
+use super::exchange::{Stall, has_new_tables};
+use super::planned::Way;
 use super::record::{self, Record};
 use super::verify::Pair;
 use super::{Converter, session};

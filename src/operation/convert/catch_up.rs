@@ -5,7 +5,7 @@ use crate::failpoint::reach;
 use crate::render;
 
 use super::Converter;
-use super::exchange::Way;
+use super::planned::Way;
 
 /// A round that finds no more rows than this is the last before the swap: the rest is copied while
 /// writers wait.

@@ -2,22 +2,20 @@
 
 use std::time::{Duration, Instant};
 
-use postgres::{Client, GenericClient, Transaction};
+use postgres::{Client, Transaction};
 
 use crate::catalog::Catalog;
 use crate::db::snapshots::Moment;
 use crate::error::{Error, Kind, Result};
 use crate::failpoint::reach;
 use crate::finding::holder::Holder;
-use crate::layout::name::QualifiedName;
 use crate::plan::convert::{Phase, Replaced, Strategy};
-use crate::render::Statement;
-use crate::render::convert::follow;
-use crate::render::convert::swap::{Exchange, lock_all, lock_maintenance, lock_writers};
+use crate::render::convert::swap::{lock_all, lock_maintenance, lock_writers};
 use crate::render::environment::{render, values};
 
+use super::Converter;
+use super::planned::{Planned, Way, fingerprint};
 use super::record::{self, Record};
-use super::{Converter, session};
 
 /// The longest try for a lock, in milliseconds: as long as this, everybody queues up behind it.
 const TRY_MILLISECONDS: u32 = 50;
@@ -31,25 +29,6 @@ const PAUSE_FIRST: Duration = Duration::from_millis(50);
 
 /// The longest pause.
 const PAUSE_LONGEST: Duration = Duration::from_secs(1);
-
-/// In which direction the tables change names.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Way {
-    /// The new ones become the store's.
-    Forth,
-    /// The old ones become the store's again.
-    Back,
-}
-
-impl Way {
-    /// From which table events are copied, and into which.
-    pub(super) fn between(self, events: &Replaced) -> (&QualifiedName, &QualifiedName) {
-        match self {
-            Self::Forth => (&events.current, &events.next),
-            Self::Back => (&events.current, &events.retired),
-        }
-    }
-}
 
 /// Why a try did not succeed.
 enum Setback {
@@ -74,40 +53,19 @@ pub struct Stall {
     pub everybody_us: u64,
 }
 
-/// What a try needs to know.
-struct Try<'a> {
-    way: Way,
-    schema: &'a str,
-    /// What writers lock, heads first.
-    tables: Vec<QualifiedName>,
-    /// What changes its name.
-    replaced: Vec<QualifiedName>,
-    statements: Vec<Statement>,
-    columns: Vec<String>,
-    /// The last position when they were, where nothing is copied.
-    last: Option<i64>,
-    /// What hung on the tables when the statements were written down.
-    print: Vec<String>,
-    /// Take the locks of views, by which readers come to the tables.
-    views: Vec<Statement>,
-    pids: &'a [i32],
-}
-
 impl Converter<'_> {
     /// Tries until the tables have changed names, or the time is over.
     pub(super) fn exchange(&mut self, way: Way) -> Result<Stall> {
         let start = Instant::now();
-        let pids = self.pids()?;
-        let schema = self.locked.schema().to_owned();
         let (mut pause, mut told, mut tries) = (PAUSE_FIRST, false, 0);
-        let mut planned = self.planned(way, &schema, &pids)?;
+        let mut planned = self.planned(way)?;
         let mut copied = Moment::now(&mut self.first()?.client)?;
         loop {
             self.interrupt.check()?;
             tries += 1;
             // Without a lock yet, so that nobody waits for those who have read for long.
             let older = if self.record.strategy == Strategy::Copy {
-                copied.older(&mut self.first()?.client, &planned.tables, &pids)?
+                copied.older(&mut self.first()?.client, &planned.tables, &planned.pids)?
             } else {
                 Vec::new()
             };
@@ -130,9 +88,9 @@ impl Converter<'_> {
                 Setback::Homeless(error) => {
                     self.extend(false, error)?;
                     self.protect_all()?;
-                    planned = self.planned(way, &schema, &pids)?;
+                    planned = self.planned(way)?;
                 }
-                Setback::Changed => planned = self.planned(way, &schema, &pids)?,
+                Setback::Changed => planned = self.planned(way)?,
                 Setback::Lock(_) | Setback::Snapshots(_) => {
                     std::thread::sleep(pause);
                     pause = (pause * 2).min(PAUSE_LONGEST);
@@ -141,75 +99,16 @@ impl Converter<'_> {
         }
     }
 
-    fn planned<'a>(&mut self, way: Way, schema: &'a str, pids: &'a [i32]) -> Result<Try<'a>> {
-        let catalog = self.catalog()?;
-        let target = self.record.target();
-        let events = self.events()?;
-        let print = fingerprint(self.locked.client(), &target.tables)?;
-        let surroundings = self.surroundings(|table| &table.current)?;
-        let coming = self.surroundings(|table| match way {
-            Way::Forth => &table.next,
-            Way::Back => &table.retired,
-        })?;
-        let retired_indexes = self.retired_indexes(way)?;
-        let heaps = match (self.record.strategy, way) {
-            (Strategy::Attach, Way::Forth) => self.heaps(&catalog)?,
-            _ => Vec::new(),
-        };
-        let columns = self.all_columns()?;
-        let exchange = Exchange {
-            target: &target,
-            before: &self.record.before,
-            catalog: &catalog,
-            surroundings: &surroundings,
-            coming: &coming,
-            retired_indexes: &retired_indexes,
-        };
-        let attaches = self.record.strategy == Strategy::Attach;
-        let statements = match way {
-            Way::Forth if attaches => exchange.forth_attached(&heaps),
-            Way::Forth => exchange.forth(),
-            Way::Back if attaches => exchange.back_attached(&columns),
-            Way::Back => exchange.back(),
-        };
-        let last = match (self.record.strategy, way) {
-            (Strategy::Attach, Way::Forth) => Some(last(self.locked.client(), &events.current)?),
-            _ => None,
-        };
-        Ok(Try {
-            way,
-            last,
-            schema,
-            tables: exchange.tables(),
-            replaced: target.tables.iter().map(|table| table.current.clone()).collect(),
-            statements,
-            columns: session::columns(self.locked.client(), &events.current)?,
-            print,
-            views: surroundings.iter().flat_map(follow::lock_views).collect(),
-            pids,
-        })
-    }
-
-    /// The names of the indexes of the old tables, which come back with them.
-    fn retired_indexes(&mut self, way: Way) -> Result<Vec<String>> {
-        if way == Way::Forth {
-            return Ok(Vec::new());
-        }
-        let tables: Vec<&str> =
-            self.record.tables.iter().map(|table| table.retired.name.as_str()).collect();
-        let schema = self.locked.schema().to_owned();
-        let rows = self
-            .locked
-            .client()
-            .query(include_str!("../../../sql/convert/index_names.sql"), &[&schema, &tables])
-            .map_err(|error| Error::database("reading the names of indexes", error))?;
-        Ok(rows.iter().map(|row| row.get("name")).collect())
+    fn planned(&mut self, way: Way) -> Result<Planned> {
+        let pids = self.pids()?;
+        let planned = Planned::read(self.locked.client(), &self.record, way)?;
+        Ok(Planned { pids, ..planned })
     }
 
     /// One try; nothing is changed unless it succeeds, but for rows that are copied.
     fn attempt(
         &mut self,
-        planned: &Try<'_>,
+        planned: &Planned,
         copied: &mut Moment,
     ) -> Result<std::result::Result<Stall, Setback>> {
         let Self { locked, workers, record, .. } = self;
@@ -293,7 +192,7 @@ impl Converter<'_> {
 
 type Within = std::result::Result<(Stall, Instant, Instant), Setback>;
 
-impl Try<'_> {
+impl Planned {
     fn within(
         &self,
         transaction: &mut Transaction<'_>,
@@ -304,7 +203,7 @@ impl Try<'_> {
         let mut run = |statement: &str| transaction.batch_execute(statement).map_err(exchanging);
         run(&format!("SET LOCAL lock_timeout = {MAINTENANCE_MILLISECONDS}"))?;
         run(&lock_maintenance(&self.tables).sql)?;
-        // Nobody waits for the disk: who writes to the new table and waits for it waits for this too.
+        // Nobody waits for the disk: whose own commit is on it, this one is as well.
         run(include_str!("../../../sql/convert/asynchronous.sql"))?;
         run(&format!("SET LOCAL lock_timeout = {TRY_MILLISECONDS}"))?;
         let locked_at = Instant::now();
@@ -321,7 +220,7 @@ impl Try<'_> {
         run(&lock_all(&self.replaced).sql)?;
         // A table that only gets another name and place is the same for older snapshots.
         if record.strategy == Strategy::Copy {
-            let older = copied.older(second, &self.tables, self.pids)?;
+            let older = copied.older(second, &self.tables, &self.pids)?;
             if !older.is_empty() {
                 return Ok(Err(Setback::Snapshots(older)));
             }
@@ -344,7 +243,7 @@ impl Try<'_> {
         if self.way == Way::Forth {
             record.swapped_at_position = record.copied_to.or(self.last);
         }
-        record::advance(transaction, self.schema, record)?;
+        record::advance(transaction, &self.schema, record)?;
         Ok(Ok((Stall::default(), locked_at, all_at)))
     }
 
@@ -381,7 +280,7 @@ impl Try<'_> {
             .get::<_, Option<i64>>("position");
         let before = record.phase;
         record.copied_to = record.copied_to.max(last);
-        record::advance(&mut transaction, self.schema, record)?;
+        record::advance(&mut transaction, &self.schema, record)?;
         record.phase = before;
         transaction.commit().map_err(failed)?;
         Ok(rows)
@@ -398,29 +297,6 @@ fn micros(since: Instant) -> u64 {
 
 fn exchanging(error: postgres::Error) -> Error {
     Error::database("exchanging the tables", error)
-}
-
-/// The last position of a table that is not divided, or 0.
-fn last(client: &mut Client, table: &QualifiedName) -> Result<i64> {
-    let row = client
-        .query_one(&render("transfer/reached", &values! { table }), &[])
-        .map_err(|error| Error::database(&format!("reading {table}"), error))?;
-    Ok(row.get::<_, Option<i64>>("position").unwrap_or(0))
-}
-
-/// What hangs on the tables, as far as it is seen to change.
-fn fingerprint(client: &mut impl GenericClient, tables: &[Replaced]) -> Result<Vec<String>> {
-    let print = |table: &Replaced| {
-        let Replaced { current, .. } = table;
-        let row = client
-            .query_one(
-                include_str!("../../../sql/convert/fingerprint.sql"),
-                &[&current.schema, &current.name],
-            )
-            .map_err(exchanging)?;
-        Ok(row.get::<_, Option<String>>("print").unwrap_or_default())
-    };
-    tables.iter().map(print).collect()
 }
 
 /// `lock_not_available` and `deadlock_detected`.

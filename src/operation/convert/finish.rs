@@ -7,7 +7,8 @@ use crate::plan::convert::{Phase, Strategy};
 use crate::render::convert as statements;
 
 use super::Converter;
-use super::exchange::{Stall, Way};
+use super::exchange::Stall;
+use super::planned::Way;
 use super::verify::Pair;
 
 impl Converter<'_> {

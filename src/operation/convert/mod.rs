@@ -24,6 +24,7 @@ mod finish;
 mod heads;
 mod index;
 pub mod pace;
+pub mod planned;
 pub mod record;
 pub mod session;
 mod verify;
@@ -35,7 +36,6 @@ use serde::Serialize;
 use crate::catalog::Catalog;
 use crate::catalog::surroundings::Surroundings;
 use crate::db::execute::{self, LockLimits};
-use crate::db::inspect::{self, Depth};
 use crate::db::{Interrupt, Locked};
 use crate::error::{Error, Result};
 use crate::failpoint::reach;
@@ -147,8 +147,7 @@ impl Converter<'_> {
     /// The store, with the tables that are being built.
     fn catalog(&mut self) -> Result<Catalog> {
         let schema = self.locked.schema().to_owned();
-        let depth = Depth { sizes: true, details: true, ..Depth::default() };
-        inspect::catalog(self.locked.client(), &schema, &self.record.after.tables, depth)
+        planned::catalog(self.locked.client(), &schema, &self.record)
     }
 
     fn events(&self) -> Result<Replaced> {

@@ -12,7 +12,7 @@ use crate::layout::protection::Trigger;
 use crate::plan::convert::Replaced;
 use crate::render::convert::{MIRROR, REFUSE};
 
-use super::Converter;
+use super::{Converter, planned};
 
 impl Converter<'_> {
     /// Prepares all sessions: no policy may hide rows, no limit ends what takes long.
@@ -36,8 +36,7 @@ impl Converter<'_> {
         &mut self,
         of: impl Fn(&Replaced) -> &QualifiedName,
     ) -> Result<Vec<Surroundings>> {
-        let client = self.locked.client();
-        self.record.tables.iter().map(|table| surroundings(client, of(table))).collect()
+        planned::surroundings(self.locked.client(), &self.record, of)
     }
 
     /// The columns that a copy of the heads has to carry; none where they are not replaced.

@@ -24,8 +24,8 @@ pub struct NewTable {
     pub level: Level,
     /// Where the old one lies.
     pub tablespace: Option<String>,
-    /// Its key, where it has one that has to be there from the start: heads are written while events
-    /// are copied.
+    /// Its key, where it has one that has to be there from the start: heads are written while
+    /// events are copied.
     pub key: Option<Vec<&'static str>>,
     /// Whether its indexes have to be there from the start.
     pub indexed: bool,

@@ -385,3 +385,34 @@ pub fn dropping(statement: Statement, table: &QualifiedName) -> RenderedStep {
     let step = step(title, "its rows are proven to be in the new table", vec![statement]);
     RenderedStep { destroys: true, ..step }
 }
+
+/// The transaction of the swap, there or back.
+#[must_use]
+pub fn swapping(statements: Vec<Statement>) -> RenderedStep {
+    step(
+        "Exchange the tables".to_owned(),
+        "pupctl first copies what came meanwhile, in a second session, and waits for older \
+         snapshots, which would not see it",
+        statements,
+    )
+}
+
+/// What `--dry-run` prints of the end.
+#[must_use]
+pub fn finishing(target: &Target) -> Vec<RenderedStep> {
+    let drop = |table: &Replaced| {
+        let drop = swap::drop_table(&table.retired, "The new one has all of its rows");
+        dropping(drop, &table.retired)
+    };
+    target.tables.iter().map(drop).collect()
+}
+
+/// What `--dry-run` prints of the way back before the swap.
+#[must_use]
+pub fn calling_off(target: &Target) -> Vec<RenderedStep> {
+    let mut statements = swap::thaw(target);
+    let drop = |table: &Replaced| swap::drop_table(&table.next, "The old one is in use");
+    statements.extend(target.tables.iter().map(drop));
+    statements.extend(swap::drop_functions(target));
+    vec![step("Drop what was built".to_owned(), "the old tables stay as they are", statements)]
+}
