@@ -11,6 +11,15 @@ mod journal;
 mod again;
 mod back;
 mod basics;
+mod changes;
+mod crash;
+mod killed;
+mod late;
+mod load;
+mod locks;
+mod refused;
+mod words;
+mod writers;
 
 use support::{Output, TestDatabase, TestServer};
 
