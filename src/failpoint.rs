@@ -33,6 +33,7 @@ pub const NAMES: &[&str] = &[
     "convert::dropped",
     "convert::indexed",
     "convert::joined",
+    "convert::prepared",
     "convert::proven",
     "convert::swapped",
     "convert::tail_copied",

@@ -119,6 +119,17 @@ pub struct Unfinished {
     pub branch: Relation,
 }
 
+/// A conversion to another layout that goes on, as far as others have to know of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Conversion {
+    /// Whether the new tables are the store's, and the old ones are kept for the way back.
+    pub swapped: bool,
+    /// How far it is, in a word.
+    pub phase: String,
+    /// From when on the old table refuses events, where it is to be a partition.
+    pub cutover: Option<DateTime<Utc>>,
+}
+
 /// Which migrations of a set are recorded.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct AppliedMigration {
@@ -165,6 +176,8 @@ pub struct Catalog {
     pub archived: Vec<Place>,
     /// The same of heads.
     pub archived_heads: Vec<Place>,
+    /// The conversion to another layout that goes on.
+    pub conversion: Option<Conversion>,
     /// The archives that were begun and have no proven file yet.
     pub unfinished_archives: Vec<UnfinishedArchive>,
     /// DEFAULT partitions that hold rows, where the snapshot was asked to look.

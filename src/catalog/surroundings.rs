@@ -18,7 +18,8 @@ pub struct Surroundings {
     pub table: Facts,
     /// Its columns in their order.
     pub columns: Vec<Column>,
-    /// Its constraints by name, apart from NOT NULL; foreign keys to others among them.
+    /// Its constraints by name, foreign keys to others among them; NOT NULL only where rows may
+    /// break it.
     pub constraints: Vec<Constraint>,
     /// Foreign keys of other tables to it.
     pub references: Vec<Reference>,
@@ -155,7 +156,8 @@ pub struct Column {
 pub struct Constraint {
     /// Its name.
     pub name: String,
-    /// As `pg_constraint.contype` has it: `c` CHECK, `f` foreign key, `p`, `u`, `x`.
+    /// As `pg_constraint.contype` has it: `c` CHECK, `f` foreign key, `p`, `u`, `x`; `n` for a
+    /// NOT NULL that rows may break.
     pub kind: String,
     /// Its columns.
     pub columns: Vec<String>,

@@ -13,6 +13,7 @@ use crate::db::Locked;
 use crate::db::inspect::Depth;
 use crate::db::watch::Watch;
 use crate::error::{Error, Kind, Result};
+use crate::finding;
 use crate::layout::Role;
 use crate::layout::bounds::Bound;
 use crate::operation;
@@ -155,6 +156,7 @@ pub(super) fn lock_at(
     let schema = store.schema.clone();
     let mut locked = context.lock(store)?;
     let catalog = context.inspect(locked.client(), &schema, depth)?;
+    finding::conversion::refuse_meanwhile(&catalog, context.name)?;
     Ok((locked, catalog))
 }
 

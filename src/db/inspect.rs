@@ -1,6 +1,7 @@
 //! Reads the catalog: a constant number of set-based queries in one read-only transaction,
 //! however many partitions there are.
 
+mod conversion;
 mod detached;
 mod triggers;
 
@@ -205,6 +206,7 @@ impl Reader<'_, '_> {
         let archived = self.archived("events")?;
         let archived_heads = self.archived("aggregate_heads")?;
         let unfinished_archives = self.unfinished_archives()?;
+        let conversion = self.conversion()?;
         let taken_names = if depth.definitions {
             details::taken_names(self.transaction, self.schema)?
         } else {
@@ -231,6 +233,7 @@ impl Reader<'_, '_> {
             detached,
             archived,
             archived_heads,
+            conversion,
             unfinished_archives,
             default_with_rows,
             other_names,

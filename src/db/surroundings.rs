@@ -11,11 +11,7 @@ use crate::layout::name::QualifiedName;
 /// A query that gives one JSON object a row; its parameter is the OID of the table.
 macro_rules! list {
     ($client:expr, $oid:expr, $file:literal) => {
-        rows(
-            $client,
-            include_str!(concat!("../../sql/convert/surroundings/", $file, ".sql")),
-            &[&$oid],
-        )
+        rows($client, include_str!($file), &[&$oid])
     };
 }
 
@@ -41,21 +37,21 @@ pub fn surroundings(
     let oid: Oid = facts.oid;
     Ok(Surroundings {
         name: table.clone(),
-        columns: list!(client, oid, "columns")?,
-        constraints: list!(client, oid, "constraints")?,
-        references: list!(client, oid, "references")?,
-        indexes: list!(client, oid, "indexes")?,
-        statistics: list!(client, oid, "statistics")?,
-        triggers: list!(client, oid, "triggers")?,
-        rules: list!(client, oid, "rules")?,
-        policies: list!(client, oid, "policies")?,
-        views: list!(client, oid, "views")?,
-        routines: list!(client, oid, "routines")?,
-        others: list!(client, oid, "others")?,
-        publications: list!(client, oid, "publications")?,
-        subscriptions: list!(client, oid, "subscriptions")?,
-        sequences: list!(client, oid, "sequences")?,
-        labels: list!(client, oid, "labels")?,
+        columns: list!(client, oid, "../../sql/convert/surroundings/columns.sql")?,
+        constraints: list!(client, oid, "../../sql/convert/surroundings/constraints.sql")?,
+        references: list!(client, oid, "../../sql/convert/surroundings/references.sql")?,
+        indexes: list!(client, oid, "../../sql/convert/surroundings/indexes.sql")?,
+        statistics: list!(client, oid, "../../sql/convert/surroundings/statistics.sql")?,
+        triggers: list!(client, oid, "../../sql/convert/surroundings/triggers.sql")?,
+        rules: list!(client, oid, "../../sql/convert/surroundings/rules.sql")?,
+        policies: list!(client, oid, "../../sql/convert/surroundings/policies.sql")?,
+        views: list!(client, oid, "../../sql/convert/surroundings/views.sql")?,
+        routines: list!(client, oid, "../../sql/convert/surroundings/routines.sql")?,
+        others: list!(client, oid, "../../sql/convert/surroundings/others.sql")?,
+        publications: list!(client, oid, "../../sql/convert/surroundings/publications.sql")?,
+        subscriptions: list!(client, oid, "../../sql/convert/surroundings/subscriptions.sql")?,
+        sequences: list!(client, oid, "../../sql/convert/surroundings/sequences.sql")?,
+        labels: list!(client, oid, "../../sql/convert/surroundings/labels.sql")?,
         table: facts,
     })
 }

@@ -5,6 +5,7 @@ pub mod attachable;
 pub mod closed;
 pub mod columns;
 pub mod constraints;
+pub mod conversion;
 pub mod default_rows;
 pub mod detach;
 pub mod fence;
@@ -119,6 +120,7 @@ pub fn check(layout: &Layout, catalog: &Catalog) -> Result<Vec<Finding>> {
     let mut findings = table::check(layout, catalog);
     findings.extend(detach::check(catalog));
     findings.extend(missing::check(layout, catalog, &months));
+    findings.extend(conversion::check(catalog));
     findings.extend(unfinished::check(catalog));
     findings.extend(unfinished_archive::check(catalog));
     findings.extend(default_rows::check(catalog));

@@ -2,6 +2,7 @@
 
 use crate::catalog::{Catalog, Unfinished};
 use crate::layout::bounds::Bound;
+use crate::plan::convert;
 use crate::plan::target::partitions;
 use crate::plan::wanted::{UNFINISHED_PREFIX, unfinished_mark};
 
@@ -11,7 +12,10 @@ use super::{Finding, history};
 /// `drain` or `split` finishes them.
 #[must_use]
 pub fn check(catalog: &Catalog) -> Vec<Finding> {
-    catalog.unfinished.iter().map(|unfinished| finding(catalog, unfinished)).collect()
+    // What a conversion builds is its own affair as long as it goes on.
+    let is_told = |one: &&Unfinished| catalog.conversion.is_none() || !convert::is_mark(&one.mark);
+    let told = catalog.unfinished.iter().filter(is_told);
+    told.map(|unfinished| finding(catalog, unfinished)).collect()
 }
 
 fn finding(catalog: &Catalog, unfinished: &Unfinished) -> Finding {
@@ -23,6 +27,7 @@ fn finding(catalog: &Catalog, unfinished: &Unfinished) -> Finding {
     });
     let command = match split {
         _ if drains => "pupctl partitions drain".to_owned(),
+        _ if convert::is_mark(&unfinished.mark) => "pupctl convert rollback".to_owned(),
         Some(partition) => history::split(&partition.relation.name),
         None => "pupctl partitions ensure".to_owned(),
     };

@@ -15,6 +15,7 @@ use crate::layout::name::QualifiedName;
 use crate::layout::place::Place;
 use crate::layout::{Layout, Role};
 
+use super::budget;
 use super::lifecycle::LifecycleAction;
 use super::step::{Plan, Step};
 use super::target::{Located, resolve};
@@ -121,6 +122,7 @@ pub fn plan(
     };
     let with_rows: BTreeSet<Month> = held.keys().copied().flatten().collect();
     let months = months(bound, &with_rows, catalog.server.month())?;
+    refuse_too_many_locks(catalog, months.len())?;
     let mut wanted: Vec<_> =
         months.iter().map(|month| leaf(Bound::month(*month), month.suffix())).collect();
     let first = months.first().filter(|_| bound.as_history().is_some());
@@ -143,6 +145,20 @@ pub fn plan(
     transfer.keep = keep;
     transfer.rest_has_rows = held.contains_key(&None);
     Ok(transfer)
+}
+
+/// Refuses months that cannot all enter in one transaction: the server's lock table would be full,
+/// for everybody.
+fn refuse_too_many_locks(catalog: &Catalog, months: usize) -> Result<()> {
+    let (locks, capacity) = (months * budget::LOCKS_PER_NEW_PARTITION, catalog.server.lock_table());
+    if locks <= capacity / 2 {
+        return Ok(());
+    }
+    Err(Error::refused(format!(
+        "{months} months enter in one transaction, which takes up to {locks} locks; the server's \
+         lock table holds {capacity}, and half of it is left to others"
+    ))
+    .hint(budget::raise(&catalog.server, locks)))
 }
 
 fn leaf(bound: Bound, suffix: String) -> DesiredPartition {
@@ -180,8 +196,8 @@ fn has_positions(table: &Relation) -> bool {
 }
 
 /// The months that are made: those with rows, the present ones, and what lies between two of them
-/// where the hole is not longer than one that `partitions ensure` leaves. A range with a first month
-/// becomes all of its months.
+/// where the hole is not longer than one that `partitions ensure` leaves. A range that has a first
+/// month becomes all of its months.
 fn months(bound: &Bound, with_rows: &BTreeSet<Month>, now: Month) -> Result<BTreeSet<Month>> {
     let too_many = |first: Month, last: Month| {
         Error::refused(format!("{first} to {last} are too many months"))

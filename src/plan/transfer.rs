@@ -198,11 +198,25 @@ pub(super) fn plan(
             // A table with our mark that is somebody else's is left where it is.
             let ours = other.filter(|stage| stage.owner == parent.owner);
             transfer.obsolete = ours.map(|stage| stage.name.clone());
+            let catalog = &without(catalog, ours);
+            transfer.stage = free_name(catalog, &parent.name, shape.stage);
             let builder = Builder { layout, catalog, parent, level, bulk: shape.bulk };
             builder.build(&mut transfer, &mark, wanted)?;
         }
     }
     Ok(transfer)
+}
+
+/// The catalog as it is when a stage is dropped: its names are free again.
+fn without(catalog: &Catalog, stage: Option<&Relation>) -> Catalog {
+    let mut catalog = catalog.clone();
+    let Some(stage) = stage else { return catalog };
+    catalog.unfinished.retain(|unfinished| unfinished.branch.oid != stage.oid);
+    for relation in stage.walk() {
+        catalog.other_names.remove(&relation.name.name);
+        catalog.taken_names.remove(&relation.name.name);
+    }
+    catalog
 }
 
 fn free_name(catalog: &Catalog, table: &QualifiedName, suffix: &str) -> QualifiedName {

@@ -130,6 +130,7 @@ fn help() {
       attach   Make a table a partition of events, with the rows that it has
       detach   Take partitions out of events, as tables of their own
       drain    Move rows out of DEFAULT partitions into the partitions where they belong
+      split    Divide a partition that holds several months into months
       close    Seal past months against events that come late
       reopen   Let closed months take events again
       help     Print this message or the help of the given subcommand(s)

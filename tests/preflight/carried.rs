@@ -8,10 +8,10 @@ use pupctl::layout::Role;
 use pupctl::layout::name::QualifiedName;
 use pupctl::render::Statement;
 use pupctl::render::convert::carry::{indexes_onto, leaf, onto};
-use pupctl::render::convert::follow::{exchange_index_names, in_swap};
+use pupctl::render::convert::follow::{exchange_index_names, in_swap, lock_views};
 
 use super::support::TestDatabase;
-use super::{events, months, name, read, refusals, store};
+use super::{events, months, name, read, refusals, store, version};
 
 /// Runs statements of the library.
 #[track_caller]
@@ -192,6 +192,16 @@ fn columns_with_all_their_settings() {
 }
 
 #[test]
+fn columns_that_are_computed_when_they_are_read() {
+    if version(&store("")) >= 180_000 {
+        round_trip(
+            "ALTER TABLE events ADD COLUMN size int GENERATED ALWAYS AS (length(payload)) VIRTUAL",
+            "SELECT sum(size)::text FROM public.events",
+        );
+    }
+}
+
+#[test]
 fn storage_of_the_leaves() {
     let db = store(
         "ALTER TABLE events SET (fillfactor = 90, autovacuum_enabled = false,
@@ -238,6 +248,7 @@ fn views_and_functions() {
          CREATE VIEW whole AS SELECT to_jsonb(e) - 'created_at' AS event FROM events AS e;
          CREATE VIEW both_of AS SELECT e.event_id, h.aggregate_version
             FROM events AS e JOIN aggregate_heads AS h USING (bounded_context, aggregate_id);
+         CREATE VIEW typed AS SELECT (jsonb_populate_record(NULL::events, '{\"trace_id\": \"x\"}')).trace_id;
          CREATE FUNCTION plain() RETURNS bigint LANGUAGE plpgsql
             AS 'BEGIN RETURN (SELECT count(*) FROM public.events); END';
          CREATE FUNCTION \"co\"\"unt\"(kind text DEFAULT 'Placed') RETURNS bigint
@@ -269,6 +280,8 @@ fn triggers_with_their_state() {
          CREATE TRIGGER off_too AFTER INSERT ON events EXECUTE FUNCTION \"no\"\"te\"();
          CREATE TRIGGER replica AFTER INSERT ON events FOR EACH ROW EXECUTE FUNCTION \"no\"\"te\"();
          CREATE TRIGGER always AFTER INSERT ON events FOR EACH ROW EXECUTE FUNCTION \"no\"\"te\"();
+         CREATE CONSTRAINT TRIGGER \"la\"\"te\" AFTER INSERT ON events DEFERRABLE INITIALLY DEFERRED
+            FOR EACH ROW EXECUTE FUNCTION \"no\"\"te\"();
          CREATE TRIGGER emptied BEFORE TRUNCATE ON events EXECUTE FUNCTION \"no\"\"te\"();
          ALTER TABLE events DISABLE TRIGGER off, DISABLE TRIGGER off_too,
             ENABLE REPLICA TRIGGER replica, ENABLE ALWAYS TRIGGER always",
@@ -336,9 +349,7 @@ fn rights_and_policies() {
 
 #[test]
 fn publications_and_replica_identity() {
-    let db = store("");
-    let version: i32 = db.one("SELECT current_setting('server_version_num')::int");
-    let part = if version < 150_000 {
+    let part = if version(&store("")) < 150_000 {
         "CREATE PUBLICATION part FOR TABLE events
             WITH (publish = 'insert', publish_via_partition_root)"
     } else {
@@ -390,4 +401,21 @@ fn a_table_with_quotes_in_its_name() {
     execute(&mut client, "DROP TABLE \"ev\"\"ents_old\"");
     let views = surroundings(&mut client, &table).expect("a reading").views;
     assert_eq!(views, old.views);
+}
+
+#[test]
+fn a_view_is_locked_without_its_table() {
+    let db = store(
+        "CREATE SCHEMA \"a\"\"part\"; CREATE VIEW \"a\"\"part\".recent AS SELECT * FROM events",
+    );
+    let mut client = db.client();
+    let mut transaction = client.transaction().expect("a transaction");
+    for Statement { sql, .. } in lock_views(&read(&db, "events")) {
+        transaction.batch_execute(&sql).expect("a lock");
+    }
+    let held = "SELECT relation::regclass || ' ' || mode FROM pg_catalog.pg_locks
+        WHERE pid = pg_backend_pid() AND locktype = 'relation' AND relation >= 16384 AND mode <> 'AccessShareLock' ORDER BY 1";
+    let own = transaction.query(held, &[]).expect("locks");
+    let own: Vec<String> = own.iter().map(|row| row.get(0)).collect();
+    assert_eq!(own, ["\"a\"\"part\".recent AccessExclusiveLock"]);
 }

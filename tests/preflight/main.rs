@@ -6,6 +6,7 @@ mod support;
 mod carried;
 mod refused;
 mod rows;
+mod through_views;
 
 use pupctl::catalog::surroundings::Surroundings;
 use pupctl::db::surroundings::surroundings;
@@ -44,6 +45,11 @@ fn store(sql: &str) -> TestDatabase {
     db.execute(PUPSOURCING);
     db.execute(sql);
     db
+}
+
+/// The server's version, 150000 for 15.0.
+fn version(db: &TestDatabase) -> i32 {
+    db.one("SELECT current_setting('server_version_num')::int")
 }
 
 fn name(table: &str) -> QualifiedName {

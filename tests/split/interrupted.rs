@@ -97,6 +97,39 @@ fn rows_that_were_changed_after_they_were_copied_are_noticed() {
 }
 
 #[test]
+fn an_event_of_a_month_of_long_ago_comes_while_rows_are_copied() {
+    let db = filled();
+    let run = db.command(["partitions", "split", "heap"]);
+    let _ = run.failpoints("transfer::completed=return").run().killed();
+    fill(&db, "B", "1990-05", 1);
+    let rows = all(&db);
+    split(&db, &["heap"]).success();
+    assert!(all(&db) == rows);
+    let tree = db.tree("public.events");
+    assert!(tree.contains("events_1990_05 FROM") && tree.contains("events_m0 FROM"), "{tree}");
+    nothing_is_left(&db);
+    db.pupctl(["schema", "verify"]).success();
+}
+
+#[test]
+fn ctrl_c_ends_it_between_two_chunks() {
+    let db = filled();
+    let rows = all(&db);
+    let run = db.command(["partitions", "split", "heap", "--max-rate", "10000"]).spawn();
+    crate::support::eventually("rows are copied", || {
+        db.one::<bool>("SELECT to_regclass('events_split') IS NOT NULL")
+            && db.one::<i64>("SELECT count(*) FROM events_split") > 0
+    });
+    run.signal("INT");
+    let told = run.wait().failure(130);
+    assert!(told.stderr.contains("run the command again to go on"), "{told}");
+    assert!(all(&db) == rows);
+    split(&db, &["heap"]).success();
+    assert!(all(&db) == rows);
+    nothing_is_left(&db);
+}
+
+#[test]
 fn the_journal_knows_how_to_go_on() {
     let db = filled();
     let _ = db

@@ -1,5 +1,5 @@
--- Constraints apart from NOT NULL, which are compared as columns, and from those of triggers. What
--- pupctl itself adds for a while has its name in front.
+-- Constraints apart from those of triggers, and from NOT NULL, which are compared as columns unless
+-- rows may break them (since PostgreSQL 18). What pupctl itself adds for a while has its name in front.
 SELECT to_jsonb(found) FROM (
     SELECT con.conname AS name, con.contype AS kind,
         ARRAY(
@@ -20,7 +20,8 @@ SELECT to_jsonb(found) FROM (
     FROM pg_constraint AS con
     LEFT JOIN pg_class AS other ON other.oid = con.confrelid
     LEFT JOIN pg_namespace AS namespace ON namespace.oid = other.relnamespace
-    WHERE con.conrelid = $1::oid AND con.contype IN ('c', 'f', 'p', 'u', 'x')
+    WHERE con.conrelid = $1::oid
+        AND (con.contype IN ('c', 'f', 'p', 'u', 'x') OR (con.contype = 'n' AND NOT con.convalidated))
         AND con.conparentid = 0 AND NOT starts_with(con.conname, 'pupctl_')
     ORDER BY con.conname
 ) AS found

@@ -1,9 +1,14 @@
--- Views and rules of other relations whose queries name a table, or rely on its keys: they follow it
--- when it is renamed.
+-- Views and rules of other relations whose queries name a table or the type of its rows, or rely on
+-- its keys: they follow it when it is renamed.
 WITH own AS (
     SELECT 'pg_class'::regclass AS class, $1::oid AS object
     UNION ALL
     SELECT 'pg_constraint'::regclass, con.oid FROM pg_constraint AS con WHERE con.conrelid = $1::oid
+    UNION ALL
+    SELECT 'pg_type'::regclass, type.oid FROM pg_class AS class
+    JOIN pg_type AS type ON type.typrelid = class.oid
+        OR type.oid = (SELECT typarray FROM pg_type WHERE oid = class.reltype)
+    WHERE class.oid = $1::oid
 ), rules AS (
     SELECT depend.objid AS oid, bool_or(own.class = 'pg_constraint'::regclass) AS keyed
     FROM own JOIN pg_depend AS depend

@@ -8,7 +8,7 @@ use crate::command::context::Context;
 use crate::command::write;
 use crate::error::Error;
 use crate::operation::convert::record;
-use crate::plan::convert::Phase;
+use crate::plan::convert::{Phase, Strategy};
 use crate::render::Script;
 
 use super::report::{tell_nothing, tell_swap};
@@ -40,9 +40,12 @@ pub(super) fn run(args: &FinishArgs, context: &Context) -> anyhow::Result<Exit> 
             .hint("put the new tables in place first: pupctl convert swap")
             .into());
     }
-    let tables: Vec<_> = found.tables.iter().map(|table| table.retired.to_string()).collect();
-    let question = format!("{} will be dropped, for good. Go on?", tables.join(" and "));
-    confirm(&context.output, context.global.yes, &question)?;
+    let copied = found.strategy == Strategy::Copy;
+    if copied {
+        let tables: Vec<_> = found.tables.iter().map(|table| table.retired.to_string()).collect();
+        let question = format!("{} will be dropped, for good. Go on?", tables.join(" and "));
+        confirm(&context.output, context.global.yes, &question)?;
+    }
     let record = work(
         &args.work,
         context,
@@ -55,5 +58,10 @@ pub(super) fn run(args: &FinishArgs, context: &Context) -> anyhow::Result<Exit> 
         },
     )?;
     locked.release()?;
-    tell_swap(context, &record, None, "the old tables are dropped")
+    let words = if copied {
+        "the old tables are dropped"
+    } else {
+        "the conversion is finished; divide the old table when it suits: pupctl partitions split"
+    };
+    tell_swap(context, &record, None, words)
 }

@@ -8,7 +8,7 @@ use crate::command::context::Context;
 use crate::operation::convert::Outcome;
 use crate::operation::convert::exchange::Stall;
 use crate::operation::convert::record::Record;
-use crate::plan::convert::Phase;
+use crate::plan::convert::{Phase, Strategy};
 
 /// What a command did.
 #[derive(Serialize)]
@@ -47,6 +47,13 @@ pub(super) fn tell(context: &Context, record: &Record, outcome: Outcome) -> anyh
         (Outcome::Paused, _) => context
             .output
             .say("Paused: nothing of what was copied is lost; go on with pupctl convert resume"),
+        (Outcome::Done, Phase::Ready) if record.strategy == Strategy::Attach => {
+            context.output.say(format!(
+                "{} the old table can become a partition{}: pupctl convert swap",
+                green("Done:"),
+                before(record)
+            ));
+        }
         (Outcome::Done, Phase::Ready) => context.output.say(format!(
             "{} {rows} copied and compared; put the new tables in place: pupctl convert swap",
             green("Done:")
@@ -56,6 +63,16 @@ pub(super) fn tell(context: &Context, record: &Record, outcome: Outcome) -> anyh
         }
     }
     Ok(Exit::Done)
+}
+
+/// Until when the swap has to come, where the old table takes no later events until then.
+fn before(record: &Record) -> String {
+    record.cutover.map_or(String::new(), |cutover| {
+        format!(
+            ", and has to before {}: it takes no events of later times until then",
+            cutover.format("%F %H:%M UTC")
+        )
+    })
 }
 
 /// Tells of a swap, there or back.

@@ -11,7 +11,7 @@ use crate::operation::convert::record::Record;
 
 use super::report::{tell, tell_nothing, tell_swap};
 use super::start::StartArgs;
-use super::swap::SWAPPED;
+use super::swap::swapped;
 
 /// Do everything from start to swap in one go
 ///
@@ -52,6 +52,6 @@ pub(super) fn run(args: &RunArgs, context: &Context) -> anyhow::Result<Exit> {
     locked.release()?;
     match outcome {
         Outcome::Paused => tell(context, &record, outcome),
-        Outcome::Done => tell_swap(context, &record, stall, SWAPPED),
+        Outcome::Done => tell_swap(context, &record, stall, &swapped(&record)),
     }
 }

@@ -1,30 +1,34 @@
 //! `pupctl convert start`
 
+use chrono::{DateTime, Utc};
 use clap::{Args, ValueEnum};
 use postgres::Client;
 use serde::Serialize;
 
 use crate::catalog::Catalog;
 use crate::catalog::surroundings::Surroundings;
+use crate::cli::argument::bytes;
 use crate::cli::exit::Exit;
 use crate::cli::output::count;
 use crate::command::context::Context;
 use crate::command::schema::layout_args::LayoutArgs;
 use crate::command::write;
 use crate::db::Locked;
-use crate::db::heads::deviations;
 use crate::db::inspect::Depth;
+use crate::db::old_rows;
 use crate::error::{Error, Result};
 use crate::layout::protection::Protections;
-use crate::layout::{Layout, Role};
+use crate::layout::{Layout, Needs, Role};
+use crate::operation::convert::Outcome;
 use crate::operation::convert::back::has_leftovers;
 use crate::operation::convert::record::{self, Record};
 use crate::operation::convert::session::surroundings;
-use crate::operation::convert::{Outcome, survey};
+use crate::plan::convert::attach;
 use crate::plan::convert::belongings::{self, Belonging, Fate};
 use crate::plan::convert::build;
+use crate::plan::convert::rows::{self, Rows};
 use crate::plan::convert::survey::Survey;
-use crate::plan::convert::{Phase, Strategy, Target};
+use crate::plan::convert::{Phase, Replaced, Strategy, Target};
 use crate::plan::{self, Plan};
 use crate::render::convert as statements;
 use crate::render::convert::mend::hint;
@@ -32,9 +36,6 @@ use crate::render::{RenderedStep, Script};
 
 use super::report::{tell, tell_nothing};
 use super::work::{self, WorkArgs};
-
-/// How many aggregates are listed that deviate.
-const LISTED_MAX: u32 = 20;
 
 /// Begin to give a store that is not partitioned another layout, while it is used
 ///
@@ -75,6 +76,10 @@ pub struct WishArgs {
     /// Go on although heads do not agree with their events
     #[arg(long)]
     allow_deviating_heads: bool,
+
+    /// The space that is free for the new tables, for example 500GB: the server cannot tell it
+    #[arg(long, value_name = "SIZE", value_parser = bytes)]
+    free_space: Option<u64>,
 }
 
 /// `--strategy`
@@ -92,6 +97,7 @@ pub(super) struct Preflight {
     pub(super) target: Target,
     pub(super) survey: Survey,
     pub(super) strategy: Strategy,
+    pub(super) cutover: Option<DateTime<Utc>>,
     pub(super) plan: Plan,
     pub(super) build: build::Build,
     pub(super) belongings: Vec<Belonging>,
@@ -104,6 +110,8 @@ struct DryRun<'a> {
     dry_run: bool,
     changed: bool,
     strategy: Strategy,
+    /// From when on events go into months, where the old table stays.
+    cutover: Option<DateTime<Utc>>,
     layout: &'a Layout,
     events: i64,
     parts: &'a Survey,
@@ -163,9 +171,10 @@ impl WishArgs {
             context.output.say(format!("note: {note}"));
         }
         let script = Script::of(&preflight.plan);
-        let Preflight { before, target, survey, strategy, .. } = preflight;
+        let Preflight { before, target, survey, strategy, cutover, .. } = preflight;
+        let rows = survey.rows();
         let begin = |locked: &mut Locked| {
-            record::begin(locked.client(), &schema, strategy, &before, &target, survey.rows(), None)
+            record::begin(locked.client(), &schema, strategy, &before, &target, rows, cutover)
         };
         work::work(args, context, locked, &script, begin, go_on)
     }
@@ -239,9 +248,16 @@ impl WishArgs {
             }
         };
         plan::tables::refuse_differences(&before, catalog)?;
+        let mut notes = Vec::new();
+        let (mut belongings, surroundings) = examine(client, &target)?;
+        let found = self.rows(client, &target, &surroundings, &before, catalog)?;
+        let judged = rows::judge(&target.layout, &found, self.free_space);
         let events = target.layout.table(&catalog.schema_name, Role::Events);
-        let mut notes = self.heads(client, &before, catalog)?;
-        let survey = survey(client, &events, i64::MIN)?;
+        if let Some(error) = belongings::refusal(&events, &judged, hint) {
+            return Err(error);
+        }
+        belongings.extend(judged);
+        let survey = Survey { parts: found.parts.clone() };
         survey.refuse_homeless(&target.layout)?;
         let unknown = survey.unknown_contexts(&target.layout);
         if !unknown.is_empty() {
@@ -257,15 +273,28 @@ impl WishArgs {
         }
         let layout = survey.extended(&target.layout)?;
         let target = Target { layout, ..target };
-        let (belongings, surroundings) = examine(client, &target)?;
-        let build = build::plan(&target, catalog, &survey.needs(), true)?;
-        notes.extend(build.partitions.notes.iter().cloned());
         let strategy = self.strategy();
+        let mut target = target;
+        let mut cutover = None;
+        let build = if strategy == Strategy::Attach {
+            attach::refuse_unfit(&target.layout, &survey)?;
+            target = attach::named(target, catalog);
+            cutover = target
+                .layout
+                .has_month_level()
+                .then(|| attach::cutover(catalog.server.now, &survey).start());
+            let bound = attach::bound(&target.layout, cutover);
+            build::plan(&target, catalog, &Needs::new(), false, bound.as_ref())?
+        } else {
+            build::plan(&target, catalog, &survey.needs(), true, None)?
+        };
+        notes.extend(build.partitions.notes.iter().cloned());
         Ok(Preflight {
             before,
             target,
             survey,
             strategy,
+            cutover,
             plan,
             build,
             belongings,
@@ -274,23 +303,27 @@ impl WishArgs {
         })
     }
 
-    /// Refuses heads that do not agree with the events, or notes them where that was allowed.
-    fn heads(
+    /// The rows of the old table; refuses heads that do not agree with them, unless that was
+    /// allowed.
+    fn rows(
         &self,
         client: &mut Client,
+        target: &Target,
+        surroundings: &[Surroundings],
         layout: &Layout,
         catalog: &Catalog,
-    ) -> Result<Vec<String>> {
+    ) -> Result<Rows> {
         let [heads, events] = Role::ALL.map(|role| layout.table(&catalog.schema_name, role));
-        let found = deviations(client, &events, &heads, LISTED_MAX, true)?;
-        if found.total == 0 {
-            return Ok(Vec::new());
+        let mut pairs = target.tables.iter().zip(surroundings);
+        let of_events = pairs.find(|(table, _)| table.role == Role::Events);
+        let Some((_, surroundings)) = of_events else { return Ok(Rows::default()) };
+        let found = old_rows::read(client, Role::Events, surroundings, Some(&heads))?;
+        if found.deviating.total == 0 || self.allow_deviating_heads {
+            return Ok(found);
         }
-        let what = format!("{} between {heads} and {events}", count(found.total, "deviation"));
-        if self.allow_deviating_heads {
-            return Ok(vec![format!("{what}, for example {}", found.first[0])]);
-        }
-        Err(Error::refused(what).details(found.first.clone()).hint(
+        let total = usize::try_from(found.deviating.total).unwrap_or(usize::MAX);
+        let what = format!("{} between {heads} and {events}", count(total, "deviation"));
+        Err(Error::refused(what).details(found.deviating.first).hint(
             "a head must be the last version of its aggregate, and its events 1 to that version: \
              mend them, or go on with --allow-deviating-heads",
         ))
@@ -315,6 +348,7 @@ impl WishArgs {
             dry_run: true,
             changed: true,
             strategy: preflight.strategy,
+            cutover: preflight.cutover,
             layout: &preflight.target.layout,
             events: preflight.survey.rows(),
             parts: &preflight.survey,
@@ -379,6 +413,12 @@ fn steps(preflight: &Preflight, catalog: &Catalog) -> Vec<RenderedStep> {
         steps.push(statements::functions(schema, &target.layout, catalog.event_ids.there));
     }
     steps.extend(statements::build(&target.layout, &preflight.build, &preflight.surroundings));
+    if preflight.strategy == Strategy::Attach {
+        let heaps = heaps(preflight, catalog);
+        steps.extend(heaps.iter().flat_map(|heap| statements::attach::prepare(heap, false)));
+        steps.push(statements::attach::shown(target, &heaps));
+        return steps;
+    }
     let names = |role| {
         let columns = catalog.table(role).into_iter().flat_map(|table| &table.columns);
         columns.map(|column| column.name.clone()).collect::<Vec<_>>()
@@ -386,6 +426,16 @@ fn steps(preflight: &Preflight, catalog: &Catalog) -> Vec<RenderedStep> {
     steps.extend(statements::freeze(target, &names(Role::Heads)));
     steps.extend(statements::shown(target, &names(Role::Events), &preflight.build));
     steps
+}
+
+/// The old tables as partitions to be.
+fn heaps(preflight: &Preflight, catalog: &Catalog) -> Vec<attach::Heap> {
+    let layout = &preflight.target.layout;
+    let Some(bound) = attach::bound(layout, preflight.cutover) else { return Vec::new() };
+    let heap = |table: &Replaced| {
+        Some(attach::heap(layout, table, &catalog.table(table.role)?.root, &bound))
+    };
+    preflight.target.tables.iter().filter_map(heap).collect()
 }
 
 /// What a team reads before it begins.
@@ -398,26 +448,45 @@ fn explained(report: &DryRun<'_>) -> Vec<String> {
         Fate::Carried { .. } => format!("carried over: {one}"),
         Fate::Refused { .. } | Fate::Left { .. } => format!("note: {one}"),
     }));
-    lines.push(format!(
-        "Space: about {} more, until `convert finish` drops the old tables; the log of the server \
-         grows by as much",
-        humansize(report.bytes)
-    ));
-    lines.push(format!(
-        "Time: about {} to {} minutes with two sessions on two cores; appends go on",
-        minutes(100_000),
-        minutes(40_000)
-    ));
-    lines.push(
-        "Locks: writers wait for three moments (a trigger on each table, and the swap), readers \
-         for the swap alone; no try takes longer than 50 ms"
-            .to_owned(),
-    );
-    lines.push(
-        "Applications: events cannot be changed, deleted or truncated until the swap (55000); \
-         prepared statements go on after it; an upsert needs a key that the new table has"
-            .to_owned(),
-    );
+    if report.strategy == Strategy::Copy {
+        lines.push(format!(
+            "Space: about {} more, until `convert finish` drops the old tables; the log of the \
+             server grows by as much",
+            humansize(report.bytes)
+        ));
+        lines.push(format!(
+            "Time: about {} to {} minutes with two sessions on two cores; appends go on",
+            minutes(100_000),
+            minutes(40_000)
+        ));
+        lines.push(
+            "Locks: writers wait for three moments (a trigger on each table, and the swap), \
+             readers for the swap alone; no try takes longer than 50 ms"
+                .to_owned(),
+        );
+        lines.push(
+            "Applications: events cannot be changed, deleted or truncated until the swap (55000); \
+             prepared statements go on after it; an upsert needs a key that the new table has"
+                .to_owned(),
+        );
+    } else {
+        lines.push(
+            "Space and time: those of the indexes that are missing, built while everybody goes on"
+                .to_owned(),
+        );
+        lines.push(
+            "Locks: everybody waits for two moments (a CHECK, and the swap); no try takes longer \
+             than 50 ms"
+                .to_owned(),
+        );
+        lines.extend(report.cutover.map(|cutover| {
+            format!(
+                "Applications: from the beginning on, events with a created_at of {} or later are \
+                 refused until the swap, which has to come before then",
+                cutover.format("%F %H:%M UTC")
+            )
+        }));
+    }
     lines.push(format!(
         "Dry run: {} into {}, {}; nothing was changed",
         count(events, "event"),

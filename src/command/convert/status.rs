@@ -81,7 +81,14 @@ fn lines(report: &Report<'_>, found: &Record) -> String {
     } else {
         rows.push(("events", found.rows.to_string()));
     }
-    for (name, at) in [("swapped", found.swapped_at), ("ended", found.ended_at)] {
+    let paused = found.paused_at.filter(|_| !found.phase.is_over());
+    let cutover = found.cutover.filter(|_| !found.phase.is_over());
+    for (name, at) in [
+        ("paused", paused),
+        ("cutover", cutover),
+        ("swapped", found.swapped_at),
+        ("ended", found.ended_at),
+    ] {
         rows.extend(at.map(|at| (name, at.format("%F %T UTC").to_string())));
     }
     let rows = rows.into_iter().map(|(name, value)| vec![name.to_owned(), value]).collect();

@@ -6,16 +6,30 @@ use crate::cli::exit::Exit;
 use crate::command::context::Context;
 use crate::command::write;
 use crate::error::Error;
-use crate::plan::convert::Phase;
+use crate::operation::convert::record::Record;
+use crate::plan::convert::{Phase, Strategy};
 use crate::render::Script;
 
 use super::report::{tell_nothing, tell_swap};
 use super::work::{WorkArgs, ongoing, work};
 
 /// What is told after it.
-pub(super) const SWAPPED: &str = "the new tables are the store's; the old ones are kept until \
-                                  pupctl convert finish, and pupctl convert rollback brings them \
-                                  back";
+pub(super) fn swapped(record: &Record) -> String {
+    match record.strategy {
+        Strategy::Copy => "the new tables are the store's; the old ones are kept until pupctl \
+                           convert finish, and pupctl convert rollback brings them back"
+            .to_owned(),
+        Strategy::Attach => {
+            let names = record.tables.iter().map(|table| table.retired.name.as_str());
+            let names: Vec<_> = names.collect();
+            format!(
+                "the old table is the partition {}; pupctl convert finish ends the conversion, and \
+                 pupctl convert rollback takes it back",
+                names.join(" and ")
+            )
+        }
+    }
+}
 
 /// Put the new tables in the place of the old ones
 ///
@@ -41,7 +55,7 @@ pub(super) fn run(args: &SwapArgs, context: &Context) -> anyhow::Result<Exit> {
     let found = ongoing(&mut locked, &catalog)?;
     if found.is_swapped() {
         locked.release()?;
-        return tell_nothing(context, Some(&found), SWAPPED);
+        return tell_nothing(context, Some(&found), &swapped(&found));
     }
     if found.phase < Phase::Ready {
         return Err(Error::refused(format!("the conversion is {}, not ready", found.phase))
@@ -60,5 +74,5 @@ pub(super) fn run(args: &SwapArgs, context: &Context) -> anyhow::Result<Exit> {
         },
     )?;
     locked.release()?;
-    tell_swap(context, &record, stall, SWAPPED)
+    tell_swap(context, &record, stall, &swapped(&record))
 }

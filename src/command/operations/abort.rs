@@ -193,6 +193,10 @@ impl AbortArgs {
         records.retain(|record| {
             tables.contains(&record.table_oid) && (restores || record.phase.is_unfinished())
         });
+        if operation.command.starts_with("convert ") {
+            return Err(Error::refused(format!("operation {id} is part of a conversion"))
+                .hint("call that off: pupctl convert rollback"));
+        }
         if operation.outcome == "done" {
             return Err(Error::refused(format!("operation {id} is done"))
                 .hint("bring archived events back with pupctl restore"));

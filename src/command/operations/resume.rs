@@ -33,7 +33,11 @@ pub(super) fn run(args: &ResumeArgs, context: &Context) -> anyhow::Result<Exit> 
             "operation {} ({}) left nothing to go on with",
             args.id, operation.command
         ))
-        .hint(format!("run the command again: pupctl {}", operation.command))
+        .hint(if operation.command.starts_with("convert ") {
+            "go on with the conversion: pupctl convert resume".to_owned()
+        } else {
+            format!("run the command again: pupctl {}", operation.command)
+        })
         .into());
     };
     // The journal is a table: who may write to it does not decide what is run here.

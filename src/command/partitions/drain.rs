@@ -18,7 +18,7 @@ use crate::finding;
 use crate::layout::name::QualifiedName;
 use crate::layout::{self, Layout, Role};
 use crate::operation;
-use crate::operation::transfer::{self, Retired, Run, Throttle};
+use crate::operation::transfer::{self, Ending, Retired, Run, Throttle};
 use crate::plan::drain::{DRAINED_PREFIX, Held, Left};
 use crate::plan::transfer::{Site, Transfer};
 use crate::plan::{self, Plan};
@@ -193,8 +193,14 @@ impl DrainArgs {
         let name = context.name;
         operation::run_with(locked, name, &script, limits, interrupt, &mut bar, |locked, _| {
             for leftover in &work.leftovers {
-                let columns = &work.columns;
-                leftover.finish(locked.client(), columns, false, &mut moving, interrupt)?;
+                let mut ending = Ending {
+                    columns: &work.columns,
+                    keep: false,
+                    note: None,
+                    progress: &mut moving,
+                    interrupt,
+                };
+                leftover.finish(locked.client(), &mut ending)?;
             }
             for (planned, columns) in &work.drains {
                 if planned.role == Role::Events {
@@ -206,6 +212,7 @@ impl DrainArgs {
                         throttle: Throttle::new(None),
                         limits,
                         interrupt,
+                        note: None,
                         progress: &mut moving,
                     };
                     run.events(locked, planned)?;

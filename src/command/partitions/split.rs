@@ -21,7 +21,7 @@ use crate::finding;
 use crate::layout::Layout;
 use crate::layout::Role;
 use crate::layout::name::QualifiedName;
-use crate::operation::transfer::{self, Retired, Run, Throttle};
+use crate::operation::transfer::{self, Ending, Note, Retired, Run, Throttle};
 use crate::operation::{self, journal};
 use crate::plan::split::{KEPT_PREFIX, SPLIT_PREFIX};
 use crate::plan::transfer::Transfer;
@@ -54,7 +54,7 @@ const REMEMBERED: i64 = 1000;
 /// Examples:
 ///   pupctl partitions split events_history --dry-run
 ///   pupctl partitions split events_history --jobs 4
-///   pupctl partitions split "Billing/before 2026-12" --max-rate 20000
+///   pupctl partitions split events_billing_history --max-rate 20000 --keep
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]
 pub struct SplitArgs {
@@ -63,7 +63,8 @@ pub struct SplitArgs {
     partition: String,
 
     /// How many sessions copy rows and build indexes at the same time
-    #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u8).range(1..=32))]
+    #[arg(long, value_name = "N", default_value_t = 2)]
+    #[arg(value_parser = clap::value_parser!(u8).range(1..=32))]
     jobs: u8,
 
     /// The most rows that are copied in a second
@@ -101,6 +102,14 @@ struct Work {
     columns: Vec<String>,
     /// What earlier runs did not finish, and whether it stays.
     leftovers: Vec<(Retired, bool)>,
+}
+
+/// What a run takes along from its plan.
+struct Begun {
+    /// What the journal says.
+    state: Value,
+    /// What comes after.
+    after: Script,
 }
 
 pub(super) fn run(args: &SplitArgs, context: &Context) -> anyhow::Result<Exit> {
@@ -171,9 +180,10 @@ impl SplitArgs {
     fn was_split(&self, client: &mut Client, schema: &str) -> Result<bool> {
         let done = journal::latest(client, schema, REMEMBERED)?;
         Ok(done.iter().any(|operation| {
-            let names = operation.state.as_ref().and_then(|state| state["names"].as_array());
+            let Some(state) = &operation.state else { return false };
+            let names = state["names"].as_array();
             operation.command == COMMAND
-                && operation.outcome == "done"
+                && state["split"] == json!(true)
                 && names.is_some_and(|names| names.contains(&json!(self.partition)))
         }))
     }
@@ -188,11 +198,8 @@ impl SplitArgs {
         let script = Script::of(&work.before);
         let limits = context.config.lock_limits(context.global.lock_budget)?;
         let mut sessions = self.sessions(context, locked, work)?;
-        let mut bar = ArchiveBar::new(&context.output);
-        let events = work.layout.table(&catalog.schema_name, Role::Events);
-        let interrupt = &context.interrupt;
-        let state = self.state(catalog);
-        let (name, schema) = (context.name, catalog.schema_name.clone());
+        let begun = Begun { state: self.state(catalog), after: self.after(work, catalog) };
+        let (name, interrupt) = (context.name, &context.interrupt);
         operation::run_with(
             locked,
             name,
@@ -200,34 +207,49 @@ impl SplitArgs {
             limits,
             interrupt,
             &mut Silent,
-            |locked, id| {
-                journal::note(locked.client(), &schema, id, &state)?;
-                for (leftover, keep) in &work.leftovers {
-                    leftover.finish(locked.client(), &work.columns, *keep, &mut bar, interrupt)?;
-                }
-                let Some(transfer) = &work.transfer else { return Ok(()) };
-                execute(locked, &statements::build(transfer), limits, interrupt, &mut bar)?;
-                let (second, workers) = sessions.split_at_mut(1);
-                let [second] = second else { return Ok(()) };
-                let throttle = Throttle::new(self.max_rate);
-                let (columns, progress) = (&work.columns, &mut bar);
-                Run {
-                    events: &events,
-                    columns,
-                    second,
-                    workers,
-                    throttle,
-                    limits,
-                    interrupt,
-                    progress,
-                }
-                .events(locked, transfer)?;
-                let after = self.after(work, catalog);
-                execute(locked, &after.steps, limits, interrupt, &mut bar)?;
-                forget(locked, &schema, &state, id)
-            },
+            |locked, id| self.divide(context, locked, work, &begun, &mut sessions, id),
         )?;
         Ok(())
+    }
+
+    fn divide(
+        &self,
+        context: &Context,
+        locked: &mut Locked,
+        work: &Work,
+        begun: &Begun,
+        sessions: &mut [Client],
+        id: i64,
+    ) -> Result<()> {
+        let limits = context.config.lock_limits(context.global.lock_budget)?;
+        let interrupt = &context.interrupt;
+        let mut bar = ArchiveBar::new(&context.output);
+        let schema = locked.schema().to_owned();
+        journal::note(locked.client(), &schema, id, &begun.state)?;
+        let mut ended = begun.state.clone();
+        ended["split"] = json!(true);
+        let note = Some(Note { schema: &schema, operation: id, state: &ended });
+        let columns = work.columns.as_slice();
+        for (leftover, keep) in &work.leftovers {
+            // Where there is more to do, that says so.
+            let note = note.filter(|_| work.transfer.is_none());
+            let (keep, progress) = (*keep, &mut bar);
+            let mut ending = Ending { columns, keep, note, progress, interrupt };
+            leftover.finish(locked.client(), &mut ending)?;
+        }
+        let Some((transfer, (second, workers))) =
+            work.transfer.as_ref().zip(sessions.split_first_mut())
+        else {
+            return Ok(());
+        };
+        execute(locked, &statements::build(transfer), limits, interrupt, &mut bar)?;
+        let events = work.layout.table(&schema, Role::Events);
+        let throttle = Throttle::new(self.max_rate);
+        let (events, progress) = (&events, &mut bar);
+        Run { events, columns, second, workers, throttle, limits, interrupt, note, progress }
+            .events(locked, transfer)?;
+        execute(locked, &begun.after.steps, limits, interrupt, &mut bar)?;
+        forget(locked, &schema, &begun.state, id)
     }
 
     /// The session for the last rows, and those that copy the others; Ctrl-C cancels what runs in

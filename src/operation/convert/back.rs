@@ -8,8 +8,8 @@ use crate::error::{Error, Result};
 use crate::failpoint::reach;
 use crate::layout::Role;
 use crate::layout::name::QualifiedName;
-use crate::plan::convert::Phase;
 use crate::plan::convert::ranges::Range;
+use crate::plan::convert::{Phase, Strategy};
 use crate::render::convert as statements;
 use crate::render::environment::{render, values};
 
@@ -18,6 +18,9 @@ use super::exchange::{Stall, Way, has_new_tables};
 use super::record::{self, Record};
 use super::verify::Pair;
 use super::{Converter, session};
+
+/// So many rows are not moved while everybody waits.
+const BEYOND_MAX: i64 = 10_000;
 
 impl Converter<'_> {
     /// Calls the conversion off. The old tables are the store's again, with everything that was
@@ -33,7 +36,10 @@ impl Converter<'_> {
             if self.record.phase != Phase::RolledBack {
                 self.advance(Phase::RolledBack)?;
             }
-            self.thaw()?;
+            match self.record.strategy {
+                Strategy::Copy => self.thaw()?,
+                Strategy::Attach => self.forget_heaps()?,
+            }
         }
         self.forget()?;
         self.drop_new()?;
@@ -50,6 +56,11 @@ impl Converter<'_> {
     }
 
     fn swap_back(&mut self) -> Result<Stall> {
+        if self.record.strategy == Strategy::Attach {
+            self.refuse_much_beyond()?;
+            self.progress.phase("Exchanging the tables", None);
+            return self.exchange(Way::Back);
+        }
         self.progress.phase("Comparing the old table with the new one", None);
         self.refuse_changes()?;
         self.progress.phase("Copying what came since", None);
@@ -60,6 +71,35 @@ impl Converter<'_> {
         }
         self.progress.phase("Exchanging the tables", None);
         self.exchange(Way::Back)
+    }
+
+    /// What lies beyond the old table goes back while everybody waits: not very much can.
+    fn refuse_much_beyond(&mut self) -> Result<()> {
+        let catalog = self.catalog()?;
+        let mut beyond = 0;
+        for table in &self.record.tables {
+            let leaves = catalog.table(table.role).into_iter().flat_map(|t| t.root.leaves());
+            let others = leaves.filter(|leaf| leaf.name != table.retired);
+            for leaf in others.map(|leaf| leaf.name.clone()).collect::<Vec<_>>() {
+                let row = self
+                    .locked
+                    .client()
+                    .query_one(
+                        &render("convert/count", &values! { table => leaf, limit => BEYOND_MAX }),
+                        &[],
+                    )
+                    .map_err(|error| Error::database(&format!("counting {leaf}"), error))?;
+                beyond += row.get::<_, i64>("rows");
+            }
+        }
+        if beyond < BEYOND_MAX {
+            return Ok(());
+        }
+        Err(Error::refused(format!(
+            "at least {beyond} rows lie in other partitions than the old table by now"
+        ))
+        .detail("they would have to move back into it while everybody waits")
+        .hint("keep the new layout: pupctl convert finish"))
     }
 
     /// What came between the two exchanges has to be in both tables before one is dropped.
@@ -96,6 +136,10 @@ impl Converter<'_> {
 
     /// Refuses the way back when `finish` has begun to drop the old tables.
     fn refuse_dropped(&mut self) -> Result<()> {
+        if self.record.strategy == Strategy::Attach {
+            // The old table is a partition.
+            return Ok(());
+        }
         let catalog = self.catalog()?;
         let is_gone = |retired: &&QualifiedName| !catalog.other_names.contains(&retired.name);
         let retired = self.record.tables.iter().map(|table| &table.retired);
@@ -112,12 +156,10 @@ impl Converter<'_> {
     fn drop_new(&mut self) -> Result<()> {
         let catalog = self.catalog()?;
         if has_new_tables(&catalog, &self.record) {
-            self.prove_returned()?;
-            let built = self.record.tables.iter().filter(|table| table.built(&catalog).is_some());
-            let drops: Vec<_> = built
-                .map(|table| statements::swap::drop_table(&table.next, "The old one is in use"))
-                .collect();
-            self.run("dropping what was built", &drops)?;
+            if self.record.strategy == Strategy::Copy {
+                self.prove_returned()?;
+            }
+            self.drop_built(&catalog)?;
         }
         reach("convert::dropped");
         if self.record.after.keeps_event_ids() && !self.record.before.keeps_event_ids() {

@@ -10,8 +10,9 @@ use crate::error::{Error, Kind, Result};
 use crate::failpoint::reach;
 use crate::finding::holder::Holder;
 use crate::layout::name::QualifiedName;
-use crate::plan::convert::{Phase, Replaced};
+use crate::plan::convert::{Phase, Replaced, Strategy};
 use crate::render::Statement;
+use crate::render::convert::follow;
 use crate::render::convert::swap::{Exchange, lock_all, lock_maintenance, lock_writers};
 use crate::render::environment::{render, values};
 
@@ -83,8 +84,12 @@ struct Try<'a> {
     replaced: Vec<QualifiedName>,
     statements: Vec<Statement>,
     columns: Vec<String>,
+    /// The last position when they were, where nothing is copied.
+    last: Option<i64>,
     /// What hung on the tables when the statements were written down.
     print: Vec<String>,
+    /// Take the locks of views, by which readers come to the tables.
+    views: Vec<Statement>,
     pids: &'a [i32],
 }
 
@@ -101,7 +106,11 @@ impl Converter<'_> {
             self.interrupt.check()?;
             tries += 1;
             // Without a lock yet, so that nobody waits for those who have read for long.
-            let older = copied.older(&mut self.first()?.client, &planned.tables, &pids)?;
+            let older = if self.record.strategy == Strategy::Copy {
+                copied.older(&mut self.first()?.client, &planned.tables, &pids)?
+            } else {
+                Vec::new()
+            };
             let setback = if older.is_empty() {
                 match self.attempt(&planned, &mut copied)? {
                     Ok(stall) => return Ok(Stall { tries, ..stall }),
@@ -143,6 +152,11 @@ impl Converter<'_> {
             Way::Back => &table.retired,
         })?;
         let retired_indexes = self.retired_indexes(way)?;
+        let heaps = match (self.record.strategy, way) {
+            (Strategy::Attach, Way::Forth) => self.heaps(&catalog)?,
+            _ => Vec::new(),
+        };
+        let columns = self.all_columns()?;
         let exchange = Exchange {
             target: &target,
             before: &self.record.before,
@@ -151,18 +165,27 @@ impl Converter<'_> {
             coming: &coming,
             retired_indexes: &retired_indexes,
         };
+        let attaches = self.record.strategy == Strategy::Attach;
         let statements = match way {
+            Way::Forth if attaches => exchange.forth_attached(&heaps),
             Way::Forth => exchange.forth(),
+            Way::Back if attaches => exchange.back_attached(&columns),
             Way::Back => exchange.back(),
+        };
+        let last = match (self.record.strategy, way) {
+            (Strategy::Attach, Way::Forth) => Some(last(self.locked.client(), &events.current)?),
+            _ => None,
         };
         Ok(Try {
             way,
+            last,
             schema,
             tables: exchange.tables(),
             replaced: target.tables.iter().map(|table| table.current.clone()).collect(),
             statements,
             columns: session::columns(self.locked.client(), &events.current)?,
             print,
+            views: surroundings.iter().flat_map(follow::lock_views).collect(),
             pids,
         })
     }
@@ -281,19 +304,27 @@ impl Try<'_> {
         let mut run = |statement: &str| transaction.batch_execute(statement).map_err(exchanging);
         run(&format!("SET LOCAL lock_timeout = {MAINTENANCE_MILLISECONDS}"))?;
         run(&lock_maintenance(&self.tables).sql)?;
+        // Nobody waits for the disk: who writes to the new table and waits for it waits for this too.
+        run(include_str!("../../../sql/convert/asynchronous.sql"))?;
         run(&format!("SET LOCAL lock_timeout = {TRY_MILLISECONDS}"))?;
         let locked_at = Instant::now();
         run(&lock_writers(&self.tables).sql)?;
-        if self.copy_tail(second, record)? > 0 {
+        if record.strategy == Strategy::Copy && self.copy_tail(second, record)? > 0 {
             *copied = Moment::now(second)?;
         }
         reach("convert::tail_copied");
         let all_at = Instant::now();
         // Who waits for this has begun after the copy.
+        for statement in &self.views {
+            run(&statement.sql)?;
+        }
         run(&lock_all(&self.replaced).sql)?;
-        let older = copied.older(second, &self.tables, self.pids)?;
-        if !older.is_empty() {
-            return Ok(Err(Setback::Snapshots(older)));
+        // A table that only gets another name and place is the same for older snapshots.
+        if record.strategy == Strategy::Copy {
+            let older = copied.older(second, &self.tables, self.pids)?;
+            if !older.is_empty() {
+                return Ok(Err(Setback::Snapshots(older)));
+            }
         }
         let replaced = &record.tables;
         if fingerprint(transaction, replaced)? != self.print {
@@ -311,7 +342,7 @@ impl Try<'_> {
             Way::Back => Phase::RolledBack,
         };
         if self.way == Way::Forth {
-            record.swapped_at_position = record.copied_to;
+            record.swapped_at_position = record.copied_to.or(self.last);
         }
         record::advance(transaction, self.schema, record)?;
         Ok(Ok((Stall::default(), locked_at, all_at)))
@@ -367,6 +398,14 @@ fn micros(since: Instant) -> u64 {
 
 fn exchanging(error: postgres::Error) -> Error {
     Error::database("exchanging the tables", error)
+}
+
+/// The last position of a table that is not divided, or 0.
+fn last(client: &mut Client, table: &QualifiedName) -> Result<i64> {
+    let row = client
+        .query_one(&render("transfer/reached", &values! { table }), &[])
+        .map_err(|error| Error::database(&format!("reading {table}"), error))?;
+    Ok(row.get::<_, Option<i64>>("position").unwrap_or(0))
 }
 
 /// What hangs on the tables, as far as it is seen to change.

@@ -2,8 +2,8 @@
 
 use crate::error::{Error, Result};
 use crate::failpoint::reach;
-use crate::plan::convert::Phase;
 use crate::plan::convert::ranges::Range;
+use crate::plan::convert::{Phase, Strategy};
 use crate::render::convert as statements;
 
 use super::Converter;
@@ -14,13 +14,23 @@ impl Converter<'_> {
     /// Puts the new tables in the place of the old ones.
     pub fn swap(&mut self) -> Result<Option<Stall>> {
         self.prepare()?;
+        let attaches = self.record.strategy == Strategy::Attach;
         let mut stall = None;
         if self.record.phase < Phase::Swapped {
-            self.progress.phase("Catching up", None);
-            self.catch_up()?;
-            self.compare_heads()?;
+            if attaches {
+                self.refuse_near_cutover()?;
+            } else {
+                self.progress.phase("Catching up", None);
+                self.catch_up()?;
+                self.compare_heads()?;
+            }
             self.progress.phase("Exchanging the tables", None);
             stall = Some(self.exchange(Way::Forth)?);
+        }
+        if attaches {
+            // This commit is on the disk, and the one before it.
+            self.advance(Phase::Swapped)?;
+            return Ok(stall);
         }
         // What came since the comparison; the old table is at rest now.
         let verified = self.record.verified_to.unwrap_or(i64::MIN);
@@ -39,6 +49,10 @@ impl Converter<'_> {
         self.progress.phase("Comparing the old table with the new one", None);
         if self.record.phase != Phase::Swapped {
             return Err(Error::refused(format!("the conversion is {}", self.record.phase)));
+        }
+        if self.record.strategy == Strategy::Attach {
+            // The old table is a partition, and stays.
+            return self.advance(Phase::Finished);
         }
         let catalog = self.catalog()?;
         let there = |name: &str| catalog.other_names.contains(name);

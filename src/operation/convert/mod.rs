@@ -15,6 +15,7 @@
 //! The old tables are kept until [`finish`](Converter::finish), and until then the way back is
 //! open: what was appended since is copied into them first.
 
+mod attached;
 pub mod back;
 mod catch_up;
 mod copy;
@@ -41,8 +42,9 @@ use crate::failpoint::reach;
 use crate::layout::Role;
 use crate::layout::name::QualifiedName;
 use crate::plan::convert::build;
-use crate::plan::convert::survey::{Part, Survey};
-use crate::plan::convert::{Phase, Replaced};
+use crate::plan::convert::rows::Part;
+use crate::plan::convert::survey::Survey;
+use crate::plan::convert::{Phase, Replaced, Strategy, attach};
 use crate::render::convert as statements;
 use crate::render::environment::{render, values};
 use crate::render::{RenderedStep, Statement};
@@ -98,7 +100,8 @@ pub fn survey(client: &mut Client, events: &QualifiedName, after: i64) -> Result
     let part = |row: &postgres::Row| Part {
         context: row.get("context"),
         month: row.get::<_, Option<String>>("month").and_then(|text| text.parse().ok()),
-        rows: row.get("rows"),
+        rows: u64::try_from(row.get::<_, i64>("rows")).unwrap_or(0),
+        bytes: 0,
     };
     Ok(Survey { parts: rows.iter().map(part).collect() })
 }
@@ -107,6 +110,9 @@ impl Converter<'_> {
     /// Goes on until only the swap is left.
     pub fn to_ready(&mut self) -> Result<Outcome> {
         self.prepare()?;
+        if self.record.strategy == Strategy::Attach {
+            return self.attach_to_ready();
+        }
         if self.record.phase == Phase::Building {
             self.build()?;
             self.advance(Phase::Copying)?;
@@ -208,7 +214,11 @@ impl Converter<'_> {
         self.record.after = survey.extended(&self.record.after)?;
         let catalog = self.catalog()?;
         let target = self.record.target();
-        let missing = build::plan(&target, &catalog, &survey.needs(), bare)?;
+        let heap = match self.record.strategy {
+            Strategy::Copy => None,
+            Strategy::Attach => attach::bound(&target.layout, self.record.cutover),
+        };
+        let missing = build::plan(&target, &catalog, &survey.needs(), bare, heap.as_ref())?;
         let mut steps = Vec::new();
         if !target.layout.triggers().is_empty() {
             let schema = &catalog.schema_name;

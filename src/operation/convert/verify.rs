@@ -83,7 +83,7 @@ impl Converter<'_> {
     }
 
     /// Heads that are not the last version of their aggregate, or events with a version missing.
-    fn deviating(&mut self) -> Result<Vec<String>> {
+    pub(super) fn deviating(&mut self) -> Result<Vec<String>> {
         let catalog = self.catalog()?;
         let schema = &catalog.schema_name;
         let [heads, events] =

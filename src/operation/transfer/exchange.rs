@@ -14,9 +14,6 @@ use crate::render;
 
 use super::{Run, own_pids, rows};
 
-/// The longest try for a lock, in milliseconds: as long as this, everybody queues up behind it.
-const TRY_MILLISECONDS: u32 = 50;
-
 /// The pause between two tries; each further one doubles it.
 const PAUSE_FIRST: Duration = Duration::from_millis(50);
 
@@ -41,6 +38,9 @@ impl Run<'_> {
     ) -> Result<()> {
         let start = Instant::now();
         let pids = own_pids(client, self.second)?;
+        self.second
+            .batch_execute(include_str!("../../../sql/transfer/tail.sql"))
+            .map_err(|error| Error::database("preparing the second session", error))?;
         let (mut pause, mut told) = (PAUSE_FIRST, false);
         let mut copied = Moment::now(self.second)?;
         loop {
@@ -90,6 +90,7 @@ impl Run<'_> {
         let reached = rows::reached(self.second, &transfer.stage)?;
         let after = reached.map_or(after, |at| at.max(after));
         let mut transaction = client.transaction().map_err(|error| exchanging(transfer, error))?;
+        let begin = Instant::now();
         let outcome = self.within(&mut transaction, transfer, after, pids, copied);
         match outcome {
             Ok(None) => {}
@@ -101,6 +102,7 @@ impl Run<'_> {
         }
         reach("transfer::before_commit");
         transaction.commit().map_err(|error| exchanging(transfer, error))?;
+        tracing::info!("writers waited {} ms for the exchange", begin.elapsed().as_millis());
         Ok(None)
     }
 
@@ -114,7 +116,7 @@ impl Run<'_> {
     ) -> Result<Option<Setback>> {
         let failed = |error| exchanging(transfer, error);
         transaction
-            .batch_execute(&format!("SET LOCAL lock_timeout = {TRY_MILLISECONDS}"))
+            .batch_execute(include_str!("../../../sql/transfer/exchange.sql"))
             .map_err(failed)?;
         transaction.batch_execute(&render::transfer::lock_writers(transfer).sql).map_err(failed)?;
         self.copy_tail(transfer, after, copied)?;

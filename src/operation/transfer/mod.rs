@@ -37,7 +37,7 @@ use crate::render::environment::{render, values};
 use super::archive::Progress;
 use rows::Digest;
 
-pub use retired::{Retired, find as retired};
+pub use retired::{Ending, Note, Retired, find as retired};
 pub use throttle::Throttle;
 
 /// A round that finds no more rows than this is the last before the exchange: the rest is copied
@@ -64,6 +64,8 @@ pub struct Run<'a> {
     pub limits: LockLimits,
     /// Raised when the user wants it to end.
     pub interrupt: &'a Interrupt,
+    /// What the journal says when nothing is left to do.
+    pub note: Option<Note<'a>>,
     /// Hears what is going on.
     pub progress: &'a mut dyn Progress,
 }
@@ -162,6 +164,11 @@ impl Run<'_> {
         self.move_events(locked, transfer).map_err(|error| {
             let error = self.interrupt.explain(error);
             match error.sqlstate() {
+                // check_violation: there is no partition for the row.
+                Some("23514") => error.hint(
+                    "an event came of a month that had none when the copy began: run the command \
+                     again, it makes that month too",
+                ),
                 // unique_violation
                 Some("23505") => error.hint(format!(
                     "two rows of {} cannot be in one partition: remove one, then run it again",
@@ -190,7 +197,14 @@ impl Run<'_> {
         let rows = u64::try_from(transfer.rows).ok();
         self.progress
             .phase(&format!("Proving that the partitions have all of {}", retired.table), rows);
-        retired.finish(client, self.columns, transfer.keep, self.progress, self.interrupt)
+        let mut ending = Ending {
+            columns: self.columns,
+            keep: transfer.keep,
+            note: self.note,
+            progress: self.progress,
+            interrupt: self.interrupt,
+        };
+        retired.finish(client, &mut ending)
     }
 
     /// Copies up to the settled position, again and again until little is left. Gives back the

@@ -5,6 +5,7 @@ use crate::catalog::relation::Relation;
 use crate::catalog::trigger::Function;
 use crate::catalog::{Catalog, missing_keys};
 use crate::error::{Error, Result};
+use crate::layout::bounds::Bound;
 use crate::layout::desired::DesiredPartition;
 use crate::layout::levels::Level;
 use crate::layout::name::QualifiedName;
@@ -23,8 +24,11 @@ pub struct NewTable {
     pub level: Level,
     /// Where the old one lies.
     pub tablespace: Option<String>,
-    /// Its key, where it has to be there from the start: heads are written while events are copied.
+    /// Its key, where it has one that has to be there from the start: heads are written while events
+    /// are copied.
     pub key: Option<Vec<&'static str>>,
+    /// Whether its indexes have to be there from the start.
+    pub indexed: bool,
 }
 
 /// What is to be built.
@@ -62,7 +66,15 @@ impl Unindexed {
 /// Plans what is not there of what these contexts and months need.
 ///
 /// `bare` leaves the keys of events out: they are built when the rows are there.
-pub fn plan(target: &Target, catalog: &Catalog, needs: &Needs, bare: bool) -> Result<Build> {
+///
+/// `heap` is what the old table will hold, where it stays.
+pub fn plan(
+    target: &Target,
+    catalog: &Catalog,
+    needs: &Needs,
+    bare: bool,
+    heap: Option<&Bound>,
+) -> Result<Build> {
     let layout = &target.layout;
     let mut build = Build::default();
     let planned = with_functions(layout, catalog);
@@ -76,14 +88,19 @@ pub fn plan(target: &Target, catalog: &Catalog, needs: &Needs, bare: bool) -> Re
         let Some(level) = level else { continue };
         let there = table.built(catalog);
         if there.is_none() {
+            let is_heads = table.role == Role::Heads;
+            let has_key = is_heads || (!bare && layout.root_has_key(table.role));
             build.tables.push(NewTable {
                 table: table.clone(),
                 level: level.clone(),
                 tablespace: old.root.tablespace.clone(),
-                key: (table.role == Role::Heads).then(|| table.role.key_columns().to_vec()),
+                key: has_key.then(|| table.role.key_columns().to_vec()),
+                indexed: is_heads || !bare,
             });
         }
-        let parent = parent(layout, table.role, &old.root, &level, there, bare);
+        let mut parent = parent(layout, table.role, &old.root, &level, there, bare);
+        // It holds its rows already.
+        parent.partitions.extend(heap.map(|bound| placeholder(&old.root, bound)));
         let mut plan = partitions(layout, &planned, table, &parent, &months)?;
         if bare && table.role == Role::Events {
             without_keys(&mut plan);
@@ -134,9 +151,16 @@ fn parent(
         partition_key: Some(level.partition_key()),
         indexes: if has_key { vec![key] } else { Vec::new() },
         triggers: Vec::new(),
+        // Of a plain table they are read with the details.
+        grants: old.details.grants.clone(),
         partitions: there.map(|there| there.partitions.clone()).unwrap_or_default(),
         ..old.clone()
     }
+}
+
+/// The old table in its place, so that nothing else is planned for it.
+fn placeholder(old: &Relation, bound: &Bound) -> Relation {
+    Relation { bound: Some(bound.clone()), partitions: Vec::new(), ..old.clone() }
 }
 
 fn partitions(

@@ -3,6 +3,7 @@
 //! The new tables are built beside the old ones under names of their own, their partitions under
 //! the names that they keep. In the end the tables change names, in one transaction.
 
+pub mod attach;
 pub mod belongings;
 pub mod build;
 pub mod ranges;
@@ -183,7 +184,7 @@ impl Replaced {
     /// The comment that the new table carries until it takes the place of the old one.
     #[must_use]
     pub fn mark(&self) -> String {
-        format!("{UNFINISHED_PREFIX}of all, the conversion of {}", self.current.name)
+        format!("{}{}", mark_prefix(), self.current.name)
     }
 
     /// The new table, as far as it is built.
@@ -194,6 +195,16 @@ impl Replaced {
         };
         catalog.unfinished.iter().find(is_it).map(|unfinished| &unfinished.branch)
     }
+}
+
+fn mark_prefix() -> String {
+    format!("{UNFINISHED_PREFIX}of all, the conversion of ")
+}
+
+/// Whether a mark is that of a table which takes the place of another one.
+#[must_use]
+pub fn is_mark(mark: &str) -> bool {
+    mark.starts_with(&mark_prefix())
 }
 
 fn free_name(catalog: &Catalog, table: &QualifiedName, suffix: &str) -> QualifiedName {

@@ -110,12 +110,12 @@ fn refused(what: String, offenders: &Offenders, mend: &str) -> Option<Belonging>
 
 /// The first offenders, and how many more there are.
 fn listed(offenders: &Offenders) -> String {
-    let mut words = offenders.first.join("; ");
+    let words = offenders.first.join("; ");
     let listed = u64::try_from(offenders.first.len()).unwrap_or(u64::MAX);
-    if offenders.total > listed {
-        words.push_str(&format!("; and {} more", offenders.total - listed));
+    match offenders.total.saturating_sub(listed) {
+        0 => words,
+        more => format!("{words}; and {more} more"),
     }
-    words
 }
 
 fn space(rows: &Rows, free: Option<u64>) -> Belonging {

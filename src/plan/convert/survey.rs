@@ -8,19 +8,10 @@ use crate::error::{Error, Result};
 use crate::layout::month::Month;
 use crate::layout::{Context, Layout, Needs, name};
 
+use super::rows::Part;
+
 /// How many offenders a message names.
 const LISTED_MAX: usize = 20;
-
-/// Events that belong together.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Part {
-    /// Their context.
-    pub context: String,
-    /// Their month; none for a time that lies in no month that can be a partition.
-    pub month: Option<Month>,
-    /// How many.
-    pub rows: i64,
-}
 
 /// The events of a store, by context and month.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
@@ -33,7 +24,7 @@ impl Survey {
     /// How many events there are.
     #[must_use]
     pub fn rows(&self) -> i64 {
-        self.parts.iter().map(|part| part.rows).sum()
+        i64::try_from(self.parts.iter().map(|part| part.rows).sum::<u64>()).unwrap_or(i64::MAX)
     }
 
     /// The contexts and months that must have a partition.
@@ -67,7 +58,7 @@ impl Survey {
     pub fn refuse_homeless(&self, layout: &Layout) -> Result<()> {
         let mut lines = Vec::new();
         for part in &self.parts {
-            let Part { context, month, rows } = part;
+            let Part { context, month, rows, .. } = part;
             if layout.has_context_level()
                 && let Err(error) = name::validate_context(context)
             {

@@ -18,8 +18,8 @@ const AS_BEFORE: &str = "As on the old table";
 const BUILDING: &str = "convert";
 
 /// What the new parent gets before its partitions are made, beyond what LIKE takes over: defaults,
-/// checks, computed columns, storage, compression and their comments. The comment of the table comes
-/// in the swap, since until then it may say that the table is unfinished.
+/// checks, computed columns, storage, compression and their comments. The comment of the table
+/// comes in the swap, since until then it may say that the table is unfinished.
 #[must_use]
 pub fn onto(surroundings: &Surroundings, new: &QualifiedName) -> Vec<Statement> {
     let mut carry = Carry { new, statements: Vec::new() };
@@ -52,8 +52,8 @@ pub fn leaf(surroundings: &Surroundings, leaf: &QualifiedName) -> Vec<Statement>
     carry.statements
 }
 
-/// The storage parameters of the old table that its partitions get, `name=value`; those of its TOAST
-/// table begin with `toast.`.
+/// The storage parameters of the old table that its partitions get, `name=value`; those of its
+/// TOAST table begin with `toast.`.
 #[must_use]
 pub fn leaf_options(surroundings: &Surroundings) -> Vec<String> {
     let facts = &surroundings.table;

@@ -1,7 +1,7 @@
 //! What follows a table by its OID, and has to be turned to the one that takes its name: in the
 //! transaction of the renames, behind them. The same leads back, with the tables exchanged.
 
-use crate::catalog::surroundings::{Index, Statistics, Surroundings, Trigger};
+use crate::catalog::surroundings::{Index, Statistics, Surroundings, Trigger, View};
 use crate::layout::name::{QualifiedName, joined};
 use crate::layout::{Layout, Role};
 use crate::plan::convert::belongings::{Extra, extra_index};
@@ -12,6 +12,21 @@ use super::carry::parameters;
 
 /// What an index is called while two exchange their names.
 const ASIDE: &str = "aside";
+
+/// Takes the locks of the views that [`in_swap`] replaces, and changes nothing. It comes before the
+/// lock on the table that keeps readers out: they take the view first, and would hold it while they
+/// wait for the table.
+#[must_use]
+pub fn lock_views(surroundings: &Surroundings) -> Vec<Statement> {
+    let views = surroundings.views.iter().filter(|view| view.is_plain());
+    let statement = |view: &View| Statement {
+        // LOCK TABLE would take the tables below along.
+        sql: render("convert/carry/lock_view", &values! { view => view.name, owner => view.owner }),
+        why: "Readers come by the view to the table, and wait here".to_owned(),
+        locks: vec![Lock { mode: LockMode::AccessExclusive, on: view.name.clone() }],
+    };
+    views.map(statement).collect()
+}
 
 /// What is turned from `old` to `new`, after both have got their names: `surroundings` are those of
 /// the table that lies under `old` now, read before the renames, so that its definitions name what

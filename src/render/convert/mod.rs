@@ -1,5 +1,6 @@
 //! The statements of a conversion.
 
+pub mod attach;
 pub mod carry;
 pub mod follow;
 pub mod mend;
@@ -37,8 +38,8 @@ pub fn build(layout: &Layout, build: &Build, surroundings: &[Surroundings]) -> V
         if let Some(old) = old {
             step.statements.extend(carry::onto(old, &new.table.next));
             // Those of events are built when the rows are there.
-            if new.table.role == Role::Heads {
-                let extra = carry::indexes_onto(layout, Role::Heads, old);
+            if new.indexed {
+                let extra = carry::indexes_onto(layout, new.table.role, old);
                 let create =
                     |index: &ExtraIndex| index.create(&new.table.next, &index.building, false);
                 let extra = extra.iter().map(create);
@@ -58,7 +59,7 @@ pub fn leaves(built: &Relation, old: &Surroundings) -> Vec<Statement> {
 }
 
 fn table(new: &NewTable) -> RenderedStep {
-    let NewTable { table, level, tablespace, key } = new;
+    let NewTable { table, level, tablespace, key, indexed } = new;
     let Replaced { current, next, .. } = table;
     let mut statements = vec![statement(
         render("convert/table", &values! { current, next, level, tablespace }),
@@ -68,8 +69,11 @@ fn table(new: &NewTable) -> RenderedStep {
     if let Some(key) = key {
         let values = values! { name => next, keys => [key], primary => true };
         statements.push(plain(render("partition/keys", &values), "Its key, from the start"));
-        let values = values! { table => next, brin => false, columns => ["updated_at"] };
-        statements.push(plain(render("convert/index", &values), "As every table of heads has it"));
+    }
+    if *indexed {
+        let (brin, columns) = (table.role == Role::Events, ["updated_at"]);
+        let values = values! { table => next, brin, columns };
+        statements.push(plain(render("convert/index", &values), "As the layout wants it"));
     }
     statements.push(plain(
         render("table/comment", &values! { table => next, comment => table.mark() }),

@@ -71,6 +71,15 @@ impl Exchange<'_> {
         let mut statements = Vec::new();
         for table in &self.target.tables {
             statements.extend(self.exchange(table));
+            let Replaced { current, retired, .. } = table;
+            if table.role == Role::Heads {
+                statements.push(drop_trigger(retired, &mirror_function(current)));
+            }
+            let function = refuse(current);
+            statements.push(plain(
+                render("convert/retire", &values! { table => retired, function, current }),
+                "What still writes to the old table fails instead of losing events",
+            ));
         }
         statements.extend(self.following(|table| &table.retired));
         statements.extend(self.record());
@@ -78,7 +87,7 @@ impl Exchange<'_> {
     }
 
     /// What follows a table by its number, and has to follow its name.
-    fn following(&self, old: impl Fn(&Replaced) -> &QualifiedName) -> Vec<Statement> {
+    pub(super) fn following(&self, old: impl Fn(&Replaced) -> &QualifiedName) -> Vec<Statement> {
         let mut statements = Vec::new();
         let pairs = self.surroundings.iter().zip(self.coming);
         for (table, (now, coming)) in self.target.tables.iter().zip(pairs) {
@@ -89,7 +98,7 @@ impl Exchange<'_> {
         statements
     }
 
-    fn exchange(&self, table: &Replaced) -> Vec<Statement> {
+    pub(super) fn exchange(&self, table: &Replaced) -> Vec<Statement> {
         let Replaced { role, current, next, retired } = table;
         let mut statements = vec![rename(current, retired, "Out of the way")];
         let old = self.catalog.table(*role).map(|table| &table.root);
@@ -104,19 +113,11 @@ impl Exchange<'_> {
             render("table/clear_comment", &values! { table => current }),
             "The mark of a table that is not ready yet",
         ));
-        if *role == Role::Heads {
-            statements.push(drop_trigger(retired, &mirror_function(current)));
-        }
-        let function = refuse(current);
-        statements.push(plain(
-            render("convert/retire", &values! { table => retired, function, current }),
-            "What still writes to the old table fails instead of losing events",
-        ));
         statements
     }
 
     /// What `schema init` would have recorded.
-    fn record(&self) -> Vec<Statement> {
+    pub(super) fn record(&self) -> Vec<Statement> {
         let schema = &self.catalog.schema_name;
         let layout = &self.target.layout;
         let history = history_table(schema, MigrationSet::Store);
@@ -140,6 +141,16 @@ impl Exchange<'_> {
     /// The old tables take their names back.
     #[must_use]
     pub fn back(&self) -> Vec<Statement> {
+        let mut statements = self.names_back();
+        for Replaced { current, .. } in &self.target.tables {
+            statements.push(drop_trigger(current, &refuse(current)));
+        }
+        statements.extend(self.following(|table| &table.next));
+        statements.push(self.layout_back());
+        statements
+    }
+
+    pub(super) fn names_back(&self) -> Vec<Statement> {
         let mut statements = Vec::new();
         for table in &self.target.tables {
             let Replaced { role, current, next, retired } = table;
@@ -157,11 +168,12 @@ impl Exchange<'_> {
                 render("table/comment", &values! { table => next, comment => table.mark() }),
                 "The next run finds it by this mark",
             ));
-            statements.push(drop_trigger(current, &refuse(current)));
         }
-        statements.extend(self.following(|table| &table.next));
-        statements.push(store_layout(&self.catalog.schema_name, self.before));
         statements
+    }
+
+    pub(super) fn layout_back(&self) -> Statement {
+        store_layout(&self.catalog.schema_name, self.before)
     }
 }
 

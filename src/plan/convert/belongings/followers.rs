@@ -56,10 +56,6 @@ fn trigger(examined: &Examined<'_>, trigger: &Trigger) -> Belonging {
         let why = "FOR EACH ROW with a transition table is not possible on partitioned tables";
         return Belonging::refused(what, why, drop);
     }
-    if trigger.constraint {
-        let why = "a constraint trigger is queued for rows of a table that is renamed meanwhile";
-        return Belonging::refused(what, why, drop);
-    }
     if trigger.for_rows && trigger.before {
         let columns: Vec<_> =
             partition_columns(examined.layout, examined.role).into_iter().collect();

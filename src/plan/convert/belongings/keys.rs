@@ -52,6 +52,12 @@ fn one(examined: &Examined<'_>, constraint: &Constraint, found: &mut Vec<Belongi
                 Belonging::carried(what, "the new table and its partitions get it")
             });
         }
+        "n" => {
+            let what = format!("the constraint {name} {}", constraint.definition);
+            let why = "NOT VALID: rows that break it could not be copied";
+            let mend = Mend::ValidateConstraint { table, constraint: name };
+            found.push(Belonging::refused(what, why, mend));
+        }
         "f" => {
             let other = constraint.references.as_ref();
             let other = other.map_or(String::new(), ToString::to_string);

@@ -1,0 +1,168 @@
+//! The strategy that copies nothing; see [`crate::plan::convert::attach`].
+
+use chrono::{DateTime, Utc};
+use serde_json::json;
+
+use crate::catalog::Catalog;
+use crate::db::inspect;
+use crate::error::{Error, Result};
+use crate::failpoint::reach;
+use crate::layout::Role;
+use crate::layout::name::QualifiedName;
+use crate::plan::convert::attach::{self, Heap, NEAR};
+use crate::plan::convert::survey::Survey;
+use crate::plan::convert::{Phase, Strategy};
+use crate::plan::lifecycle::BOUNDS_CHECK;
+use crate::render::bounds_check::is_bounds;
+use crate::render::convert::{attach as statements, swap};
+
+use super::{Converter, Outcome, survey};
+
+impl Converter<'_> {
+    /// Goes on until only the swap is left.
+    pub(super) fn attach_to_ready(&mut self) -> Result<Outcome> {
+        self.watch_cutover()?;
+        if self.record.phase == Phase::Building {
+            self.progress.phase("Building the new tables", None);
+            self.make(&Survey::default(), false)?;
+            self.protect_all()?;
+            reach("convert::built");
+            self.advance(Phase::Indexing)?;
+        }
+        if self.record.phase == Phase::Indexing {
+            self.prepare_heaps()?;
+            self.advance(Phase::Verifying)?;
+        }
+        if self.record.phase == Phase::Verifying {
+            let deviating = self.deviating()?;
+            let report = json!({ "verified_at": Utc::now(), "deviating_heads": deviating });
+            self.record.report = Some(report);
+            self.advance(Phase::Ready)?;
+        }
+        Ok(Outcome::Done)
+    }
+
+    /// Whether the time from which the old table refuses events is near.
+    fn cutover_is_near(&mut self) -> Result<Option<DateTime<Utc>>> {
+        let now = inspect::server(self.locked.client())?.now;
+        Ok(self.record.cutover.filter(|cutover| *cutover - now < NEAR))
+    }
+
+    /// Chooses another cutover when the old one is near: nothing is lost but what was built empty.
+    fn watch_cutover(&mut self) -> Result<()> {
+        let Some(near) = self.cutover_is_near()? else { return Ok(()) };
+        self.progress.tell(&format!(
+            "The cutover at {} is near: choosing a later one",
+            near.format("%F %H:%M UTC")
+        ));
+        self.loosen()?;
+        let catalog = self.catalog()?;
+        self.drop_built(&catalog)?;
+        let events = self.events()?;
+        let survey = survey(self.locked.client(), &events.current, i64::MIN)?;
+        let now = inspect::server(self.locked.client())?.now;
+        self.record.cutover = Some(attach::cutover(now, &survey).start());
+        self.advance(Phase::Building)
+    }
+
+    /// Refuses a swap that would come when the old table refuses events already.
+    pub(super) fn refuse_near_cutover(&mut self) -> Result<()> {
+        let Some(near) = self.cutover_is_near()? else { return Ok(()) };
+        Err(Error::refused(format!(
+            "the cutover at {} is near, or over: from then on the old table takes no events",
+            near.format("%F %H:%M UTC")
+        ))
+        .hint("choose a later one: pupctl convert resume"))
+    }
+
+    /// The old tables take every row again.
+    pub(super) fn loosen(&mut self) -> Result<()> {
+        for table in self.record.tables.clone() {
+            self.execute(&[statements::drop_check(&table.current)])?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn heaps(&mut self, catalog: &Catalog) -> Result<Vec<Heap>> {
+        let layout = &self.record.after;
+        let bound = attach::bound(layout, self.record.cutover)
+            .ok_or_else(|| Error::refused("nobody knows what the old table is to hold"))?;
+        let heap = |table: &super::Replaced| {
+            let old = catalog.table(table.role)?;
+            Some(attach::heap(layout, table, &old.root, &bound))
+        };
+        Ok(self.record.tables.iter().filter_map(heap).collect())
+    }
+
+    /// Keys, indexes and the CHECK, while everybody goes on.
+    fn prepare_heaps(&mut self) -> Result<()> {
+        self.progress.phase("Preparing the old table", None);
+        let catalog = self.catalog()?;
+        for heap in self.heaps(&catalog)? {
+            let table = &heap.table.current;
+            for index in heap.builds.iter().filter(|index| index.broken) {
+                let name = table.sibling(index.name.as_str());
+                self.execute(&[statements::drop_index(&name, table)])?;
+            }
+            let constraints = catalog.table(heap.table.role).into_iter();
+            let mut constraints = constraints.flat_map(|old| &old.root.details.constraints);
+            let checked = constraints.any(|own| {
+                own.name == BOUNDS_CHECK && own.valid && is_bounds(&own.definition, &heap.check)
+            });
+            for step in statements::prepare(&heap, checked) {
+                self.execute(&[step]).map_err(|error| outside(&heap, error))?;
+                reach("convert::prepared");
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes away what was built on the old tables.
+    pub(super) fn forget_heaps(&mut self) -> Result<()> {
+        if self.record.strategy != Strategy::Attach {
+            return Ok(());
+        }
+        self.loosen()?;
+        let catalog = self.catalog()?;
+        for heap in self.heaps(&catalog)? {
+            let Some(old) = catalog.table(heap.table.role) else { continue };
+            let built: Vec<QualifiedName> = heap.built(&old.root).collect();
+            for index in built {
+                self.execute(&[statements::drop_index(&index, &heap.table.current)])?;
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn drop_built(&mut self, catalog: &Catalog) -> Result<()> {
+        let built = self.record.tables.iter().filter(|table| table.built(catalog).is_some());
+        let drops: Vec<_> =
+            built.map(|table| swap::drop_table(&table.next, "Nothing in it is used")).collect();
+        self.run("dropping what was built", &drops)
+    }
+
+    /// The columns of the tables, for what goes back.
+    pub(super) fn all_columns(&mut self) -> Result<Vec<(Role, Vec<String>)>> {
+        let client = self.locked.client();
+        let columns = |table: &super::Replaced| {
+            Ok((table.role, super::session::columns(client, &table.current)?))
+        };
+        self.record.tables.iter().map(columns).collect()
+    }
+}
+
+/// Rows that the old table has and must not have.
+fn outside(heap: &Heap, error: Error) -> Error {
+    match error.sqlstate() {
+        // check_violation
+        Some("23514") => Error::refused(format!(
+            "{} has rows that lie outside of {}",
+            heap.table.current, heap.bound
+        ))
+        .hint("they came since it was begun: begin anew, pupctl convert rollback, then start")
+        .because(error),
+        // unique_violation
+        Some("23505") => error.hint("remove one of the two, then go on: pupctl convert resume"),
+        _ => error,
+    }
+}
