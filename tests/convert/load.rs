@@ -10,7 +10,7 @@ use postgres::{Client, Statement};
 use crate::support::{TestDatabase, event_id};
 
 /// How many sessions write at once.
-const WRITERS: u64 = 5;
+const WRITERS: u64 = 4;
 
 /// How many aggregates of each context they write to: few, so that they meet.
 const AGGREGATES: u64 = 8;

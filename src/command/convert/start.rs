@@ -19,10 +19,10 @@ use crate::db::old_rows;
 use crate::error::{Error, Result};
 use crate::layout::protection::Protections;
 use crate::layout::{Layout, Needs, Role};
-use crate::operation::convert::Outcome;
 use crate::operation::convert::back::has_leftovers;
 use crate::operation::convert::record::{self, Record};
 use crate::operation::convert::session::surroundings;
+use crate::operation::convert::{Outcome, heads_contexts};
 use crate::plan::convert::attach;
 use crate::plan::convert::belongings::{self, Belonging, Fate};
 use crate::plan::convert::build;
@@ -257,7 +257,11 @@ impl WishArgs {
             return Err(error);
         }
         belongings.extend(judged);
-        let survey = Survey { parts: found.parts.clone() };
+        let mut survey = Survey { parts: found.parts.clone() };
+        if self.allow_deviating_heads && target.layout.has_context_level() {
+            let heads = target.layout.table(&catalog.schema_name, Role::Heads);
+            survey.add_contexts(heads_contexts(client, &heads)?);
+        }
         survey.refuse_homeless(&target.layout)?;
         let unknown = survey.unknown_contexts(&target.layout);
         if !unknown.is_empty() {
@@ -461,7 +465,7 @@ fn explained(report: &DryRun<'_>) -> Vec<String> {
         ));
         lines.push(
             "Locks: writers wait for three moments (a trigger on each table, and the swap), \
-             readers for the swap alone; no try takes longer than 50 ms"
+             readers for the swap alone; a try takes 50 ms at most, more only after several"
                 .to_owned(),
         );
         lines.push(
@@ -475,8 +479,8 @@ fn explained(report: &DryRun<'_>) -> Vec<String> {
                 .to_owned(),
         );
         lines.push(
-            "Locks: everybody waits for two moments (a CHECK, and the swap); no try takes longer \
-             than 50 ms"
+            "Locks: everybody waits for two moments (a CHECK, and the swap); a try takes 50 ms \
+             at most, more only after several"
                 .to_owned(),
         );
         lines.extend(report.cutover.map(|cutover| {
