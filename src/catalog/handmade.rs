@@ -74,6 +74,7 @@ pub(crate) fn empty_store(layout: &Layout) -> Catalog {
         unfinished: Vec::new(),
         archived: Vec::new(),
         archived_heads: Vec::new(),
+        conversion: None,
         unfinished_archives: Vec::new(),
         detached: Vec::new(),
         default_with_rows: Vec::new(),

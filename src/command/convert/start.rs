@@ -106,6 +106,7 @@ pub(super) struct Preflight {
 }
 
 #[derive(Serialize)]
+#[expect(clippy::struct_field_names, reason = "as every command names it")]
 struct DryRun<'a> {
     dry_run: bool,
     changed: bool,

@@ -59,7 +59,7 @@ impl Converter<'_> {
         if !bare {
             self.complete_leaves()?;
         }
-        if before != self.record.after { self.mirror_more() } else { Ok(()) }
+        if before == self.record.after { Ok(()) } else { self.mirror_more() }
     }
 
     fn partitions(&mut self) -> Result<usize> {
@@ -110,13 +110,13 @@ impl Converter<'_> {
         };
         let paused = AtomicBool::new(false);
         let mut keeper = Pace::new(self.options.pace);
-        let mut looked = Instant::now();
+        let mut asked = Instant::now();
         let (locked, progress, interrupt) =
             (&mut *self.locked, &mut *self.progress, self.interrupt);
         let mut look = || {
             progress.passed(shared.rows.load(Ordering::SeqCst));
-            if looked.elapsed() >= PAUSE_EVERY {
-                looked = Instant::now();
+            if asked.elapsed() >= PAUSE_EVERY {
+                asked = Instant::now();
                 if record::is_paused(locked.client(), &schema, id)? {
                     paused.store(true, Ordering::SeqCst);
                     shared.stop.store(true, Ordering::SeqCst);

@@ -68,7 +68,9 @@ pub fn share<T: Send>(
             if let Err(error) = interrupt.check().and_then(|()| look()) {
                 stopped = true;
                 fail(error);
-                cancels.iter().for_each(|cancel| cancel());
+                for cancel in &cancels {
+                    cancel();
+                }
             }
         }
     });

@@ -60,10 +60,19 @@ pub struct HeapIndex {
     pub unique: bool,
     /// Whether it is the one on time.
     pub brin: bool,
-    /// Whether it is there, valid.
-    pub done: bool,
-    /// Whether a build of it failed.
-    pub broken: bool,
+    /// How far it is.
+    pub state: Built,
+}
+
+/// How far an index is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Built {
+    /// It is not there.
+    Not,
+    /// A build of it failed, and has left one that the server does not use.
+    Half,
+    /// It is there.
+    Whole,
 }
 
 /// Refuses layouts for which the old table cannot be a partition.
@@ -205,8 +214,12 @@ impl Heap {
     ) -> HeapIndex {
         let name = name::joined(&self.table.retired.name, ending);
         let there = old.indexes.iter().find(|index| index.name == name);
-        let done = there.is_some_and(|index| index.valid);
-        HeapIndex { name, columns, unique, brin, done, broken: there.is_some() && !done }
+        let state = match there {
+            None => Built::Not,
+            Some(index) if index.valid => Built::Whole,
+            Some(_) => Built::Half,
+        };
+        HeapIndex { name, columns, unique, brin, state }
     }
 
     /// The names of the indexes that were built for the conversion, which go when it is called off.
