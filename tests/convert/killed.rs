@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use crate::support::{Output, TestDatabase, eventually};
 use crate::{
     Kind, append, assert_checked, assert_nothing_left, assert_same, assert_same_text, assert_sound,
-    convert, line, phase, ready, rows, state, store, swapped, to,
+    convert, line, phase, ready, rows, small, state, swapped, to,
 };
 
 /// A prepared store and the verb that is killed.
@@ -109,29 +109,15 @@ impl<'a> Scenario<'a> {
 /// The layout of most of these tests: with a guard, and heads that are divided.
 const LAYOUT: &str = "context,month";
 
-/// Some months are enough.
-fn small() -> TestDatabase {
-    let db = store(Kind::Pupctl);
-    db.execute(&format!(
-        "DELETE FROM events WHERE aggregate_version > 8 OR aggregate_id > 'o-2';
-         DELETE FROM aggregate_heads WHERE aggregate_id > 'o-2';
-         UPDATE aggregate_heads SET aggregate_version = 8;
-         UPDATE events SET created_at = '{}-05T00:00:00Z'::timestamptz
-            + aggregate_version * interval '9 days'",
-        db.month(-2)
-    ));
-    db
-}
-
 #[test]
 fn start_goes_on_where_it_was() {
-    let scenario = Scenario::new(small(), &to("start", LAYOUT));
+    let scenario = Scenario::new(small(Kind::Pupctl), &to("start", LAYOUT));
     scenario.kill_everywhere(&|db, place| scenario.same(db, place));
 }
 
 #[test]
 fn start_can_be_called_off_wherever_it_was() {
-    let db = small();
+    let db = small(Kind::Pupctl);
     let plain = state(&db);
     let scenario = Scenario::new(db, &to("start", LAYOUT));
     scenario.kill_everywhere(&|db, place| scenario.off(db, place, &plain));
@@ -139,7 +125,7 @@ fn start_can_be_called_off_wherever_it_was() {
 
 #[test]
 fn resume_goes_on_with_what_was_killed() {
-    let scenario = Scenario::new(small(), &to("start", "context,hash"));
+    let scenario = Scenario::new(small(Kind::Pupctl), &to("start", "context,hash"));
     scenario.kill_at_random(8, &|db, place| {
         if ["none", "ready"].contains(&phase(db).as_str()) {
             return scenario.same(db, place);
@@ -157,7 +143,7 @@ fn resume_goes_on_with_what_was_killed() {
 }
 
 fn small_ready() -> (TestDatabase, String) {
-    let db = small();
+    let db = small(Kind::Pupctl);
     let plain = state(&db);
     convert(&db, &to("start", LAYOUT)).success();
     append(&db, "Billing", "o-1", 2, 0);
@@ -213,7 +199,7 @@ fn a_rollback_before_the_swap_is_finished_by_the_next() {
 
 #[test]
 fn a_rollback_after_the_swap_is_finished_by_the_next() {
-    let db = small();
+    let db = small(Kind::Pupctl);
     convert(&db, &to("run", LAYOUT)).success();
     append(&db, "Billing", "o-1", 2, 0);
     append(&db, "Identity", "new", 2, 0);

@@ -107,6 +107,20 @@ pub(crate) fn store_on(server: &TestServer, kind: Kind) -> TestDatabase {
     db
 }
 
+/// The same with 288 events of three months.
+pub(crate) fn small(kind: Kind) -> TestDatabase {
+    let db = store(kind);
+    db.execute(&format!(
+        "DELETE FROM events WHERE aggregate_version > 8 OR aggregate_id > 'o-2';
+         DELETE FROM aggregate_heads WHERE aggregate_id > 'o-2';
+         UPDATE aggregate_heads SET aggregate_version = 8;
+         UPDATE events SET created_at = '{}-05T00:00:00Z'::timestamptz
+            + aggregate_version * interval '9 days'",
+        db.month(-2)
+    ));
+    db
+}
+
 fn fill(db: &TestDatabase) {
     let contexts = CONTEXTS.map(|context| format!("'{}'", context.replace('\'', "''")));
     let contexts = contexts.join(", ");

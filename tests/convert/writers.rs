@@ -8,7 +8,7 @@ use pupctl::projection::{ProcessorConfig, Runner};
 use crate::journal::{self, Journal, assert_whole};
 use crate::load::beside;
 use crate::support::{TestDatabase, eventually};
-use crate::{CONTEXTS, Kind, assert_checked, assert_nothing_left, assert_sound, line, store, to};
+use crate::{CONTEXTS, Kind, assert_checked, assert_nothing_left, assert_sound, line, small, to};
 
 /// How long there is between two commands.
 fn while_they_work(longer: u32) {
@@ -61,11 +61,11 @@ impl Drop for Running {
 
 /// There, back, there again and to the end.
 fn through(layout: &str, longer: u32) {
-    let db = store(Kind::Pupctl);
+    let db = small(Kind::Pupctl);
     journal::create(&db);
     let projection = Running::start(&db);
     let budget = |words: &[&str]| {
-        let told = db.command(line(words)).args(["--lock-budget", "60s"]).run().success();
+        let told = db.command(line(words)).args(["--lock-budget", "100s"]).run().success();
         println!("{layout}: {}", told.stderr.trim());
     };
     let load = beside(&db, &CONTEXTS, |_| {
@@ -126,12 +126,12 @@ fn by_hash_and_month() {
 
 #[test]
 fn from_tables_of_pupsourcing() {
-    let db = store(Kind::Pupsourcing);
+    let db = small(Kind::Pupsourcing);
     let load = beside(&db, &CONTEXTS, |_| {
         for words in
             [&to("run", "context,month")[..], &["rollback"], &to("run", "hash"), &["finish"]]
         {
-            db.command(line(words)).args(["--lock-budget", "60s"]).run().success();
+            db.command(line(words)).args(["--lock-budget", "100s"]).run().success();
             while_they_work(1);
         }
     });

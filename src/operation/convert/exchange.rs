@@ -26,6 +26,11 @@ const TRY_FIRST: Duration = Duration::from_millis(50);
 /// short ones would never succeed: later ones take longer and longer.
 const SHORT_TRIES: u32 = 8;
 
+/// The longest try. Writers that wait for it look for deadlocks after a second (the server's
+/// `deadlock_timeout`), and one that has read its head and waits at the events is in one with the
+/// swap: a try has to give way first.
+const TRY_LONGEST: Duration = Duration::from_millis(400);
+
 /// How often it is looked whether older readers have ended.
 const LOOK_EVERY: Duration = Duration::from_millis(2);
 
@@ -112,7 +117,7 @@ impl Converter<'_> {
         loop {
             self.interrupt.check()?;
             tries += 1;
-            let patience = patience(tries, self.options.limits.longest);
+            let patience = patience(tries);
             // Without a lock yet, so that nobody waits for those who have read for long.
             let older = if self.record.strategy == Strategy::Copy {
                 copied.older(&mut self.first()?.client, &planned.tables, &pids)?
@@ -418,9 +423,9 @@ impl Try<'_> {
 }
 
 /// How long a try may wait for each lock.
-fn patience(tries: u32, longest: Duration) -> Duration {
+fn patience(tries: u32) -> Duration {
     let doublings = tries.saturating_sub(SHORT_TRIES).div_ceil(2).min(10);
-    (TRY_FIRST * 2_u32.pow(doublings)).min(longest.max(TRY_FIRST))
+    (TRY_FIRST * 2_u32.pow(doublings)).min(TRY_LONGEST)
 }
 
 fn is_events(table: &Replaced) -> bool {
