@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use postgres::{Client, Statement};
 
@@ -60,14 +60,12 @@ pub(crate) struct Load {
     /// Every event whose commit was answered.
     committed: Mutex<BTreeSet<Key>>,
     /// Errors that were expected, by their code.
-    pub(crate) conflicts: Mutex<BTreeMap<String, u64>>,
+    conflicts: Mutex<BTreeMap<String, u64>>,
     /// What must not have happened.
     wrong: Mutex<Vec<String>>,
     /// How often each reader has read.
     reads: Mutex<BTreeMap<&'static str, u64>>,
     appends: AtomicU64,
-    /// The longest transaction of a writer, without its own sleep.
-    pub(crate) longest: Mutex<Duration>,
 }
 
 fn guard<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
@@ -121,10 +119,6 @@ pub(crate) fn beside(db: &TestDatabase, contexts: &[&str], work: impl FnOnce(&Lo
 }
 
 impl Load {
-    pub(crate) fn appends(&self) -> u64 {
-        self.appends.load(Ordering::SeqCst)
-    }
-
     fn is_over(&self) -> bool {
         self.stop.load(Ordering::SeqCst)
     }
@@ -144,7 +138,8 @@ impl Load {
         assert!(wrong.is_empty(), "{place}: {wrong:#?}");
         let reads = guard(&self.reads);
         assert!(reads.len() == READERS.len() && reads.values().all(|n| *n > 3), "{reads:?}");
-        assert!(self.appends() > 30, "{place}: only {} appends", self.appends());
+        let (appends, conflicts) = (self.appends.load(Ordering::SeqCst), guard(&self.conflicts));
+        assert!(appends > 30, "{place}: only {appends} appends, {conflicts:?}");
         let there = db.texts("SELECT global_position || ' ' || event_id FROM public.events");
         let there: Vec<_> = there.iter().map(|text| key(text)).collect();
         let set: BTreeSet<_> = there.iter().cloned().collect();
@@ -283,15 +278,10 @@ fn write(db: &TestDatabase, load: &Load, contexts: &[&str], seed: u64) {
         if seed % 2 == 1 {
             statements = prepare(&mut client);
         }
-        let begun = Instant::now();
-        let mut slept = Duration::ZERO;
-        match turn(&mut client, &statements, &mut random, contexts, &mut slept) {
+        match turn(&mut client, &statements, &mut random, contexts) {
             Ok(keys) => {
                 guard(&load.committed).extend(keys);
                 load.appends.fetch_add(1, Ordering::SeqCst);
-                let took = begun.elapsed().saturating_sub(slept);
-                let mut longest = guard(&load.longest);
-                *longest = longest.max(took);
             }
             Err(error) => {
                 let code = error.code().map_or("none", postgres::error::SqlState::code);
@@ -312,7 +302,6 @@ fn turn(
     Statements([read, insert, upsert]): &Statements,
     random: &mut Random,
     contexts: &[&str],
-    slept: &mut Duration,
 ) -> Result<Vec<Key>, postgres::Error> {
     let context = contexts[usize::try_from(random.below(contexts.len() as u64)).expect("small")];
     let id = format!("w-{}", random.below(AGGREGATES));
@@ -331,12 +320,12 @@ fn turn(
         keys.push((row.get(0), uuid));
     }
     transaction.execute(upsert, &[&context, &id, &version])?;
-    *slept = match random.below(40) {
+    let pause = match random.below(40) {
         0 => Duration::from_millis(250),
         1..10 => Duration::from_millis(random.below(30)),
         _ => Duration::ZERO,
     };
-    std::thread::sleep(*slept);
+    std::thread::sleep(pause);
     if random.below(12) == 0 {
         transaction.rollback()?;
         return Ok(Vec::new());

@@ -66,7 +66,7 @@ fn through(layout: &str, longer: u32) {
     let projection = Running::start(&db);
     let budget = |words: &[&str]| {
         let told = db.command(line(words)).args(["--lock-budget", "100s"]).run().success();
-        println!("{layout}: {}", told.stderr.trim());
+        assert!(told.stderr.contains("Done:"), "{told}");
     };
     let load = beside(&db, &CONTEXTS, |_| {
         while_they_work(1);
@@ -81,12 +81,6 @@ fn through(layout: &str, longer: u32) {
         budget(&["finish"]);
         while_they_work(1);
     });
-    println!(
-        "{layout}: {} appends, {:?}, longest {:?}",
-        load.appends(),
-        load.conflicts.lock().expect("counts"),
-        load.longest.lock().expect("a time")
-    );
     load.assert_well(&db, layout);
     assert_sound(&db, layout);
     assert_checked(&db);
