@@ -137,7 +137,7 @@ fn explained(report: &DryRun<'_>) -> Vec<String> {
         ));
         lines.push(
             "Locks: writers wait for three moments (a trigger on each table, and the swap), \
-             readers for the swap alone; no try takes longer than 50 ms"
+             readers for the swap alone; a try takes 50 ms at most, more only after several"
                 .to_owned(),
         );
         lines.push(
@@ -151,8 +151,8 @@ fn explained(report: &DryRun<'_>) -> Vec<String> {
                 .to_owned(),
         );
         lines.push(
-            "Locks: everybody waits for two moments (a CHECK, and the swap); no try takes longer \
-             than 50 ms"
+            "Locks: everybody waits for two moments (a CHECK, and the swap); a try takes 50 ms \
+             at most, more only after several"
                 .to_owned(),
         );
         lines.extend(report.cutover.map(|cutover| {

@@ -18,10 +18,10 @@ use crate::db::old_rows;
 use crate::error::{Error, Result};
 use crate::layout::protection::Protections;
 use crate::layout::{Layout, Needs, Role};
-use crate::operation::convert::Outcome;
 use crate::operation::convert::back::has_leftovers;
 use crate::operation::convert::record::{self, Record};
 use crate::operation::convert::session::surroundings;
+use crate::operation::convert::{Outcome, heads_contexts};
 use crate::plan::convert::attach;
 use crate::plan::convert::belongings::{self, Belonging};
 use crate::plan::convert::build;
@@ -239,7 +239,11 @@ impl WishArgs {
             return Err(error);
         }
         belongings.extend(judged);
-        let survey = Survey { parts: found.parts.clone() };
+        let mut survey = Survey { parts: found.parts.clone() };
+        if self.allow_deviating_heads && target.layout.has_context_level() {
+            let heads = target.layout.table(&catalog.schema_name, Role::Heads);
+            survey.add_contexts(heads_contexts(client, &heads)?);
+        }
         survey.refuse_homeless(&target.layout)?;
         let unknown = survey.unknown_contexts(&target.layout);
         if !unknown.is_empty() {
