@@ -75,6 +75,7 @@ pub(crate) fn empty_store(layout: &Layout) -> Catalog {
         archived: Vec::new(),
         archived_heads: Vec::new(),
         unfinished_archives: Vec::new(),
+        conversion: None,
         detached: Vec::new(),
         default_with_rows: Vec::new(),
         other_names: BTreeSet::new(),
