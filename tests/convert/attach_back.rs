@@ -21,7 +21,9 @@ fn before_the_swap_nothing_is_left() {
         convert(&db, &["rollback"]).success();
         assert_same_text(&before, &state(&db), &format!("{kind:?} {layout}"));
         assert_nothing_left(&db, layout);
-        assert_checked(&db);
+        if kind == Kind::Pupctl {
+            assert_checked(&db);
+        }
     }
 }
 
@@ -96,7 +98,8 @@ fn many_events_beyond_are_not_moved() {
              SELECT 'Billing', 'Order', 'many-' || number, 1, gen_random_uuid(), 'x', '',
                 '{}-03T00:00:00Z' FROM generate_series({from}, {to}) AS number;
              INSERT INTO aggregate_heads SELECT 'Billing', 'Order', 'many-' || number, 1
-             FROM generate_series({from}, {to}) AS number",
+             FROM generate_series({from}, {to}) AS number
+             ON CONFLICT DO NOTHING",
             db.month(2)
         ));
     };
@@ -147,7 +150,8 @@ fn what_hangs_on_the_table_follows_its_name() {
          CREATE TRIGGER tell AFTER INSERT ON events FOR EACH ROW EXECUTE FUNCTION tell();
          GRANT SELECT ON events TO pg_monitor;
          COMMENT ON TABLE events IS 'all of them';
-         CREATE PUBLICATION told_of FOR TABLE events",
+         CREATE PUBLICATION told_of FOR TABLE events
+            WITH (publish = 'insert', publish_via_partition_root = true)",
     );
     let before = hung(&db);
     let follows = |verb: &str| {

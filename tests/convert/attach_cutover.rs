@@ -61,6 +61,9 @@ fn after_a_rollback_they_are_taken_again() {
     assert_eq!(cutover(&db), format!("{}-01", db.month(3)));
     assert_eq!(refusal(&db, 3).as_deref(), Some("23514"));
     convert(&db, &["swap"]).success();
+    // A month that has no partition yet.
+    assert_eq!(refusal(&db, 3).as_deref(), Some("23514"));
+    db.pupctl(["partitions", "ensure", "--months", "4"]).success();
     assert_eq!(refusal(&db, 3), None);
     assert_sound(&db, "cutover");
     assert_checked(&db);
@@ -182,12 +185,12 @@ fn an_event_that_came_before_the_check_is_told() {
 #[test]
 fn months_begin_with_the_cutover() {
     let db = attached(Kind::Pupctl, "month");
-    let leaves = db.leaves("events");
-    let month = |ahead: i32| format!("events_{}", db.month(ahead).replace('-', "_"));
-    assert_eq!(leaves, [month(2), "events_history".to_owned()]);
+    let leaves = db.leaves("public.events");
+    let month = |ahead: i32| format!("public.events_{}", db.month(ahead).replace('-', "_"));
+    assert_eq!(leaves, [month(2), "public.events_history".to_owned()]);
     db.pupctl(["partitions", "ensure", "--months", "4"]).success();
-    let mut wanted = vec![month(2), month(3), month(4), "events_history".to_owned()];
+    let mut wanted = vec![month(2), month(3), month(4), "public.events_history".to_owned()];
     wanted.sort();
-    assert_eq!(db.leaves("events"), wanted);
+    assert_eq!(db.leaves("public.events"), wanted);
     assert_checked(&db);
 }

@@ -23,23 +23,34 @@ fn more(db: &TestDatabase, beyond: i32) {
     append(db, crate::attach::QUOTED, "new", 2, beyond);
 }
 
-fn start(layout: &str) {
-    let scenario = Scenario::new(small_of(layout), &attach("start", layout));
+#[test]
+fn start_goes_on() {
+    let scenario = Scenario::new(small_of("month"), &attach("start", "month"));
     scenario.kill_everywhere(&|db, place| scenario.same(db, place));
-    let db = small_of(layout);
+}
+
+#[test]
+fn start_is_called_off() {
+    let db = small_of("month");
     let plain = state(&db);
-    let scenario = Scenario::new(db, &attach("start", layout));
+    let scenario = Scenario::new(db, &attach("start", "month"));
     scenario.kill_everywhere(&|db, place| scenario.off(db, place, &plain));
 }
 
-#[test]
-fn start_by_month() {
-    start("month");
-}
-
+/// Where keys are built too: the one or the other, in turns.
 #[test]
 fn start_by_context() {
-    start("context");
+    let db = small_of("context");
+    let plain = state(&db);
+    let scenario = Scenario::new(db, &attach("start", "context"));
+    let turn = std::cell::Cell::new(false);
+    scenario.kill_everywhere(&|db, place| {
+        if turn.replace(!turn.get()) {
+            scenario.same(db, place);
+        } else {
+            scenario.off(db, place, &plain);
+        }
+    });
 }
 
 fn swap(layout: &str) {
