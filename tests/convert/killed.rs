@@ -11,18 +11,18 @@ use crate::{
 };
 
 /// A prepared store and the verb that is killed.
-struct Scenario<'a> {
+pub(crate) struct Scenario<'a> {
     prepared: TestDatabase,
     words: Vec<&'a str>,
     before: Vec<String>,
     /// What an undisturbed run leaves.
-    end: String,
+    pub(crate) end: String,
     points: BTreeMap<String, usize>,
     takes: Duration,
 }
 
 impl<'a> Scenario<'a> {
-    fn new(prepared: TestDatabase, words: &[&'a str]) -> Self {
+    pub(crate) fn new(prepared: TestDatabase, words: &[&'a str]) -> Self {
         let db = TestDatabase::copy_of(&prepared);
         let mut all = line(words);
         all.push("-vv");
@@ -38,7 +38,7 @@ impl<'a> Scenario<'a> {
     }
 
     /// Kills at the first, the second and the last time of each point.
-    fn kill_everywhere(&self, again: &dyn Fn(&TestDatabase, &str)) {
+    pub(crate) fn kill_everywhere(&self, again: &dyn Fn(&TestDatabase, &str)) {
         for (point, &times) in &self.points {
             let mut passed = vec![0, 1, times - 1];
             passed.retain(|passed| *passed < times);
@@ -53,7 +53,7 @@ impl<'a> Scenario<'a> {
         }
     }
 
-    fn kill_at_random(&self, rounds: u32, again: &dyn Fn(&TestDatabase, &str)) {
+    pub(crate) fn kill_at_random(&self, rounds: u32, again: &dyn Fn(&TestDatabase, &str)) {
         for round in 1..=rounds {
             let after = self.takes * round / (rounds + 1);
             let db = TestDatabase::copy_of(&self.prepared);
@@ -86,7 +86,7 @@ impl<'a> Scenario<'a> {
     }
 
     /// Runs the same again: as after an undisturbed run.
-    fn same(&self, db: &TestDatabase, place: &str) {
+    pub(crate) fn same(&self, db: &TestDatabase, place: &str) {
         let again = convert(db, &self.words).success();
         assert_same(&self.before, &rows(db), place);
         assert_same_text(&self.end, &state(db), &format!("{place}\n{again}"));
@@ -94,7 +94,7 @@ impl<'a> Scenario<'a> {
     }
 
     /// Calls it off: the plain tables are as they were in the beginning.
-    fn off(&self, db: &TestDatabase, place: &str, plain: &str) {
+    pub(crate) fn off(&self, db: &TestDatabase, place: &str, plain: &str) {
         let run =
             if phase(db) == "none" { None } else { Some(convert(db, &["rollback"]).success()) };
         assert_same(&self.before, &rows(db), place);
@@ -107,7 +107,7 @@ impl<'a> Scenario<'a> {
 }
 
 /// The layout of most of these tests: with a guard, and heads that are divided.
-const LAYOUT: &str = "context,month";
+pub(crate) const LAYOUT: &str = "context,month";
 
 #[test]
 fn start_goes_on_where_it_was() {

@@ -9,6 +9,12 @@ mod support;
 mod journal;
 
 mod again;
+mod attach;
+mod attach_back;
+mod attach_cutover;
+mod attach_killed;
+mod attach_prepare;
+mod attach_writers;
 mod back;
 mod basics;
 mod changes;

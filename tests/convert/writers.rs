@@ -11,18 +11,18 @@ use crate::support::{TestDatabase, eventually};
 use crate::{CONTEXTS, Kind, assert_checked, assert_nothing_left, assert_sound, line, small, to};
 
 /// How long there is between two commands.
-fn while_they_work(longer: u32) {
+pub(crate) fn while_they_work(longer: u32) {
     std::thread::sleep(Duration::from_millis(700) * longer);
 }
 
 /// A projection in the background, until this is dropped.
-struct Running {
+pub(crate) struct Running {
     stop: pupctl::db::Interrupt,
     thread: Option<std::thread::JoinHandle<pupctl::Result<Vec<pupctl::projection::Report>>>>,
 }
 
 impl Running {
-    fn start(db: &TestDatabase) -> Self {
+    pub(crate) fn start(db: &TestDatabase) -> Self {
         let url = db.url().to_owned();
         let connect = move |name: &str| {
             let failed = |error| pupctl::Error::database("connecting", error);
@@ -39,7 +39,7 @@ impl Running {
     }
 
     /// Stops it when it has handled everything.
-    fn finish(mut self, db: &TestDatabase, place: &str) {
+    pub(crate) fn finish(mut self, db: &TestDatabase, place: &str) {
         let last: i64 = db.one("SELECT max(global_position) FROM events");
         let sql = "SELECT coalesce(min(last_global_position), -1) FROM projection_checkpoints
             WHERE projection = 'all'";

@@ -27,7 +27,7 @@ use crate::plan::convert::belongings::{self, Belonging};
 use crate::plan::convert::build;
 use crate::plan::convert::rows::{self, Rows};
 use crate::plan::convert::survey::Survey;
-use crate::plan::convert::{Phase, Strategy, Target};
+use crate::plan::convert::{Strategy, Target};
 use crate::plan::{self, Plan};
 use crate::render::Script;
 use crate::render::convert::mend::hint;
@@ -111,7 +111,7 @@ pub(super) fn run(args: &StartArgs, context: &Context) -> anyhow::Result<Exit> {
     }
     let store = context.open_for_writing()?;
     let (mut locked, catalog) = write::lock_at(context, store, depth())?;
-    let done = |record: &Record| record.phase >= Phase::Ready;
+    let done = |record: &Record| record.is_ready(catalog.server.now);
     if let Some((record, why)) = args.wish.done(context, &mut locked, &catalog, done)? {
         locked.release()?;
         return tell_nothing(context, record.as_ref(), &why);

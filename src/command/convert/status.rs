@@ -6,9 +6,9 @@ use serde::Serialize;
 use crate::cli::exit::Exit;
 use crate::cli::output::table;
 use crate::command::context::Context;
-use crate::db::lock;
+use crate::db::{inspect, lock};
 use crate::operation::convert::record::{self, Record, Speed};
-use crate::plan::convert::Phase;
+use crate::plan::convert::{Phase, Strategy};
 
 /// See how far a conversion is
 ///
@@ -56,7 +56,8 @@ pub(super) fn run(_args: &StatusArgs, context: &Context) -> anyhow::Result<Exit>
         seconds_left: seconds,
     };
     context.output.result(context.name, &report, &lines(&report, &found))?;
-    context.output.say(next(&found, running));
+    let now = inspect::server(&mut store.client)?.now;
+    context.output.say(next(&found, running, found.near_cutover(now).is_some()));
     Ok(Exit::Done)
 }
 
@@ -96,10 +97,14 @@ fn lines(report: &Report<'_>, found: &Record) -> String {
 }
 
 /// What to do next.
-fn next(found: &Record, running: bool) -> &'static str {
+fn next(found: &Record, running: bool, is_near: bool) -> &'static str {
     match found.phase {
         _ if running => "Somebody works on the store at this moment",
+        Phase::Ready if is_near => "The cutover is near: choose a later one: pupctl convert resume",
         Phase::Ready => "Put the new tables in place: pupctl convert swap",
+        Phase::Swapped if found.strategy == Strategy::Attach => {
+            "End it: pupctl convert finish; or go back: pupctl convert rollback"
+        }
         Phase::Swapped => {
             "Drop the old tables: pupctl convert finish; or go back: pupctl convert \
                            rollback"

@@ -193,10 +193,16 @@ pub fn has_leftovers(client: &mut Client, catalog: &Catalog, record: &Record) ->
         [statements::refuse(&table.current), statements::mirror_function(&table.current)]
     });
     let names: Vec<_> = functions.iter().flatten().map(|function| function.name.as_str()).collect();
+    // Nothing else is left of a conversion that copied nothing, when its tables are gone.
+    let dropped = statements::swap::dropped_triggers(&record.before, &record.after);
+    let protecting: Vec<_> = dropped
+        .into_iter()
+        .map(|trigger| crate::render::protection::function(&catalog.schema_name, trigger).name)
+        .collect();
     let row = client
         .query_one(
             include_str!("../../../sql/convert/leftovers.sql"),
-            &[&catalog.schema_name, &names],
+            &[&catalog.schema_name, &names, &protecting],
         )
         .map_err(|error| Error::database("looking for what is left", error))?;
     Ok(row.get("there") || has_new_tables(catalog, record))
