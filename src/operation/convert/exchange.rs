@@ -320,7 +320,8 @@ impl Try<'_> {
         let mut run = |statement: &str| transaction.batch_execute(statement).map_err(exchanging);
         run(&format!("SET LOCAL lock_timeout = {MAINTENANCE_MILLISECONDS}"))?;
         run(&lock_maintenance(&self.tables).sql)?;
-        // Nobody waits for the disk: who writes to the new table and waits for it waits for this too.
+        // Nobody waits for the disk: who writes to the new table and waits for it waits for this
+        // too.
         run(include_str!("../../../sql/convert/asynchronous.sql"))?;
         run(&format!("SET LOCAL lock_timeout = {}", patience.as_millis()))?;
         let locked_at = Instant::now();
