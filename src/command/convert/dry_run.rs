@@ -131,9 +131,11 @@ fn explained(report: &DryRun<'_>) -> Vec<String> {
             humansize(report.bytes)
         ));
         lines.push(format!(
-            "Time: about {} to {} minutes with two sessions on two cores; appends go on",
-            minutes(100_000),
-            minutes(40_000)
+            "Time: {} with two sessions on two cores; appends go on",
+            match (minutes(100_000), minutes(40_000)) {
+                (_, 1) => "less than a minute".to_owned(),
+                (few, many) => format!("about {few} to {many} minutes"),
+            }
         ));
         lines.push(
             "Locks: writers wait for three moments (a trigger on each table, and the swap), \

@@ -17,6 +17,7 @@ use crate::plan::convert::{Phase, Strategy};
 pub struct StatusArgs {}
 
 #[derive(Serialize)]
+#[expect(clippy::struct_excessive_bools, reason = "a machine asks for each")]
 struct Report<'a> {
     /// The one that goes on, else the last one.
     conversion: Option<&'a Record>,
@@ -25,6 +26,10 @@ struct Report<'a> {
     copied: Option<Speed>,
     rows_per_second: Option<f64>,
     seconds_left: Option<u64>,
+    /// Whether `swap`, `rollback` and `finish` are what may come next.
+    can_swap: bool,
+    can_roll_back: bool,
+    can_finish: bool,
 }
 
 pub(super) fn run(_args: &StatusArgs, context: &Context) -> anyhow::Result<Exit> {
@@ -36,6 +41,9 @@ pub(super) fn run(_args: &StatusArgs, context: &Context) -> anyhow::Result<Exit>
             copied: None,
             rows_per_second: None,
             seconds_left: None,
+            can_swap: false,
+            can_roll_back: false,
+            can_finish: false,
         };
         context.output.result(context.name, &report, "")?;
         context.output.say("The store was never converted");
@@ -54,6 +62,9 @@ pub(super) fn run(_args: &StatusArgs, context: &Context) -> anyhow::Result<Exit>
         copied: Some(copied),
         rows_per_second: rate,
         seconds_left: seconds,
+        can_swap: found.phase == Phase::Ready,
+        can_roll_back: !found.phase.is_over(),
+        can_finish: found.phase == Phase::Swapped,
     };
     context.output.result(context.name, &report, &lines(&report, &found))?;
     let now = inspect::server(&mut store.client)?.now;

@@ -31,7 +31,7 @@ impl Converter<'_> {
         let mut stall = None;
         if self.record.phase == Phase::Swapped {
             self.refuse_dropped()?;
-            stall = Some(self.swap_back()?);
+            stall = Some(self.swap_back().map_err(Self::explained)?);
         } else if self.record.swapped_at_position.is_none() {
             // First of all: nobody may go on with a copy that nothing protects any more.
             if self.record.phase != Phase::RolledBack {
@@ -65,6 +65,7 @@ impl Converter<'_> {
         self.progress.phase("Comparing the old table with the new one", None);
         self.refuse_changes()?;
         self.progress.phase("Copying what came since", None);
+        self.heads_since_the_swap()?;
         for _ in 0..ROUNDS_MAX {
             if self.round(Way::Back)? == 0 {
                 break;
@@ -72,6 +73,32 @@ impl Converter<'_> {
         }
         self.progress.phase("Exchanging the tables", None);
         self.exchange(Way::Back)
+    }
+
+    /// All heads that have moved since the swap: an earlier try may have taken their events back, and
+    /// not them.
+    fn heads_since_the_swap(&mut self) -> Result<()> {
+        let failed = |error| Error::database("copying heads", error);
+        let after = self.record.swapped_at_position.unwrap_or(i64::MIN);
+        let record = self.record.clone();
+        let mut transaction = self.locked.client().transaction().map_err(failed)?;
+        transaction
+            .batch_execute(include_str!("../../../sql/convert/copying.sql"))
+            .map_err(failed)?;
+        copy_heads(&mut transaction, &record, after)?;
+        transaction.commit().map_err(failed)
+    }
+
+    /// What the new layout takes and the old table does not.
+    fn explained(error: Error) -> Error {
+        match error.sqlstate() {
+            // unique_violation
+            Some("23505") => error.hint(
+                "events that came since share an id, which only one partition has to have once: \
+                 give one of them another id, or keep the new layout (pupctl convert finish)",
+            ),
+            _ => error,
+        }
     }
 
     /// What lies beyond the old table goes back while everybody waits: not very much can.
@@ -129,8 +156,9 @@ impl Converter<'_> {
             ))
             .details(details)
             .hint(
-                "bring back what was archived (pupctl restore), or look at the differences: the \
-                 old table still has these events",
+                "the old table still has these events as they were; if the changes are meant: \
+                 pupctl convert finish --accept-changes; bring back what was archived with pupctl \
+                 restore",
             )
         })
     }

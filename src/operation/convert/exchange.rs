@@ -9,6 +9,7 @@ use crate::db::snapshots::Moment;
 use crate::error::{Error, Kind, Result};
 use crate::failpoint::reach;
 use crate::finding::holder::Holder;
+use crate::layout::name::QualifiedName;
 use crate::plan::convert::{Phase, Replaced, Strategy};
 use crate::render::convert::swap::{lock_all, lock_maintenance, lock_writers};
 use crate::render::environment::{render, values};
@@ -70,6 +71,7 @@ impl Converter<'_> {
     pub(super) fn exchange(&mut self, way: Way) -> Result<Stall> {
         let start = Instant::now();
         let (mut pause, mut told, mut tries) = (PAUSE_FIRST, false, 0);
+        self.heads_after = self.record.copied_to.unwrap_or(i64::MIN);
         let mut planned = self.planned(way)?;
         let mut copied = Moment::now(&mut self.first()?.client)?;
         loop {
@@ -78,7 +80,8 @@ impl Converter<'_> {
             let patience = patience(tries);
             // Without a lock yet, so that nobody waits for those who have read for long.
             let older = if self.record.strategy == Strategy::Copy {
-                copied.older(&mut self.first()?.client, &planned.tables, &planned.pids)?
+                let (tables, heads, pids) = (&planned.tables, planned.heads(), &planned.pids);
+                copied.older(&mut self.first()?.client, tables, &heads, pids)?
             } else {
                 Vec::new()
             };
@@ -115,7 +118,7 @@ impl Converter<'_> {
     fn planned(&mut self, way: Way) -> Result<Planned> {
         let pids = self.pids()?;
         let planned = Planned::read(self.locked.client(), &self.record, way)?;
-        Ok(Planned { pids, ..planned })
+        Ok(Planned { pids, heads_after: self.heads_after, ..planned })
     }
 
     /// One try; nothing is changed unless it succeeds, but for rows that are copied.
@@ -223,11 +226,25 @@ impl Planned {
         run(include_str!("../../../sql/convert/asynchronous.sql"))?;
         run(&format!("SET LOCAL lock_timeout = {}", patience.as_millis()))?;
         let locked_at = Instant::now();
-        run(&lock_writers(&self.tables).sql)?;
+        // Whoever has read a head goes on to the events: so everybody who has begun is let through
+        // first, by the lock that is needed in the end, and nobody who comes later has any lock.
+        let (first, others): (Vec<_>, Vec<_>) =
+            self.tables.iter().cloned().partition(|table| self.waits_first(table));
+        if !first.is_empty() {
+            run(&lock_all(&first).sql)?;
+        }
+        run(&lock_writers(&others).sql)?;
         if record.strategy == Strategy::Copy && self.copy_tail(second, record)? > 0 {
             *copied = Moment::now(second)?;
         }
         reach("convert::tail_copied");
+        if self.way == Way::Back && record.strategy == Strategy::Copy {
+            // Here, since nobody else may read heads any more; whoever waits for them reads anew.
+            let copying = include_str!("../../../sql/convert/copying.sql");
+            transaction.batch_execute(copying).map_err(exchanging)?;
+            super::back::copy_heads(transaction, record, self.heads_after)?;
+        }
+        let mut run = |statement: &str| transaction.batch_execute(statement).map_err(exchanging);
         // A table that only gets another name and place is the same for older snapshots.
         if record.strategy == Strategy::Copy {
             let older = self.outwait(second, copied, patience)?;
@@ -263,6 +280,18 @@ impl Planned {
         Ok(Ok((Stall::default(), locked_at, all_at)))
     }
 
+    /// Whether a table is one for which everybody waits before anything else: heads, where others
+    /// take their place.
+    fn waits_first(&self, table: &QualifiedName) -> bool {
+        self.tables.first() == Some(table) && self.replaced.contains(table)
+    }
+
+    /// Heads that are replaced: who waits to read them takes another snapshot, and has read nothing
+    /// in this statement.
+    fn heads(&self) -> Vec<QualifiedName> {
+        self.tables.iter().filter(|table| self.waits_first(table)).cloned().collect()
+    }
+
     /// Those who read with a snapshot from before the copy, when they have had some time to end:
     /// nothing but writers waits meanwhile. Whoever begins later has a newer one.
     fn outwait(
@@ -273,7 +302,7 @@ impl Planned {
     ) -> Result<Vec<Holder>> {
         let begun = Instant::now();
         loop {
-            let older = copied.older(second, &self.tables, &self.pids)?;
+            let older = copied.older(second, &self.tables, &self.heads(), &self.pids)?;
             if older.is_empty() || begun.elapsed() >= patience {
                 return Ok(older);
             }
@@ -303,9 +332,6 @@ impl Planned {
             self.way == Way::Forth,
         );
         let rows = transaction.execute(&sql, &[]).map_err(failed)?;
-        if self.way == Way::Back {
-            super::back::copy_heads(&mut transaction, record, after)?;
-        }
         // In the one that is not divided, whose index has it at its end.
         let whole = if self.way == Way::Forth { from } else { to };
         let last = transaction

@@ -54,6 +54,8 @@ pub struct Planned {
     pub(super) print: Vec<String>,
     /// Take the locks of views, by which readers come to the tables.
     pub(super) views: Vec<Statement>,
+    /// The position up to which heads have gone back to the old table.
+    pub(super) heads_after: i64,
     /// The processes of the conversion itself.
     pub(super) pids: Vec<i32>,
 }
@@ -107,6 +109,7 @@ impl Planned {
             print,
             views: surroundings.iter().flat_map(follow::lock_views).collect(),
             schema,
+            heads_after: i64::MIN,
             pids: Vec::new(),
         })
     }

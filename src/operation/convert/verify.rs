@@ -63,7 +63,7 @@ impl Converter<'_> {
         let new = built.leaves().map(|leaf| leaf.name.clone()).collect();
         let pair = Pair { old: &events.current, new, rows: self.record.rows };
         let sums = self.same(&pair, Range { after: i64::MIN, up_to })?;
-        self.compare_heads()?;
+        self.prove_heads()?;
         let deviating = self.deviating()?;
         self.record.verified_to = Some(up_to);
         self.record.rows = sums.values().map(|sum| sum.rows).sum();
