@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 use crate::failpoint::reach;
 use crate::layout::Role;
 use crate::layout::name::QualifiedName;
-use crate::plan::convert::attach::{self, Heap};
+use crate::plan::convert::attach::{self, Heap, HeapIndex, IndexState};
 use crate::plan::convert::survey::Survey;
 use crate::plan::convert::{Phase, Strategy};
 use crate::plan::lifecycle::BOUNDS_CHECK;
@@ -100,7 +100,8 @@ impl Converter<'_> {
         let catalog = self.catalog()?;
         for heap in self.heaps(&catalog)? {
             let table = &heap.table.current;
-            for index in heap.builds.iter().filter(|index| index.broken) {
+            let is_broken = |index: &&HeapIndex| index.state == IndexState::Broken;
+            for index in heap.builds.iter().filter(is_broken) {
                 let name = table.sibling(index.name.as_str());
                 self.execute(&[statements::drop_index(&name, table)])?;
             }

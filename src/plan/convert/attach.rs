@@ -60,10 +60,19 @@ pub struct HeapIndex {
     pub unique: bool,
     /// Whether it is the one on time.
     pub brin: bool,
-    /// Whether it is there, valid.
-    pub done: bool,
-    /// Whether a build of it failed.
-    pub broken: bool,
+    /// How far it is.
+    pub state: IndexState,
+}
+
+/// How far an index is that is built before the swap.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum IndexState {
+    /// Nobody has built it.
+    Missing,
+    /// A build of it failed.
+    Broken,
+    /// It is there, valid.
+    Done,
 }
 
 /// Refuses layouts for which the old table cannot be a partition.
@@ -210,8 +219,12 @@ impl Heap {
     ) -> HeapIndex {
         let name = name::joined(&self.table.retired.name, ending);
         let there = old.indexes.iter().find(|index| index.name == name);
-        let done = there.is_some_and(|index| index.valid);
-        HeapIndex { name, columns, unique, brin, done, broken: there.is_some() && !done }
+        let state = match there.map(|index| index.valid) {
+            None => IndexState::Missing,
+            Some(false) => IndexState::Broken,
+            Some(true) => IndexState::Done,
+        };
+        HeapIndex { name, columns, unique, brin, state }
     }
 
     /// The names of the indexes that were built for the conversion, which go when it is called off.
