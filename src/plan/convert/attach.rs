@@ -1,9 +1,9 @@
 //! The strategy that copies nothing: the old table becomes a partition of a new one.
 //!
-//! Divided by month it becomes the partition of everything before a month that is still to come, the
-//! cutover; divided by context it becomes the partition of the only context. Everything that takes
-//! long is done while it is in use: a CHECK that proves its bounds, keys and indexes that partitions
-//! have. In the swap nothing is read or built.
+//! Divided by month it becomes the partition of everything before a month that is still to come,
+//! the cutover; divided by context it becomes the partition of the only context. Everything that
+//! takes long is done while it is in use: a CHECK that proves its bounds, keys and indexes that
+//! partitions have. In the swap nothing is read or built.
 
 use chrono::{DateTime, TimeDelta, Utc};
 
