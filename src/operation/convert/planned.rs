@@ -67,7 +67,8 @@ impl Planned {
             .ok_or_else(|| Error::refused("the conversion does not name the table of events"))?;
         let schema = events.current.schema.clone();
         let catalog = catalog(client, &schema, record)?;
-        let print = fingerprint(client, &target.tables)?;
+        let parsed = parsed_fingerprint(client)?;
+        let print = fingerprint(client, &parsed, &target.tables)?;
         let surroundings = surroundings(client, record, |table| &table.current)?;
         let coming = self::surroundings(client, record, |table| match way {
             Way::Forth => &table.next,
@@ -173,19 +174,20 @@ fn last(client: &mut Client, table: &QualifiedName) -> Result<i64> {
     Ok(row.get::<_, Option<i64>>("position").unwrap_or(0))
 }
 
+/// The question after what hangs on a table, parsed ahead of locks for which others wait.
+pub(super) fn parsed_fingerprint(client: &mut impl GenericClient) -> Result<postgres::Statement> {
+    client.prepare(include_str!("../../../sql/convert/fingerprint.sql")).map_err(reading)
+}
+
 /// What hangs on the tables, as far as it is seen to change.
 pub(super) fn fingerprint(
     client: &mut impl GenericClient,
+    parsed: &postgres::Statement,
     tables: &[Replaced],
 ) -> Result<Vec<String>> {
     let print = |table: &Replaced| {
         let Replaced { current, .. } = table;
-        let row = client
-            .query_one(
-                include_str!("../../../sql/convert/fingerprint.sql"),
-                &[&current.schema, &current.name],
-            )
-            .map_err(reading)?;
+        let row = client.query_one(parsed, &[&current.schema, &current.name]).map_err(reading)?;
         Ok(row.get::<_, Option<String>>("print").unwrap_or_default())
     };
     tables.iter().map(print).collect()
