@@ -55,6 +55,8 @@ pub fn refuse_meanwhile(catalog: &Catalog, command: &str) -> Result<()> {
     Err(if conversion.swapped {
         error.hint("end it first: pupctl convert finish; or go back: pupctl convert rollback")
     } else {
-        error.hint("see how far it is: pupctl convert status; call it off: pupctl convert rollback")
+        error
+            .detail("contexts and months that come up meanwhile are taken up by themselves")
+            .hint("see how far it is: pupctl convert status; call it off: pupctl convert rollback")
     })
 }

@@ -134,6 +134,7 @@ const TEMPLATES: &[(&str, &str)] = templates![
     "convert/forget_ranges",
     "convert/freeze",
     "convert/heads",
+    "convert/heads_contexts",
     "convert/heap_index",
     "convert/index",
     "convert/lock",

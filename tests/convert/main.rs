@@ -9,8 +9,23 @@ mod support;
 mod journal;
 
 mod again;
+mod attach;
+mod attach_back;
+mod attach_cutover;
+mod attach_killed;
+mod attach_prepare;
+mod attach_writers;
 mod back;
 mod basics;
+mod changes;
+mod crash;
+mod killed;
+mod late;
+mod load;
+mod locks;
+mod refused;
+mod words;
+mod writers;
 
 use support::{Output, TestDatabase, TestServer};
 
@@ -95,6 +110,20 @@ pub(crate) fn store(kind: Kind) -> TestDatabase {
 pub(crate) fn store_on(server: &TestServer, kind: Kind) -> TestDatabase {
     let db = empty_on(server, kind);
     fill(&db);
+    db
+}
+
+/// The same with 288 events of three months.
+pub(crate) fn small(kind: Kind) -> TestDatabase {
+    let db = store(kind);
+    db.execute(&format!(
+        "DELETE FROM events WHERE aggregate_version > 8 OR aggregate_id > 'o-2';
+         DELETE FROM aggregate_heads WHERE aggregate_id > 'o-2';
+         UPDATE aggregate_heads SET aggregate_version = 8;
+         UPDATE events SET created_at = '{}-05T00:00:00Z'::timestamptz
+            + aggregate_version * interval '9 days'",
+        db.month(-2)
+    ));
     db
 }
 

@@ -131,13 +131,15 @@ fn explained(report: &DryRun<'_>) -> Vec<String> {
             humansize(report.bytes)
         ));
         lines.push(format!(
-            "Time: about {} to {} minutes with two sessions on two cores; appends go on",
-            minutes(100_000),
-            minutes(40_000)
+            "Time: {} with two sessions on two cores; appends go on",
+            match (minutes(100_000), minutes(40_000)) {
+                (_, 1) => "less than a minute".to_owned(),
+                (few, many) => format!("about {few} to {many} minutes"),
+            }
         ));
         lines.push(
             "Locks: writers wait for three moments (a trigger on each table, and the swap), \
-             readers for the swap alone; no try takes longer than 50 ms"
+             readers for the swap alone; a try takes 50 ms at most, more only after several"
                 .to_owned(),
         );
         lines.push(
@@ -151,8 +153,8 @@ fn explained(report: &DryRun<'_>) -> Vec<String> {
                 .to_owned(),
         );
         lines.push(
-            "Locks: everybody waits for two moments (a CHECK, and the swap); no try takes longer \
-             than 50 ms"
+            "Locks: everybody waits for two moments (a CHECK, and the swap); a try takes 50 ms \
+             at most, more only after several"
                 .to_owned(),
         );
         lines.extend(report.cutover.map(|cutover| {

@@ -22,6 +22,10 @@ use super::work::{WorkArgs, none, work};
 /// theirs is missing or not the same. After this there is no way back.
 #[derive(Debug, Args)]
 pub struct FinishArgs {
+    /// Go on although events have been changed or removed since the swap, and list where
+    #[arg(long)]
+    accept_changes: bool,
+
     #[command(flatten)]
     work: WorkArgs,
 }
@@ -58,7 +62,7 @@ pub(super) fn run(args: &FinishArgs, context: &Context) -> anyhow::Result<Exit> 
         &Script::default(),
         |_| Ok(found),
         |converter| {
-            converter.finish()?;
+            converter.finish(args.accept_changes)?;
             Ok(converter.record.clone())
         },
     )?;

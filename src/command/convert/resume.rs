@@ -6,7 +6,6 @@ use crate::cli::exit::Exit;
 use crate::command::context::Context;
 use crate::command::write;
 use crate::operation::convert::record;
-use crate::plan::convert::Phase;
 use crate::render::Script;
 
 use super::report::{tell, tell_nothing};
@@ -28,7 +27,7 @@ pub(super) fn run(args: &ResumeArgs, context: &Context) -> anyhow::Result<Exit> 
     let store = context.open_for_writing()?;
     let (mut locked, catalog) = write::lock(context, store)?;
     let found = ongoing(&mut locked, &catalog)?;
-    if found.phase >= Phase::Ready {
+    if found.is_ready(catalog.server.now) {
         locked.release()?;
         return tell_nothing(context, Some(&found), &format!("the conversion is {}", found.phase));
     }

@@ -18,16 +18,16 @@ use crate::db::old_rows;
 use crate::error::{Error, Result};
 use crate::layout::protection::Protections;
 use crate::layout::{Layout, Needs, Role};
-use crate::operation::convert::Outcome;
 use crate::operation::convert::back::has_leftovers;
 use crate::operation::convert::record::{self, Record};
 use crate::operation::convert::session::surroundings;
+use crate::operation::convert::{Outcome, heads_contexts};
 use crate::plan::convert::attach;
 use crate::plan::convert::belongings::{self, Belonging};
 use crate::plan::convert::build;
 use crate::plan::convert::rows::{self, Rows};
 use crate::plan::convert::survey::Survey;
-use crate::plan::convert::{Phase, Strategy, Target};
+use crate::plan::convert::{Strategy, Target};
 use crate::plan::{self, Plan};
 use crate::render::Script;
 use crate::render::convert::mend::hint;
@@ -111,7 +111,7 @@ pub(super) fn run(args: &StartArgs, context: &Context) -> anyhow::Result<Exit> {
     }
     let store = context.open_for_writing()?;
     let (mut locked, catalog) = write::lock_at(context, store, depth())?;
-    let done = |record: &Record| record.phase >= Phase::Ready;
+    let done = |record: &Record| record.is_ready(catalog.server.now);
     if let Some((record, why)) = args.wish.done(context, &mut locked, &catalog, done)? {
         locked.release()?;
         return tell_nothing(context, record.as_ref(), &why);
@@ -239,7 +239,11 @@ impl WishArgs {
             return Err(error);
         }
         belongings.extend(judged);
-        let survey = Survey { parts: found.parts.clone() };
+        let mut survey = Survey { parts: found.parts.clone() };
+        if self.allow_deviating_heads && target.layout.has_context_level() {
+            let heads = target.layout.table(&catalog.schema_name, Role::Heads);
+            survey.add_contexts(heads_contexts(client, &heads)?);
+        }
         survey.refuse_homeless(&target.layout)?;
         let unknown = survey.unknown_contexts(&target.layout);
         if !unknown.is_empty() {

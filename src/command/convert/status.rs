@@ -6,9 +6,9 @@ use serde::Serialize;
 use crate::cli::exit::Exit;
 use crate::cli::output::table;
 use crate::command::context::Context;
-use crate::db::lock;
+use crate::db::{inspect, lock};
 use crate::operation::convert::record::{self, Record, Speed};
-use crate::plan::convert::Phase;
+use crate::plan::convert::{Phase, Strategy};
 
 /// See how far a conversion is
 ///
@@ -17,6 +17,7 @@ use crate::plan::convert::Phase;
 pub struct StatusArgs {}
 
 #[derive(Serialize)]
+#[expect(clippy::struct_excessive_bools, reason = "a machine asks for each")]
 struct Report<'a> {
     /// The one that goes on, else the last one.
     conversion: Option<&'a Record>,
@@ -25,6 +26,10 @@ struct Report<'a> {
     copied: Option<Speed>,
     rows_per_second: Option<f64>,
     seconds_left: Option<u64>,
+    /// Whether `swap`, `rollback` and `finish` are what may come next.
+    can_swap: bool,
+    can_roll_back: bool,
+    can_finish: bool,
 }
 
 pub(super) fn run(_args: &StatusArgs, context: &Context) -> anyhow::Result<Exit> {
@@ -36,6 +41,9 @@ pub(super) fn run(_args: &StatusArgs, context: &Context) -> anyhow::Result<Exit>
             copied: None,
             rows_per_second: None,
             seconds_left: None,
+            can_swap: false,
+            can_roll_back: false,
+            can_finish: false,
         };
         context.output.result(context.name, &report, "")?;
         context.output.say("The store was never converted");
@@ -54,9 +62,13 @@ pub(super) fn run(_args: &StatusArgs, context: &Context) -> anyhow::Result<Exit>
         copied: Some(copied),
         rows_per_second: rate,
         seconds_left: seconds,
+        can_swap: found.phase == Phase::Ready,
+        can_roll_back: !found.phase.is_over(),
+        can_finish: found.phase == Phase::Swapped,
     };
     context.output.result(context.name, &report, &lines(&report, &found))?;
-    context.output.say(next(&found, running));
+    let now = inspect::server(&mut store.client)?.now;
+    context.output.say(next(&found, running, found.near_cutover(now).is_some()));
     Ok(Exit::Done)
 }
 
@@ -96,10 +108,14 @@ fn lines(report: &Report<'_>, found: &Record) -> String {
 }
 
 /// What to do next.
-fn next(found: &Record, running: bool) -> &'static str {
+fn next(found: &Record, running: bool, is_near: bool) -> &'static str {
     match found.phase {
         _ if running => "Somebody works on the store at this moment",
+        Phase::Ready if is_near => "The cutover is near: choose a later one: pupctl convert resume",
         Phase::Ready => "Put the new tables in place: pupctl convert swap",
+        Phase::Swapped if found.strategy == Strategy::Attach => {
+            "End it: pupctl convert finish; or go back: pupctl convert rollback"
+        }
         Phase::Swapped => {
             "Drop the old tables: pupctl convert finish; or go back: pupctl convert \
                            rollback"

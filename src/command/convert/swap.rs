@@ -36,8 +36,8 @@ pub(super) fn swapped(record: &Record) -> String {
 /// Put the new tables in the place of the old ones
 ///
 /// Writers wait while the last events are copied, everybody waits while the tables change names:
-/// some milliseconds each, in tries of at most 50. Somebody who has read for long is waited for
-/// without keeping others waiting.
+/// some milliseconds each, in tries of at most 50, and of up to 400 when many have failed. Somebody
+/// who has read for long is waited for without keeping others waiting.
 ///
 /// Statements that were prepared before go on. Programs that append through the library pupctl
 /// open their stores again where the new layout has a guard.

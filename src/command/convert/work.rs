@@ -9,12 +9,14 @@ use crate::cli::argument::{bytes, duration};
 use crate::cli::progress::ArchiveBar;
 use crate::command::context::Context;
 use crate::db::Locked;
+use crate::db::watch::Watch;
 use crate::error::{Error, Result};
 use crate::operation;
 use crate::operation::convert::pace::Limits;
 use crate::operation::convert::record::{self, Record};
 use crate::operation::convert::workers::Worker;
 use crate::operation::convert::{Converter, Options};
+use crate::plan::convert::Strategy;
 use crate::projection::Connect;
 use crate::render::Script;
 
@@ -87,6 +89,10 @@ pub(super) fn work<T>(
     let done =
         operation::run_with(locked, name, script, limits, interrupt, &mut steps, |locked, _| {
             let record = begin(locked)?;
+            let tell = bar.teller();
+            let _watch = (record.strategy == Strategy::Attach)
+                .then(|| watch(context, locked, tell))
+                .flatten();
             let mut converter = Converter {
                 locked,
                 workers,
@@ -98,6 +104,19 @@ pub(super) fn work<T>(
             work(&mut converter).map_err(|error| interrupt.explain(error))
         })?;
     Ok(done)
+}
+
+/// Tells for whom an index that is built concurrently waits. Nobody misses much when there is no
+/// session for it.
+fn watch(
+    context: &Context,
+    locked: &mut Locked,
+    tell: impl Fn(&str) + Send + 'static,
+) -> Option<Watch> {
+    let begun = context
+        .second_session()
+        .and_then(|session| Ok::<_, anyhow::Error>(Watch::begin(locked.client(), session, tell)?));
+    begun.inspect_err(|error| tracing::warn!("nobody tells who is waited for: {error:#}")).ok()
 }
 
 /// The conversion that goes on, or what to do where there is none.

@@ -8,7 +8,7 @@ use crate::db::inspect;
 use crate::error::{Error, Result};
 use crate::failpoint::reach;
 use crate::layout::name::QualifiedName;
-use crate::plan::convert::attach::{self, Built, Heap, NEAR};
+use crate::plan::convert::attach::{self, Built, Heap};
 use crate::plan::convert::survey::Survey;
 use crate::plan::convert::{Phase, Strategy};
 use crate::plan::lifecycle::BOUNDS_CHECK;
@@ -45,7 +45,7 @@ impl Converter<'_> {
     /// Whether the time from which the old table refuses events is near.
     fn cutover_is_near(&mut self) -> Result<Option<DateTime<Utc>>> {
         let now = inspect::server(self.locked.client())?.now;
-        Ok(self.record.cutover.filter(|cutover| *cutover - now < NEAR))
+        Ok(self.record.near_cutover(now))
     }
 
     /// Chooses another cutover when the old one is near: nothing is lost but what was built empty.

@@ -31,7 +31,7 @@ impl Converter<'_> {
         let mut stall = None;
         if self.record.phase == Phase::Swapped {
             self.refuse_dropped()?;
-            stall = Some(self.swap_back()?);
+            stall = Some(self.swap_back().map_err(Self::explained)?);
         } else if self.record.swapped_at_position.is_none() {
             // First of all: nobody may go on with a copy that nothing protects any more.
             if self.record.phase != Phase::RolledBack {
@@ -72,6 +72,18 @@ impl Converter<'_> {
         }
         self.progress.phase("Exchanging the tables", None);
         self.exchange(Way::Back)
+    }
+
+    /// What the new layout takes and the old table does not.
+    fn explained(error: Error) -> Error {
+        match error.sqlstate() {
+            // unique_violation
+            Some("23505") => error.hint(
+                "events that came since share an id, which only one partition has to have once: \
+                 give one of them another id, or keep the new layout (pupctl convert finish)",
+            ),
+            _ => error,
+        }
     }
 
     /// What lies beyond the old table goes back while everybody waits: not very much can.
@@ -129,8 +141,9 @@ impl Converter<'_> {
             ))
             .details(details)
             .hint(
-                "bring back what was archived (pupctl restore), or look at the differences: the \
-                 old table still has these events",
+                "the old table still has these events as they were; if the changes are meant: \
+                 pupctl convert finish --accept-changes; bring back what was archived with pupctl \
+                 restore",
             )
         })
     }
@@ -193,10 +206,16 @@ pub fn has_leftovers(client: &mut Client, catalog: &Catalog, record: &Record) ->
         [statements::refuse(&table.current), statements::mirror_function(&table.current)]
     });
     let names: Vec<_> = functions.iter().flatten().map(|function| function.name.as_str()).collect();
+    // Nothing else is left of a conversion that copied nothing, when its tables are gone.
+    let dropped = statements::swap::dropped_triggers(&record.before, &record.after);
+    let protecting: Vec<_> = dropped
+        .into_iter()
+        .map(|trigger| crate::render::protection::function(&catalog.schema_name, trigger).name)
+        .collect();
     let row = client
         .query_one(
             include_str!("../../../sql/convert/leftovers.sql"),
-            &[&catalog.schema_name, &names],
+            &[&catalog.schema_name, &names, &protecting],
         )
         .map_err(|error| Error::database("looking for what is left", error))?;
     Ok(row.get("there") || has_new_tables(catalog, record))

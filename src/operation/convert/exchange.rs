@@ -17,8 +17,20 @@ use super::Converter;
 use super::planned::{Planned, Way, fingerprint, parsed_fingerprint};
 use super::record::{self, Record};
 
-/// The longest try for a lock, in milliseconds: as long as this, everybody queues up behind it.
-const TRY_MILLISECONDS: u32 = 50;
+/// How long the first tries for a lock take: as long as this, everybody queues up behind them.
+const TRY_FIRST: Duration = Duration::from_millis(50);
+
+/// So many tries are that short. Beside transactions that are longer, and never end all at once,
+/// short ones would never succeed: later ones take longer and longer.
+const SHORT_TRIES: u32 = 8;
+
+/// The longest try. Writers that wait for it look for deadlocks after a second (the server's
+/// `deadlock_timeout`), and one that has read its head and waits at the events is in one with the
+/// swap: a try has to give way first.
+const TRY_LONGEST: Duration = Duration::from_millis(400);
+
+/// How often it is looked whether older readers have ended.
+const LOOK_EVERY: Duration = Duration::from_millis(2);
 
 /// How long the first lock may take, for which nobody queues up: autovacuum gives way after a
 /// second (`deadlock_timeout`).
@@ -63,6 +75,7 @@ impl Converter<'_> {
         loop {
             self.interrupt.check()?;
             tries += 1;
+            let patience = patience(tries);
             // Without a lock yet, so that nobody waits for those who have read for long.
             let older = if self.record.strategy == Strategy::Copy {
                 copied.older(&mut self.first()?.client, &planned.tables, &planned.pids)?
@@ -70,7 +83,7 @@ impl Converter<'_> {
                 Vec::new()
             };
             let setback = if older.is_empty() {
-                match self.attempt(&planned, &mut copied)? {
+                match self.attempt(&planned, &mut copied, patience)? {
                     Ok(stall) => return Ok(Stall { tries, ..stall }),
                     Err(setback) => setback,
                 }
@@ -110,6 +123,7 @@ impl Converter<'_> {
         &mut self,
         planned: &Planned,
         copied: &mut Moment,
+        patience: Duration,
     ) -> Result<std::result::Result<Stall, Setback>> {
         let Self { locked, workers, record, .. } = self;
         let Some(worker) = workers.first_mut() else {
@@ -118,7 +132,8 @@ impl Converter<'_> {
         let mut attempted = record.clone();
         let client = locked.client();
         let mut transaction = client.transaction().map_err(exchanging)?;
-        let outcome = planned.within(&mut transaction, &mut worker.client, &mut attempted, copied);
+        let second = &mut worker.client;
+        let outcome = planned.within(&mut transaction, second, &mut attempted, copied, patience);
         // What was copied is committed, whatever becomes of the rest.
         record.copied_to = attempted.copied_to;
         match outcome {
@@ -199,6 +214,7 @@ impl Planned {
         second: &mut Client,
         record: &mut Record,
         copied: &mut Moment,
+        patience: Duration,
     ) -> Result<Within> {
         let parsed = Parsed::of(self, transaction, second, record)?;
         let mut run = |statement: &str| transaction.batch_execute(statement).map_err(exchanging);
@@ -206,7 +222,7 @@ impl Planned {
         run(&lock_maintenance(&self.tables).sql)?;
         // Nobody waits for the disk: whose own commit is on it, this one is as well.
         run(include_str!("../../../sql/convert/asynchronous.sql"))?;
-        run(&format!("SET LOCAL lock_timeout = {TRY_MILLISECONDS}"))?;
+        run(&format!("SET LOCAL lock_timeout = {}", patience.as_millis()))?;
         let locked_at = Instant::now();
         run(&lock_writers(&self.tables).sql)?;
         if let Some(tail) = &parsed.tail
@@ -215,6 +231,13 @@ impl Planned {
             *copied = Moment::now(second)?;
         }
         reach("convert::tail_copied");
+        // A table that only gets another name and place is the same for older snapshots.
+        if record.strategy == Strategy::Copy {
+            let older = self.outwait(second, copied, &parsed.older, patience)?;
+            if !older.is_empty() {
+                return Ok(Err(Setback::Snapshots(older)));
+            }
+        }
         record.phase = match self.way {
             Way::Forth => Phase::Swapped,
             Way::Back => Phase::RolledBack,
@@ -230,19 +253,31 @@ impl Planned {
         let all = lock_all(&self.replaced).sql;
         let mut run = |statement: &str| transaction.batch_execute(statement).map_err(exchanging);
         run(&joined(locks.chain([all.as_str()])))?;
-        // A table that only gets another name and place is the same for older snapshots.
-        if record.strategy == Strategy::Copy {
-            let older = copied.older_by(second, &parsed.older, &self.tables, &self.pids)?;
-            if !older.is_empty() {
-                return Ok(Err(Setback::Snapshots(older)));
-            }
-        }
         if fingerprint(transaction, &parsed.print, &record.tables)? != self.print {
             return Ok(Err(Setback::Changed));
         }
         let statements = joined(self.statements.iter().map(|statement| statement.sql.as_str()));
         transaction.batch_execute(&statements).map_err(exchanging)?;
         Ok(Ok((Stall::default(), locked_at, all_at)))
+    }
+
+    /// Those who read with a snapshot from before the copy, when they have had some time to end:
+    /// nothing but writers waits meanwhile. Whoever begins later has a newer one.
+    fn outwait(
+        &self,
+        second: &mut Client,
+        copied: &Moment,
+        parsed: &postgres::Statement,
+        patience: Duration,
+    ) -> Result<Vec<Holder>> {
+        let begun = Instant::now();
+        loop {
+            let older = copied.older_by(second, parsed, &self.tables, &self.pids)?;
+            if older.is_empty() || begun.elapsed() >= patience {
+                return Ok(older);
+            }
+            std::thread::sleep(LOOK_EVERY);
+        }
     }
 
     /// Copies what came since the last round, through the second session, and commits it: the
@@ -336,6 +371,12 @@ fn joined<'a>(statements: impl IntoIterator<Item = &'a str>) -> String {
 
 fn copying(error: postgres::Error) -> Error {
     Error::database("copying the last events", error)
+}
+
+/// How long a try may wait for each lock.
+fn patience(tries: u32) -> Duration {
+    let doublings = tries.saturating_sub(SHORT_TRIES).div_ceil(2).min(10);
+    (TRY_FIRST * 2_u32.pow(doublings)).min(TRY_LONGEST)
 }
 
 fn is_events(table: &Replaced) -> bool {

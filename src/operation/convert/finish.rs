@@ -1,6 +1,6 @@
 //! The swap itself, and the end of a conversion.
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::failpoint::reach;
 use crate::plan::convert::ranges::Range;
 use crate::plan::convert::{Phase, Strategy};
@@ -45,7 +45,9 @@ impl Converter<'_> {
     }
 
     /// Drops the old tables, when it is proven once more that the new ones have all of them.
-    pub fn finish(&mut self) -> Result<()> {
+    ///
+    /// `accept` goes on where events have been changed or removed since the swap, and tells it.
+    pub fn finish(&mut self, accept: bool) -> Result<()> {
         self.prepare()?;
         self.progress.phase("Comparing the old table with the new one", None);
         if self.record.phase != Phase::Swapped {
@@ -66,7 +68,15 @@ impl Converter<'_> {
             .collect();
         let events = self.events()?;
         if retired.contains(&events.retired) {
-            self.refuse_changes()?;
+            match self.refuse_changes() {
+                Err(error) if accept && error.kind() == Kind::Refused => {
+                    self.progress.tell(&format!("Accepted: {}", error.message()));
+                    for line in error.detail_lines() {
+                        self.progress.tell(&format!("  {line}"));
+                    }
+                }
+                outcome => outcome?,
+            }
         }
         reach("convert::proven");
         // Events last: as long as they are there, an interrupted run proves them again.

@@ -106,6 +106,14 @@ pub fn survey(client: &mut Client, events: &QualifiedName, after: i64) -> Result
     Ok(Survey { parts: rows.iter().map(part).collect() })
 }
 
+/// The contexts of the heads.
+pub fn heads_contexts(client: &mut Client, heads: &QualifiedName) -> Result<Vec<String>> {
+    let rows = client
+        .query(&render("convert/heads_contexts", &values! { table => heads }), &[])
+        .map_err(|error| Error::database(&format!("reading the contexts of {heads}"), error))?;
+    Ok(rows.iter().map(|row| row.get("context")).collect())
+}
+
 impl Converter<'_> {
     /// Goes on until only the swap is left.
     pub fn to_ready(&mut self) -> Result<Outcome> {

@@ -97,5 +97,9 @@ fn lag(client: &mut Client) -> Result<u64> {
     let row = client
         .query_one(include_str!("../../../sql/convert/lag.sql"), &[])
         .map_err(|error| Error::database("asking how far standbys are", error))?;
+    if row.get::<_, i64>("hidden") > 0 {
+        return Err(Error::refused("the role may not see how far the standbys are behind")
+            .hint("give it pg_read_all_stats, or leave out --max-lag"));
+    }
     Ok(row.get::<_, Option<i64>>("bytes").and_then(|bytes| u64::try_from(bytes).ok()).unwrap_or(0))
 }

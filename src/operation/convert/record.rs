@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use crate::error::{Error, Result};
 use crate::layout::Layout;
+use crate::plan::convert::attach::NEAR;
 use crate::plan::convert::ranges::Range;
 use crate::plan::convert::{Phase, Replaced, Strategy, Target};
 use crate::render::environment::{render, values};
@@ -61,7 +62,21 @@ impl Record {
     /// Whether the new tables are the store's, and what came last has been compared too.
     #[must_use]
     pub fn is_swapped(&self) -> bool {
-        self.phase == Phase::Swapped && self.verified_to >= self.swapped_at_position
+        // Nothing was copied where the old table is a partition.
+        let compared = || self.verified_to >= self.swapped_at_position;
+        self.phase == Phase::Swapped && (self.strategy == Strategy::Attach || compared())
+    }
+
+    /// Whether only the swap is left, and it can come at this time.
+    #[must_use]
+    pub fn is_ready(&self, now: DateTime<Utc>) -> bool {
+        self.phase >= Phase::Ready && self.near_cutover(now).is_none()
+    }
+
+    /// The time from which the old table refuses events, when that is near and it still does.
+    #[must_use]
+    pub fn near_cutover(&self, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        self.cutover.filter(|cutover| self.phase < Phase::Swapped && *cutover - now < NEAR)
     }
 }
 

@@ -80,6 +80,11 @@ pub fn refuse_unfit(layout: &Layout, survey: &Survey) -> Result<()> {
     let contexts: std::collections::BTreeSet<_> =
         survey.parts.iter().map(|part| part.context.as_str()).collect();
     let copy = "copy the events instead: --strategy copy";
+    if layout.keeps_event_ids() {
+        return Err(Error::refused("the ids of the old table's events would not be kept")
+            .detail("they are collected while events are copied")
+            .hint(format!("leave out --event-ids; or {copy}")));
+    }
     match layout.levels.as_slice() {
         [Level::Month] => Ok(()),
         [Level::Context] => {

@@ -27,6 +27,15 @@ impl Survey {
         i64::try_from(self.parts.iter().map(|part| part.rows).sum::<u64>()).unwrap_or(i64::MAX)
     }
 
+    /// Adds contexts that have no events, but heads.
+    pub fn add_contexts(&mut self, contexts: Vec<String>) {
+        for context in contexts {
+            if !self.parts.iter().any(|part| part.context == context) {
+                self.parts.push(Part { context, month: None, rows: 0, bytes: 0 });
+            }
+        }
+    }
+
     /// The contexts and months that must have a partition.
     #[must_use]
     pub fn needs(&self) -> Needs {
@@ -64,7 +73,7 @@ impl Survey {
             {
                 lines.push(format!("{rows} events of the context {context:?}: {error}"));
             }
-            if layout.has_month_level() && month.is_none() {
+            if layout.has_month_level() && month.is_none() && *rows > 0 {
                 lines.push(format!(
                     "{rows} events of {context}: their created_at lies in no month that can be a \
                      partition"

@@ -5,6 +5,7 @@ use crate::catalog::index::Index;
 use crate::catalog::relation::Relation;
 use crate::catalog::surroundings::Surroundings;
 use crate::layout::name::{self, QualifiedName};
+use crate::layout::protection::Trigger;
 use crate::layout::{Layout, Role};
 use crate::plan::convert::{Replaced, Target};
 use crate::plan::init::store_migrations;
@@ -103,10 +104,9 @@ impl Exchange<'_> {
         let mut statements = vec![rename(current, retired, "Out of the way")];
         let old = self.catalog.table(*role).map(|table| &table.root);
         let new = table.built(self.catalog);
-        let in_the_way = |index: &&Index| is_taken(*role, &index.name, current);
-        let in_the_way = old.into_iter().flat_map(|old| old.indexes.iter().filter(in_the_way));
+        let indexes = old.into_iter().flat_map(|old| &old.indexes);
         statements
-            .extend(in_the_way.filter_map(|index| renamed_index(&index.name, current, retired)));
+            .extend(indexes.filter_map(|index| renamed(*role, &index.name, current, retired)));
         statements.push(rename(next, current, "Everybody finds the new table from here on"));
         statements.extend(new.into_iter().flat_map(|new| final_indexes(*role, new, current)));
         statements.push(plain(
@@ -156,14 +156,12 @@ impl Exchange<'_> {
             let Replaced { role, current, next, retired } = table;
             let new = self.catalog.table(*role).map(|table| &table.root);
             statements.push(rename(current, next, "Out of the way"));
-            let is_its = |index: &&Index| is_taken(*role, &index.name, current);
-            let indexes = new.into_iter().flat_map(|new| new.indexes.iter().filter(is_its));
+            let indexes = new.into_iter().flat_map(|new| &new.indexes);
             statements
-                .extend(indexes.filter_map(|index| renamed_index(&index.name, current, next)));
+                .extend(indexes.filter_map(|index| renamed(*role, &index.name, current, next)));
             statements.push(rename(retired, current, "Everybody finds the old table again"));
-            let is_its = |index: &&String| is_taken(*role, index, retired);
-            let indexes = self.retired_indexes.iter().filter(is_its);
-            statements.extend(indexes.filter_map(|index| renamed_index(index, retired, current)));
+            let indexes = self.retired_indexes.iter();
+            statements.extend(indexes.filter_map(|index| renamed(*role, index, retired, current)));
             statements.push(plain(
                 render("table/comment", &values! { table => next, comment => table.mark() }),
                 "The next run finds it by this mark",
@@ -212,12 +210,18 @@ pub fn drop_functions(target: &Target) -> Vec<Statement> {
         .collect()
 }
 
+/// The triggers that only the new layout wants.
+#[must_use]
+pub fn dropped_triggers(before: &Layout, after: &Layout) -> Vec<Trigger> {
+    let kept = before.triggers();
+    after.triggers().into_iter().filter(|trigger| !kept.contains(trigger)).collect()
+}
+
 /// Drops the functions behind the triggers that only the new layout wants.
 #[must_use]
 pub fn drop_protection(schema: &str, before: &Layout, after: &Layout) -> Vec<Statement> {
-    let kept = before.triggers();
-    let dropped = after.triggers().into_iter().filter(|trigger| !kept.contains(trigger));
-    dropped
+    dropped_triggers(before, after)
+        .into_iter()
         .map(|trigger| {
             let function = protection::function(schema, trigger);
             let sql = render("convert/drop_function", &values! { function });
@@ -255,15 +259,15 @@ fn endings(role: Role) -> [&'static str; 2] {
     }
 }
 
-/// Whether an index has a name that one of the new table will have.
-fn is_taken(role: Role, index: &str, table: &QualifiedName) -> bool {
-    endings(role).iter().any(|ending| name::joined(&table.name, ending) == index)
-}
+/// The endings of further keys, which partitions have too.
+const KEYS: [&str; 2] = ["event_id_key", "global_position_key"];
 
-/// An index of a table that changes its name.
-fn renamed_index(index: &str, from: &QualifiedName, to: &QualifiedName) -> Option<Statement> {
-    let suffix = index.strip_prefix(&format!("{}_", from.name))?;
-    let new = name::joined(&to.name, suffix);
+/// An index that changes its name with its table, where it has the one that the server gives.
+fn renamed(role: Role, index: &str, from: &QualifiedName, to: &QualifiedName) -> Option<Statement> {
+    let keys = if role == Role::Events { KEYS.as_slice() } else { &[] };
+    let mut endings = endings(role).into_iter().chain(keys.iter().copied());
+    let ending = endings.find(|ending| name::joined(&from.name, ending) == index)?;
+    let new = name::joined(&to.name, ending);
     let index = from.sibling(index);
     Some(plain(render("convert/rename_index", &values! { index, to => new }), "Its name too"))
 }
@@ -271,7 +275,7 @@ fn renamed_index(index: &str, from: &QualifiedName, to: &QualifiedName) -> Optio
 /// The indexes of the new table get the names that the server would have given them.
 fn final_indexes(role: Role, new: &Relation, current: &QualifiedName) -> Vec<Statement> {
     let [key, time] = endings(role);
-    let renamed = |index: &Index| {
+    let own_name = |index: &Index| {
         let ending = match role {
             _ if index.primary => key,
             Role::Events if index.is_on("brin", &["created_at"]) => time,
@@ -282,5 +286,5 @@ fn final_indexes(role: Role, new: &Relation, current: &QualifiedName) -> Vec<Sta
         let index = current.sibling(index.name.as_str());
         Some(plain(render("convert/rename_index", &values! { index, to => new }), "Its own name"))
     };
-    new.indexes.iter().filter_map(renamed).collect()
+    new.indexes.iter().filter_map(own_name).collect()
 }
