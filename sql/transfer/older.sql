@@ -19,6 +19,7 @@ WHERE activity.datid = (SELECT oid FROM pg_database WHERE datname = current_data
         JOIN pg_class AS class ON class.oid = lock.relation
         JOIN pg_namespace AS namespace ON namespace.oid = class.relnamespace
         WHERE lock.pid = activity.pid AND NOT lock.granted AND lock.locktype = 'relation'
-            AND lock.mode = 'RowExclusiveLock' AND namespace.nspname = $5
-            AND class.relname = ANY ($6::text[]))
+            AND namespace.nspname = $5
+            AND (lock.mode = 'RowExclusiveLock' AND class.relname = ANY ($6::text[])
+                OR lock.mode = 'AccessShareLock' AND class.relname = ANY ($7::text[])))
 ORDER BY activity.pid

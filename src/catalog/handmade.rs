@@ -76,7 +76,6 @@ pub(crate) fn empty_store(layout: &Layout) -> Catalog {
         archived_heads: Vec::new(),
         conversion: None,
         unfinished_archives: Vec::new(),
-        conversion: None,
         detached: Vec::new(),
         default_with_rows: Vec::new(),
         other_names: BTreeSet::new(),

@@ -28,15 +28,17 @@ impl Moment {
     }
 
     /// Who may read with a snapshot from before it, apart from these processes, and from those who
-    /// wait to write to these tables of one schema: they take another one when they have the lock.
+    /// wait to write to these tables of one schema, or to read some of them that they have not begun
+    /// to read: they take another one when they have the lock.
     pub fn older(
         &self,
         client: &mut Client,
         tables: &[QualifiedName],
+        unread: &[QualifiedName],
         pids: &[i32],
     ) -> Result<Vec<Holder>> {
         let parsed = Self::parsed(client)?;
-        self.older_by(client, &parsed, tables, pids)
+        self.older_by(client, &parsed, tables, unread, pids)
     }
 
     /// The question of [`older`](Self::older), parsed ahead of locks for which others wait.
@@ -50,12 +52,14 @@ impl Moment {
         client: &mut Client,
         parsed: &Statement,
         tables: &[QualifiedName],
+        unread: &[QualifiedName],
         pids: &[i32],
     ) -> Result<Vec<Holder>> {
         let schema = tables.first().map(|table| table.schema.as_str()).unwrap_or_default();
         let names: Vec<&str> = tables.iter().map(|table| table.name.as_str()).collect();
+        let unread: Vec<&str> = unread.iter().map(|table| table.name.as_str()).collect();
         let rows = client
-            .query(parsed, &[&self.xmax, &self.at, &self.open, &pids, &schema, &names])
+            .query(parsed, &[&self.xmax, &self.at, &self.open, &pids, &schema, &names, &unread])
             .map_err(failed)?;
         Ok(rows.iter().map(holder).collect())
     }

@@ -90,7 +90,9 @@ fn copy(database: &Database, events: i64, rounds: usize) -> Result<()> {
 }
 
 fn convert(database: &Database, verb: &str, more: &[&str]) -> Result<Run> {
-    let arguments = [&["convert", verb], MONTHS.as_slice(), more].concat();
+    // Others may use the machine as well.
+    let patience = ["--lock-budget", "2m"].as_slice();
+    let arguments = [&["convert", verb], MONTHS.as_slice(), patience, more].concat();
     watched(database, &arguments)
 }
 

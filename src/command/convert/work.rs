@@ -100,6 +100,7 @@ pub(super) fn work<T>(
                 options: &options,
                 interrupt,
                 progress: &mut bar,
+                heads_after: i64::MIN,
             };
             work(&mut converter).map_err(|error| interrupt.explain(error))
         })?;

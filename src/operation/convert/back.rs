@@ -65,6 +65,7 @@ impl Converter<'_> {
         self.progress.phase("Comparing the old table with the new one", None);
         self.refuse_changes()?;
         self.progress.phase("Copying what came since", None);
+        self.heads_since_the_swap()?;
         for _ in 0..ROUNDS_MAX {
             if self.round(Way::Back)? == 0 {
                 break;
@@ -72,6 +73,20 @@ impl Converter<'_> {
         }
         self.progress.phase("Exchanging the tables", None);
         self.exchange(Way::Back)
+    }
+
+    /// All heads that have moved since the swap: an earlier try may have taken their events back, and
+    /// not them.
+    fn heads_since_the_swap(&mut self) -> Result<()> {
+        let failed = |error| Error::database("copying heads", error);
+        let after = self.record.swapped_at_position.unwrap_or(i64::MIN);
+        let record = self.record.clone();
+        let mut transaction = self.locked.client().transaction().map_err(failed)?;
+        transaction
+            .batch_execute(include_str!("../../../sql/convert/copying.sql"))
+            .map_err(failed)?;
+        copy_heads(&mut transaction, &record, after)?;
+        transaction.commit().map_err(failed)
     }
 
     /// What the new layout takes and the old table does not.

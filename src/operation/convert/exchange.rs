@@ -9,8 +9,9 @@ use crate::db::snapshots::Moment;
 use crate::error::{Error, Kind, Result};
 use crate::failpoint::reach;
 use crate::finding::holder::Holder;
+use crate::layout::name::QualifiedName;
 use crate::plan::convert::{Phase, Replaced, Strategy};
-use crate::render::convert::swap::{lock_all, lock_maintenance, lock_writers};
+use crate::render::convert::swap::{lock_all, lock_maintenance};
 use crate::render::environment::{render, values};
 
 use super::Converter;
@@ -70,6 +71,7 @@ impl Converter<'_> {
     pub(super) fn exchange(&mut self, way: Way) -> Result<Stall> {
         let start = Instant::now();
         let (mut pause, mut told, mut tries) = (PAUSE_FIRST, false, 0);
+        self.heads_after = self.record.copied_to.unwrap_or(i64::MIN);
         let mut planned = self.planned(way)?;
         let mut copied = Moment::now(&mut self.first()?.client)?;
         loop {
@@ -78,7 +80,8 @@ impl Converter<'_> {
             let patience = patience(tries);
             // Without a lock yet, so that nobody waits for those who have read for long.
             let older = if self.record.strategy == Strategy::Copy {
-                copied.older(&mut self.first()?.client, &planned.tables, &planned.pids)?
+                let (tables, heads, pids) = (&planned.tables, planned.heads(), &planned.pids);
+                copied.older(&mut self.first()?.client, tables, &heads, pids)?
             } else {
                 Vec::new()
             };
@@ -115,7 +118,7 @@ impl Converter<'_> {
     fn planned(&mut self, way: Way) -> Result<Planned> {
         let pids = self.pids()?;
         let planned = Planned::read(self.locked.client(), &self.record, way)?;
-        Ok(Planned { pids, ..planned })
+        Ok(Planned { pids, heads_after: self.heads_after, ..planned })
     }
 
     /// One try; nothing is changed unless it succeeds, but for rows that are copied.
@@ -224,13 +227,23 @@ impl Planned {
         run(include_str!("../../../sql/convert/asynchronous.sql"))?;
         run(&format!("SET LOCAL lock_timeout = {}", patience.as_millis()))?;
         let locked_at = Instant::now();
-        run(&lock_writers(&self.tables).sql)?;
+        // Whoever has read a head goes on to the events: so everybody who has begun is let through
+        // first, by the lock that is needed in the end, and nobody who comes later has any lock.
+        for statement in self.lock_writers() {
+            run(&statement.sql)?;
+        }
         if let Some(tail) = &parsed.tail
             && self.copy_tail(tail, second, record)? > 0
         {
             *copied = Moment::now(second)?;
         }
         reach("convert::tail_copied");
+        if self.way == Way::Back && record.strategy == Strategy::Copy {
+            // Here, since nobody else may read heads any more; whoever waits for them reads anew.
+            let copying = include_str!("../../../sql/convert/copying.sql");
+            transaction.batch_execute(copying).map_err(exchanging)?;
+            super::back::copy_heads(transaction, record, self.heads_after)?;
+        }
         // A table that only gets another name and place is the same for older snapshots.
         if record.strategy == Strategy::Copy {
             let older = self.outwait(second, copied, &parsed.older, patience)?;
@@ -261,6 +274,13 @@ impl Planned {
         Ok(Ok((Stall::default(), locked_at, all_at)))
     }
 
+    /// Heads that are replaced: who waits to read them takes another snapshot, and has read nothing
+    /// in this statement.
+    pub(super) fn heads(&self) -> Vec<QualifiedName> {
+        let heads = self.tables.first().filter(|heads| self.replaced.contains(heads));
+        heads.into_iter().cloned().collect()
+    }
+
     /// Those who read with a snapshot from before the copy, when they have had some time to end:
     /// nothing but writers waits meanwhile. Whoever begins later has a newer one.
     fn outwait(
@@ -272,7 +292,7 @@ impl Planned {
     ) -> Result<Vec<Holder>> {
         let begun = Instant::now();
         loop {
-            let older = copied.older_by(second, parsed, &self.tables, &self.pids)?;
+            let older = copied.older_by(second, parsed, &self.tables, &self.heads(), &self.pids)?;
             if older.is_empty() || begun.elapsed() >= patience {
                 return Ok(older);
             }
@@ -283,15 +303,11 @@ impl Planned {
     /// Copies what came since the last round, through the second session, and commits it: the
     /// swap must find it committed. All writers wait, so that nothing appears any more.
     fn copy_tail(&self, tail: &Tail, second: &mut Client, record: &mut Record) -> Result<u64> {
-        let after = record.copied_to.unwrap_or(i64::MIN);
         let mut transaction = second.transaction().map_err(copying)?;
         transaction
             .batch_execute(include_str!("../../../sql/convert/copying.sql"))
             .map_err(copying)?;
         let rows = transaction.execute(&tail.copy, &[]).map_err(copying)?;
-        if self.way == Way::Back {
-            super::back::copy_heads(&mut transaction, record, after)?;
-        }
         let last = transaction
             .query_one(&tail.reached, &[])
             .map_err(copying)?

@@ -23,7 +23,7 @@ impl Converter<'_> {
             } else {
                 self.progress.phase("Catching up", None);
                 self.catch_up()?;
-                self.compare_heads()?;
+                self.prove_heads()?;
             }
             self.progress.phase("Exchanging the tables", None);
             stall = Some(self.exchange(Way::Forth)?);

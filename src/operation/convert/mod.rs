@@ -80,6 +80,8 @@ pub struct Converter<'a> {
     pub interrupt: &'a Interrupt,
     /// Hears how it goes on.
     pub progress: &'a mut dyn Progress,
+    /// The position up to which heads have gone back to the old table, on the way back.
+    pub heads_after: i64,
 }
 
 /// How a run ended.

@@ -54,6 +54,8 @@ pub struct Planned {
     pub(super) print: Vec<String>,
     /// Take the locks of views, by which readers come to the tables.
     pub(super) views: Vec<Statement>,
+    /// The position up to which heads have gone back to the old table.
+    pub(super) heads_after: i64,
     /// The processes of the conversion itself.
     pub(super) pids: Vec<i32>,
 }
@@ -108,15 +110,28 @@ impl Planned {
             print,
             views: surroundings.iter().flat_map(follow::lock_views).collect(),
             schema,
+            heads_after: i64::MIN,
             pids: Vec::new(),
         })
+    }
+
+    /// Keeps writers out. A writer reads its head, inserts events, and then moves the head: who has
+    /// inserted has to find the heads free, or the two wait for each other. So events come first.
+    /// Where the heads are replaced too, nobody may hold them and wait at the events: then they come
+    /// first, and whoever has read his head still gets to his end.
+    pub(super) fn lock_writers(&self) -> Vec<Statement> {
+        let first = self.heads();
+        let rest = self.tables.iter().rev().filter(|table| !first.contains(table));
+        let rest = swap::lock_writers(&rest.cloned().collect::<Vec<_>>());
+        let everybody = (!first.is_empty()).then(|| swap::lock_all(&first));
+        everybody.into_iter().chain([rest]).collect()
     }
 
     /// The same as `--dry-run` prints it.
     #[must_use]
     pub fn step(&self) -> RenderedStep {
-        let mut statements =
-            vec![swap::lock_maintenance(&self.tables), swap::lock_writers(&self.tables)];
+        let mut statements = vec![swap::lock_maintenance(&self.tables)];
+        statements.extend(self.lock_writers());
         statements.extend(self.views.iter().cloned());
         statements.push(swap::lock_all(&self.replaced));
         statements.extend(self.statements.iter().cloned());

@@ -46,7 +46,7 @@ impl Run<'_> {
         loop {
             self.interrupt.check()?;
             // Without a lock yet, so that nobody waits for those who have read for long.
-            let older = copied.older(self.second, &tables(transfer), &pids)?;
+            let older = copied.older(self.second, &tables(transfer), &[], &pids)?;
             let setback = if older.is_empty() {
                 match self.attempt(client, transfer, after, pids, &mut copied)? {
                     None => return Ok(()),
@@ -130,7 +130,7 @@ impl Run<'_> {
         if let Some(lock) = statements.next() {
             transaction.batch_execute(&lock.sql).map_err(failed)?;
         }
-        let older = copied.older(self.second, &tables(transfer), &pids)?;
+        let older = copied.older(self.second, &tables(transfer), &[], &pids)?;
         if !older.is_empty() {
             return Ok(Some(Setback::Snapshots(older)));
         }
