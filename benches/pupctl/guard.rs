@@ -70,14 +70,14 @@ fn compare(
 
 /// Appends as the Go library does: the head is read, every event is one INSERT, the head is moved
 /// by an upsert, all in one transaction.
-struct Pupsourcing {
+pub(crate) struct Pupsourcing {
     read: Statement,
     insert: Statement,
     upsert: Statement,
 }
 
 impl Pupsourcing {
-    fn prepare(client: &mut Client) -> Result<Self> {
+    pub(crate) fn prepare(client: &mut Client) -> Result<Self> {
         Ok(Self {
             read: client.prepare(
                 "SELECT aggregate_version FROM aggregate_heads \
@@ -99,7 +99,7 @@ impl Pupsourcing {
         })
     }
 
-    fn append(
+    pub(crate) fn append(
         &self,
         transaction: &mut Transaction<'_>,
         id: &str,

@@ -21,6 +21,15 @@ const SETTINGS: [(&str, &str); 5] = [
     ("lc_messages", "C"),
 ];
 
+/// As a server of its own is set up for a store of some size.
+const DURABLE: [(&str, &str); 5] = [
+    ("fsync", "on"),
+    ("shared_buffers", "1GB"),
+    ("max_wal_size", "8GB"),
+    ("log_line_prefix", "%a|"),
+    ("lc_messages", "C"),
+];
+
 /// How often the memory of a process is looked up, which cannot be done when it has ended.
 const LOOK_EVERY: Duration = Duration::from_millis(1);
 
@@ -34,13 +43,23 @@ pub(crate) struct Machine {
 
 impl Machine {
     pub(crate) fn start() -> Result<Self> {
-        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("bench-server");
+        Self::start_with("bench-server", &SETTINGS)
+    }
+
+    /// One whose commits reach the disk, as writers meet them.
+    pub(crate) fn durable() -> Result<Self> {
+        Self::start_with("bench-server-durable", &DURABLE)
+    }
+
+    fn start_with(folder: &str, settings: &[(&str, &str)]) -> Result<Self> {
+        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(folder);
         let programs = Programs::find()?;
         // Fetched programs have none, and then that of the PATH must do.
         let psql = Some(programs.bin.join("psql")).filter(|program| program.is_file());
         let psql = psql.unwrap_or_else(|| PathBuf::from("psql"));
         let pgbench = pgbench(&programs.bin);
-        let embedded = Embedded::in_folder(folder).with_settings(SETTINGS).with_programs(programs);
+        let embedded = Embedded::in_folder(folder).with_settings(settings.iter().copied());
+        let embedded = embedded.with_programs(programs);
         // One that was interrupted may have left its data.
         embedded.remove()?;
         let server = embedded.start()?.server;
@@ -245,7 +264,7 @@ fn pgbench(bin: &Path) -> Option<PathBuf> {
 }
 
 /// The most memory that a process has held so far, in bytes.
-fn high_water(child: &Child) -> Option<u64> {
+pub(crate) fn high_water(child: &Child) -> Option<u64> {
     let status = std::fs::read_to_string(format!("/proc/{}/status", child.id())).ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
     let kibibytes: u64 = line.trim().trim_end_matches("kB").trim().parse().ok()?;

@@ -1,6 +1,6 @@
 //! What pupctl's work costs, beside plain SQL, psql or pgbench for the same work in the same run:
 //! `scripts/bench [--quick] [catalog] [live] [events] [append] [guard] [reads] [brin]
-//! [archive] [projections] [sql-projections]`.
+//! [archive] [convert] [projections] [sql-projections]`.
 //!
 //! Figures are ratios, because both sides meet the same machine. What does not depend on time,
 //! the number of queries, the locks and the memory, is asserted.
@@ -9,6 +9,7 @@ mod append;
 mod archive;
 mod brin;
 mod catalog;
+mod convert;
 mod events;
 mod guard;
 mod leaving;
@@ -30,7 +31,7 @@ use crate::report::say;
 type Measurement = fn(&Machine, bool) -> Result<()>;
 
 /// What is measured, by name.
-const MEASUREMENTS: [(&str, Measurement); 10] = [
+const MEASUREMENTS: [(&str, Measurement); 11] = [
     ("catalog", catalog::run),
     ("live", live::run),
     ("events", events::run),
@@ -39,6 +40,7 @@ const MEASUREMENTS: [(&str, Measurement); 10] = [
     ("reads", reads::run),
     ("brin", brin::run),
     ("archive", archive::run),
+    ("convert", convert::run),
     ("projections", projections::run),
     ("sql-projections", projections::sql::run),
 ];

@@ -5,7 +5,7 @@
 //! looks whether such a snapshot is left.
 
 use chrono::{DateTime, Utc};
-use postgres::{Client, Row};
+use postgres::{Client, Row, Statement};
 
 use crate::error::{Error, Result};
 use crate::finding::holder::Holder;
@@ -22,9 +22,8 @@ pub struct Moment {
 impl Moment {
     /// Now.
     pub fn now(client: &mut Client) -> Result<Self> {
-        let row = client
-            .query_one(include_str!("../../sql/transfer/mark.sql"), &[])
-            .map_err(|error| Error::database("looking for older snapshots", error))?;
+        let row =
+            client.query_one(include_str!("../../sql/transfer/mark.sql"), &[]).map_err(failed)?;
         Ok(Self { xmax: row.get("xmax"), at: row.get("at"), open: row.get("open") })
     }
 
@@ -38,17 +37,36 @@ impl Moment {
         unread: &[QualifiedName],
         pids: &[i32],
     ) -> Result<Vec<Holder>> {
+        let parsed = Self::parsed(client)?;
+        self.older_by(client, &parsed, tables, unread, pids)
+    }
+
+    /// The question of [`older`](Self::older), parsed ahead of locks for which others wait.
+    pub fn parsed(client: &mut Client) -> Result<Statement> {
+        client.prepare(include_str!("../../sql/transfer/older.sql")).map_err(failed)
+    }
+
+    /// The same as [`older`](Self::older).
+    pub fn older_by(
+        &self,
+        client: &mut Client,
+        parsed: &Statement,
+        tables: &[QualifiedName],
+        unread: &[QualifiedName],
+        pids: &[i32],
+    ) -> Result<Vec<Holder>> {
         let schema = tables.first().map(|table| table.schema.as_str()).unwrap_or_default();
         let names: Vec<&str> = tables.iter().map(|table| table.name.as_str()).collect();
         let unread: Vec<&str> = unread.iter().map(|table| table.name.as_str()).collect();
         let rows = client
-            .query(
-                include_str!("../../sql/transfer/older.sql"),
-                &[&self.xmax, &self.at, &self.open, &pids, &schema, &names, &unread],
-            )
-            .map_err(|error| Error::database("looking for older snapshots", error))?;
+            .query(parsed, &[&self.xmax, &self.at, &self.open, &pids, &schema, &names, &unread])
+            .map_err(failed)?;
         Ok(rows.iter().map(holder).collect())
     }
+}
+
+fn failed(error: postgres::Error) -> Error {
+    Error::database("looking for older snapshots", error)
 }
 
 fn holder(row: &Row) -> Holder {

@@ -11,11 +11,11 @@ use crate::failpoint::reach;
 use crate::finding::holder::Holder;
 use crate::layout::name::QualifiedName;
 use crate::plan::convert::{Phase, Replaced, Strategy};
-use crate::render::convert::swap::{lock_all, lock_maintenance, lock_writers};
+use crate::render::convert::swap::{lock_all, lock_maintenance};
 use crate::render::environment::{render, values};
 
 use super::Converter;
-use super::planned::{Planned, Way, fingerprint};
+use super::planned::{Planned, Way, fingerprint, parsed_fingerprint};
 use super::record::{self, Record};
 
 /// How long the first tries for a lock take: as long as this, everybody queues up behind them.
@@ -219,6 +219,7 @@ impl Planned {
         copied: &mut Moment,
         patience: Duration,
     ) -> Result<Within> {
+        let parsed = Parsed::of(self, transaction, second, record)?;
         let mut run = |statement: &str| transaction.batch_execute(statement).map_err(exchanging);
         run(&format!("SET LOCAL lock_timeout = {MAINTENANCE_MILLISECONDS}"))?;
         run(&lock_maintenance(&self.tables).sql)?;
@@ -228,13 +229,12 @@ impl Planned {
         let locked_at = Instant::now();
         // Whoever has read a head goes on to the events: so everybody who has begun is let through
         // first, by the lock that is needed in the end, and nobody who comes later has any lock.
-        let (first, others): (Vec<_>, Vec<_>) =
-            self.tables.iter().cloned().partition(|table| self.waits_first(table));
-        if !first.is_empty() {
-            run(&lock_all(&first).sql)?;
+        for statement in self.lock_writers() {
+            run(&statement.sql)?;
         }
-        run(&lock_writers(&others).sql)?;
-        if record.strategy == Strategy::Copy && self.copy_tail(second, record)? > 0 {
+        if let Some(tail) = &parsed.tail
+            && self.copy_tail(tail, second, record)? > 0
+        {
             *copied = Moment::now(second)?;
         }
         reach("convert::tail_copied");
@@ -244,31 +244,13 @@ impl Planned {
             transaction.batch_execute(copying).map_err(exchanging)?;
             super::back::copy_heads(transaction, record, self.heads_after)?;
         }
-        let mut run = |statement: &str| transaction.batch_execute(statement).map_err(exchanging);
         // A table that only gets another name and place is the same for older snapshots.
         if record.strategy == Strategy::Copy {
-            let older = self.outwait(second, copied, patience)?;
+            let older = self.outwait(second, copied, &parsed.older, patience)?;
             if !older.is_empty() {
                 return Ok(Err(Setback::Snapshots(older)));
             }
         }
-        let all_at = Instant::now();
-        // Who waits for this has begun after the copy.
-        for statement in &self.views {
-            run(&statement.sql)?;
-        }
-        run(&lock_all(&self.replaced).sql)?;
-        let replaced = &record.tables;
-        if fingerprint(transaction, replaced)? != self.print {
-            return Ok(Err(Setback::Changed));
-        }
-        let mut run = |statement: &str| transaction.batch_execute(statement).map_err(exchanging);
-        let mut sql = String::new();
-        for statement in &self.statements {
-            sql.push_str(&statement.sql);
-            sql.push_str("\n;\n");
-        }
-        run(&sql)?;
         record.phase = match self.way {
             Way::Forth => Phase::Swapped,
             Way::Back => Phase::RolledBack,
@@ -276,20 +258,27 @@ impl Planned {
         if self.way == Way::Forth {
             record.swapped_at_position = record.copied_to.or(self.last);
         }
-        record::advance(transaction, &self.schema, record)?;
+        // Already: nobody sees it before the commit, and readers do not wait yet.
+        record::advance_by(transaction, &parsed.advance, record)?;
+        let all_at = Instant::now();
+        // Who waits for this has begun after the copy.
+        let locks = self.views.iter().map(|lock| lock.sql.as_str());
+        let all = lock_all(&self.replaced).sql;
+        let mut run = |statement: &str| transaction.batch_execute(statement).map_err(exchanging);
+        run(&joined(locks.chain([all.as_str()])))?;
+        if fingerprint(transaction, &parsed.print, &record.tables)? != self.print {
+            return Ok(Err(Setback::Changed));
+        }
+        let statements = joined(self.statements.iter().map(|statement| statement.sql.as_str()));
+        transaction.batch_execute(&statements).map_err(exchanging)?;
         Ok(Ok((Stall::default(), locked_at, all_at)))
-    }
-
-    /// Whether a table is one for which everybody waits before anything else: heads, where others
-    /// take their place.
-    fn waits_first(&self, table: &QualifiedName) -> bool {
-        self.tables.first() == Some(table) && self.replaced.contains(table)
     }
 
     /// Heads that are replaced: who waits to read them takes another snapshot, and has read nothing
     /// in this statement.
-    fn heads(&self) -> Vec<QualifiedName> {
-        self.tables.iter().filter(|table| self.waits_first(table)).cloned().collect()
+    pub(super) fn heads(&self) -> Vec<QualifiedName> {
+        let heads = self.tables.first().filter(|heads| self.replaced.contains(heads));
+        heads.into_iter().cloned().collect()
     }
 
     /// Those who read with a snapshot from before the copy, when they have had some time to end:
@@ -298,11 +287,12 @@ impl Planned {
         &self,
         second: &mut Client,
         copied: &Moment,
+        parsed: &postgres::Statement,
         patience: Duration,
     ) -> Result<Vec<Holder>> {
         let begun = Instant::now();
         loop {
-            let older = copied.older(second, &self.tables, &self.heads(), &self.pids)?;
+            let older = copied.older_by(second, parsed, &self.tables, &self.heads(), &self.pids)?;
             if older.is_empty() || begun.elapsed() >= patience {
                 return Ok(older);
             }
@@ -312,39 +302,91 @@ impl Planned {
 
     /// Copies what came since the last round, through the second session, and commits it: the
     /// swap must find it committed. All writers wait, so that nothing appears any more.
-    fn copy_tail(&self, second: &mut Client, record: &mut Record) -> Result<u64> {
-        let failed = |error| Error::database("copying the last events", error);
-        let Some(events) = record.tables.iter().find(|table| is_events(table)).cloned() else {
-            return Ok(0);
-        };
-        let (from, to) = self.way.between(&events);
-        let after = record.copied_to.unwrap_or(i64::MIN);
-        let mut transaction = second.transaction().map_err(failed)?;
+    fn copy_tail(&self, tail: &Tail, second: &mut Client, record: &mut Record) -> Result<u64> {
+        let mut transaction = second.transaction().map_err(copying)?;
         transaction
             .batch_execute(include_str!("../../../sql/convert/copying.sql"))
-            .map_err(failed)?;
-        let sql = crate::render::convert::copy(
-            from,
-            to,
-            &self.columns,
-            after,
-            None,
-            self.way == Way::Forth,
-        );
-        let rows = transaction.execute(&sql, &[]).map_err(failed)?;
-        // In the one that is not divided, whose index has it at its end.
-        let whole = if self.way == Way::Forth { from } else { to };
+            .map_err(copying)?;
+        let rows = transaction.execute(&tail.copy, &[]).map_err(copying)?;
         let last = transaction
-            .query_one(&render("transfer/reached", &values! { table => whole }), &[])
-            .map_err(failed)?
+            .query_one(&tail.reached, &[])
+            .map_err(copying)?
             .get::<_, Option<i64>>("position");
-        let before = record.phase;
         record.copied_to = record.copied_to.max(last);
-        record::advance(&mut transaction, &self.schema, record)?;
-        record.phase = before;
-        transaction.commit().map_err(failed)?;
+        record::advance_by(&mut transaction, &tail.advance, record)?;
+        transaction.commit().map_err(copying)?;
         Ok(rows)
     }
+}
+
+/// What is parsed before anybody has to wait for it: on a busy machine every answer that is waited
+/// for takes as long as a turn on a processor.
+struct Parsed {
+    print: postgres::Statement,
+    advance: postgres::Statement,
+    /// In the second session.
+    older: postgres::Statement,
+    tail: Option<Tail>,
+}
+
+/// What copies the last rows, in the second session.
+struct Tail {
+    copy: postgres::Statement,
+    reached: postgres::Statement,
+    advance: postgres::Statement,
+}
+
+impl Parsed {
+    fn of(
+        planned: &Planned,
+        first: &mut Transaction<'_>,
+        second: &mut Client,
+        record: &Record,
+    ) -> Result<Self> {
+        let events = record.tables.iter().find(|table| is_events(table));
+        let events = events.filter(|_| record.strategy == Strategy::Copy);
+        Ok(Self {
+            print: parsed_fingerprint(first)?,
+            advance: record::parsed_advance(first, &planned.schema)?,
+            older: Moment::parsed(second)?,
+            tail: events.map(|events| Tail::of(planned, events, second, record)).transpose()?,
+        })
+    }
+}
+
+impl Tail {
+    fn of(
+        planned: &Planned,
+        events: &Replaced,
+        second: &mut Client,
+        record: &Record,
+    ) -> Result<Self> {
+        let forth = planned.way == Way::Forth;
+        let (from, to) = planned.way.between(events);
+        let after = record.copied_to.unwrap_or(i64::MIN);
+        let copy = crate::render::convert::copy(from, to, &planned.columns, after, None, forth);
+        // In the one that is not divided, whose index has it at its end.
+        let whole = if forth { from } else { to };
+        let reached = render("transfer/reached", &values! { table => whole });
+        Ok(Self {
+            copy: second.prepare(&copy).map_err(copying)?,
+            reached: second.prepare(&reached).map_err(copying)?,
+            advance: record::parsed_advance(second, &planned.schema)?,
+        })
+    }
+}
+
+fn joined<'a>(statements: impl IntoIterator<Item = &'a str>) -> String {
+    let mut sql = String::new();
+    for statement in statements {
+        sql.push_str(statement);
+        sql.push_str("\n;\n");
+    }
+    sql
+}
+
+fn copying(error: postgres::Error) -> Error {
+    Error::database("copying the last events", error)
 }
 
 /// How long a try may wait for each lock.

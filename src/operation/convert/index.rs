@@ -30,9 +30,7 @@ impl Converter<'_> {
             self.execute(&[statements::upper_indexes(&events, &keyless, brin, &extra)])?;
         }
         reach("convert::joined");
-        self.protect(built)?;
-        let analyze = statements::analyze(&events);
-        self.run("analyzing the new table", &[analyze])
+        self.protect(built)
     }
 
     /// The leaves, each on its own: several sessions build at the same time, the largest first.

@@ -69,7 +69,8 @@ impl Planned {
             .ok_or_else(|| Error::refused("the conversion does not name the table of events"))?;
         let schema = events.current.schema.clone();
         let catalog = catalog(client, &schema, record)?;
-        let print = fingerprint(client, &target.tables)?;
+        let parsed = parsed_fingerprint(client)?;
+        let print = fingerprint(client, &parsed, &target.tables)?;
         let surroundings = surroundings(client, record, |table| &table.current)?;
         let coming = self::surroundings(client, record, |table| match way {
             Way::Forth => &table.next,
@@ -114,11 +115,23 @@ impl Planned {
         })
     }
 
+    /// Keeps writers out. A writer reads its head, inserts events, and then moves the head: who has
+    /// inserted has to find the heads free, or the two wait for each other. So events come first.
+    /// Where the heads are replaced too, nobody may hold them and wait at the events: then they come
+    /// first, and whoever has read his head still gets to his end.
+    pub(super) fn lock_writers(&self) -> Vec<Statement> {
+        let first = self.heads();
+        let rest = self.tables.iter().rev().filter(|table| !first.contains(table));
+        let rest = swap::lock_writers(&rest.cloned().collect::<Vec<_>>());
+        let everybody = (!first.is_empty()).then(|| swap::lock_all(&first));
+        everybody.into_iter().chain([rest]).collect()
+    }
+
     /// The same as `--dry-run` prints it.
     #[must_use]
     pub fn step(&self) -> RenderedStep {
-        let mut statements =
-            vec![swap::lock_maintenance(&self.tables), swap::lock_writers(&self.tables)];
+        let mut statements = vec![swap::lock_maintenance(&self.tables)];
+        statements.extend(self.lock_writers());
         statements.extend(self.views.iter().cloned());
         statements.push(swap::lock_all(&self.replaced));
         statements.extend(self.statements.iter().cloned());
@@ -176,19 +189,20 @@ fn last(client: &mut Client, table: &QualifiedName) -> Result<i64> {
     Ok(row.get::<_, Option<i64>>("position").unwrap_or(0))
 }
 
+/// The question after what hangs on a table, parsed ahead of locks for which others wait.
+pub(super) fn parsed_fingerprint(client: &mut impl GenericClient) -> Result<postgres::Statement> {
+    client.prepare(include_str!("../../../sql/convert/fingerprint.sql")).map_err(reading)
+}
+
 /// What hangs on the tables, as far as it is seen to change.
 pub(super) fn fingerprint(
     client: &mut impl GenericClient,
+    parsed: &postgres::Statement,
     tables: &[Replaced],
 ) -> Result<Vec<String>> {
     let print = |table: &Replaced| {
         let Replaced { current, .. } = table;
-        let row = client
-            .query_one(
-                include_str!("../../../sql/convert/fingerprint.sql"),
-                &[&current.schema, &current.name],
-            )
-            .map_err(reading)?;
+        let row = client.query_one(parsed, &[&current.schema, &current.name]).map_err(reading)?;
         Ok(row.get::<_, Option<String>>("print").unwrap_or_default())
     };
     tables.iter().map(print).collect()

@@ -1,7 +1,7 @@
 //! `pupctl_conversions`: one row for every time that a store is given another layout.
 
 use chrono::{DateTime, Utc};
-use postgres::{GenericClient, Row};
+use postgres::{GenericClient, Row, Statement};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -168,10 +168,25 @@ pub fn begin(
 
 /// Writes how far it is. In the transaction that got it there, where there is one.
 pub fn advance(client: &mut impl GenericClient, schema: &str, record: &Record) -> Result<()> {
+    let parsed = parsed_advance(client, schema)?;
+    advance_by(client, &parsed, record)
+}
+
+/// What [`advance`] runs, parsed ahead of locks for which others wait.
+pub(super) fn parsed_advance(client: &mut impl GenericClient, schema: &str) -> Result<Statement> {
     let table = conversions_table(schema);
+    client.prepare(&render("convert/advance", &values! { table })).map_err(failed)
+}
+
+/// The same as [`advance`].
+pub(super) fn advance_by(
+    client: &mut impl GenericClient,
+    parsed: &Statement,
+    record: &Record,
+) -> Result<()> {
     client
         .execute(
-            &render("convert/advance", &values! { table }),
+            parsed,
             &[
                 &record.id,
                 &record.phase.word(),

@@ -19,7 +19,13 @@ impl Converter<'_> {
     pub(super) fn prepare(&mut self) -> Result<()> {
         let memory = self.options.memory.clone();
         prepare(self.locked.client(), &memory)?;
-        self.workers.iter_mut().try_for_each(|worker| prepare(&mut worker.client, &memory))
+        self.workers.iter_mut().try_for_each(|worker| {
+            prepare(&mut worker.client, &memory)?;
+            worker
+                .client
+                .batch_execute(include_str!("../../../sql/convert/worker.sql"))
+                .map_err(|error| Error::database("preparing the session", error))
+        })
     }
 
     /// The numbers of the sessions' processes.

@@ -11,6 +11,8 @@ use crate::db::heads::deviations;
 use crate::error::{Error, Result};
 use crate::layout::name::QualifiedName;
 use crate::plan::convert::ranges::Range;
+use crate::render::Statement;
+use crate::render::convert::analyze;
 use crate::render::environment::{render, values};
 
 use super::workers::share_list;
@@ -32,8 +34,15 @@ pub(super) struct Sum {
 /// The sums of a table, by context and month.
 pub(super) type Sums = BTreeMap<(String, Option<String>), Sum>;
 
+/// What one session does.
+enum Task {
+    Sum(Part),
+    /// A statement that can as well run while others add up.
+    Run(Statement),
+}
+
 /// What one session adds up.
-struct Task {
+struct Part {
     first: bool,
     table: QualifiedName,
     range: Range,
@@ -62,7 +71,9 @@ impl Converter<'_> {
         let up_to = self.record.copied_to.unwrap_or(i64::MIN);
         let new = built.leaves().map(|leaf| leaf.name.clone()).collect();
         let pair = Pair { old: &events.current, new, rows: self.record.rows };
-        let sums = self.same(&pair, Range { after: i64::MIN, up_to })?;
+        // It reads both tables, whose statistics nobody needs before the swap.
+        let beside = vec![analyze(&events)];
+        let sums = self.same_beside(&pair, Range { after: i64::MIN, up_to }, beside)?;
         self.prove_heads()?;
         let deviating = self.deviating()?;
         self.record.verified_to = Some(up_to);
@@ -102,24 +113,33 @@ impl Converter<'_> {
 
     /// Adds up both tables within a range of positions and refuses a difference.
     pub(super) fn same(&mut self, pair: &Pair<'_>, range: Range) -> Result<Sums> {
+        self.same_beside(pair, range, Vec::new())
+    }
+
+    /// The same, while one of the sessions runs statements that hinder nobody.
+    fn same_beside(
+        &mut self,
+        pair: &Pair<'_>,
+        range: Range,
+        beside: Vec<Statement>,
+    ) -> Result<Sums> {
         let columns = session::columns(self.locked.client(), pair.old)?;
-        let mut tasks: Vec<Task> = self
-            .chunks(pair.old, range, pair.rows)?
-            .into_iter()
-            .map(|range| Task { first: true, table: pair.old.clone(), range, only: true })
-            .collect();
+        let mut tasks: Vec<Task> = beside.into_iter().map(Task::Run).collect();
+        let part = |range| Part { first: true, table: pair.old.clone(), range, only: true };
+        let chunks = self.chunks(pair.old, range, pair.rows)?;
+        tasks.extend(chunks.into_iter().map(part).map(Task::Sum));
         let only = pair.new.len() > 1;
-        tasks.extend(pair.new.iter().map(|table| Task {
-            first: false,
-            table: table.clone(),
-            range,
-            only,
-        }));
+        let part = |table: &QualifiedName| Part { first: false, table: table.clone(), range, only };
+        tasks.extend(pair.new.iter().map(part).map(Task::Sum));
         let sums = Mutex::new((Sums::new(), Sums::new()));
         let work = |client: &mut Client, task: Task| {
-            let found = add_up(client, &task, &columns)?;
+            let part = match task {
+                Task::Sum(part) => part,
+                Task::Run(statement) => return run(client, &statement),
+            };
+            let found = add_up(client, &part, &columns)?;
             let mut sums = sums.lock().unwrap_or_else(PoisonError::into_inner);
-            let side = if task.first { &mut sums.0 } else { &mut sums.1 };
+            let side = if part.first { &mut sums.0 } else { &mut sums.1 };
             for (key, sum) in found {
                 let total = side.entry(key).or_default();
                 total.rows += sum.rows;
@@ -163,8 +183,13 @@ impl Converter<'_> {
     }
 }
 
-fn add_up(client: &mut Client, task: &Task, columns: &[String]) -> Result<Sums> {
-    let Task { table, only, range, .. } = task;
+fn run(client: &mut Client, statement: &Statement) -> Result<()> {
+    let failed = |error| Error::database("analyzing the new table", error);
+    client.batch_execute(&statement.sql).map_err(failed)
+}
+
+fn add_up(client: &mut Client, part: &Part, columns: &[String]) -> Result<Sums> {
+    let Part { table, only, range, .. } = part;
     let rows = client
         .query(
             &render("convert/digest", &values! { table, only, columns }),

@@ -102,7 +102,8 @@ impl Run<'_> {
         }
         reach("transfer::before_commit");
         transaction.commit().map_err(|error| exchanging(transfer, error))?;
-        tracing::info!("writers waited {} ms for the exchange", begin.elapsed().as_millis());
+        let waited = begin.elapsed().as_secs_f64() * 1000.0;
+        tracing::info!("writers waited {waited:.1} ms for the exchange");
         Ok(None)
     }
 

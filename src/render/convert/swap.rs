@@ -41,7 +41,7 @@ pub fn lock_maintenance(tables: &[QualifiedName]) -> Statement {
     locked(tables, LockMode::ShareUpdateExclusive, "Autovacuum gives way; nobody waits")
 }
 
-/// Keeps writers out: heads come first, as they do for writers.
+/// Keeps writers out.
 #[must_use]
 pub fn lock_writers(tables: &[QualifiedName]) -> Statement {
     locked(tables, LockMode::ShareRowExclusive, "Writers wait from here on, readers do not")
