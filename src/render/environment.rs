@@ -396,12 +396,16 @@ const TEMPLATES: &[(&str, &str)] = templates![
     "transfer/density",
     "transfer/drop",
     "transfer/drop_check",
+    "transfer/drop_refuse",
+    "transfer/freeze",
     "transfer/index",
     "transfer/lock_writers",
     "transfer/months",
     "transfer/next",
     "transfer/proof",
     "transfer/reached",
+    "transfer/refuse",
+    "transfer/thaw",
 ];
 
 static ENVIRONMENT: LazyLock<Environment<'static>> = LazyLock::new(environment);

@@ -155,8 +155,13 @@ impl Run<'_> {
 
     fn exhausted(&self, transfer: &Transfer, setback: Setback) -> Error {
         let budget = humantime::format_duration(self.limits.budget);
-        let hint = "nothing was moved: run the command again when they are done, it goes on from \
-                    there; or give it more time with --lock-budget";
+        let mut hint = "nothing was moved: run the command again when they are done, it goes on \
+                        from there; or give it more time with --lock-budget"
+            .to_owned();
+        if transfer.is_split() {
+            hint.push_str("; until then changes of its rows are refused, unless you call it off: ");
+            hint.push_str(&super::call_off(transfer));
+        }
         match setback {
             Setback::Lock(cause) => Error::new(
                 Kind::LockTimeout,
