@@ -19,6 +19,7 @@ mod back;
 mod basics;
 mod changes;
 mod crash;
+mod heads;
 mod killed;
 mod late;
 mod load;
