@@ -38,13 +38,28 @@ impl Moment {
         unread: &[QualifiedName],
         pids: &[i32],
     ) -> Result<Vec<Holder>> {
+        self.older_beside(client, tables, unread, &[], pids)
+    }
+
+    /// The same while nobody can read `locked`: whoever waits to read one of them in a transaction
+    /// of this one statement takes another snapshot too, as long as READ COMMITTED is what
+    /// transactions are where nobody says otherwise.
+    pub fn older_beside(
+        &self,
+        client: &mut Client,
+        tables: &[QualifiedName],
+        unread: &[QualifiedName],
+        locked: &[QualifiedName],
+        pids: &[i32],
+    ) -> Result<Vec<Holder>> {
         let schema = tables.first().map(|table| table.schema.as_str()).unwrap_or_default();
         let names: Vec<&str> = tables.iter().map(|table| table.name.as_str()).collect();
         let unread: Vec<&str> = unread.iter().map(|table| table.name.as_str()).collect();
+        let locked: Vec<&str> = locked.iter().map(|table| table.name.as_str()).collect();
         let rows = client
             .query(
                 include_str!("../../sql/transfer/older.sql"),
-                &[&self.xmax, &self.at, &self.open, &pids, &schema, &names, &unread],
+                &[&self.xmax, &self.at, &self.open, &pids, &schema, &names, &unread, &locked],
             )
             .map_err(|error| Error::database("looking for older snapshots", error))?;
         Ok(rows.iter().map(holder).collect())

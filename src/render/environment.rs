@@ -101,6 +101,7 @@ const TEMPLATES: &[(&str, &str)] = templates![
     "close/summarize",
     "close/vacuum",
     "convert/advance",
+    "convert/anything",
     "convert/begin",
     "convert/beyond",
     "convert/carry/column_options",

@@ -14,6 +14,7 @@ mod attach_back;
 mod attach_cutover;
 mod attach_killed;
 mod attach_prepare;
+mod attach_snapshots;
 mod attach_writers;
 mod back;
 mod basics;
