@@ -124,6 +124,7 @@ const TEMPLATES: &[(&str, &str)] = templates![
     "convert/carry/table_options",
     "convert/carry/unpublish",
     "convert/catch_up_heads",
+    "convert/changed_heads",
     "convert/copy",
     "convert/count",
     "convert/differing_heads",

@@ -1,9 +1,11 @@
-//! The heads while writers hold some of them.
+//! The heads while writers hold some of them, and heads that somebody changes by hand.
 
 use std::time::{Duration, Instant};
 
 use crate::support::{TestDatabase, eventually};
-use crate::{Kind, assert_same, assert_sound, convert, line, phase, rows, small, to};
+use crate::{
+    Kind, append, assert_same, assert_sound, convert, line, phase, rows, small, swapped, to,
+};
 
 /// A session that may wait for long.
 fn writer(db: &TestDatabase) -> postgres::Client {
@@ -97,4 +99,51 @@ fn a_head_that_is_held_all_the_time_is_told_with_its_holder() {
     let before = rows(&db);
     convert(&db, &["swap"]).success();
     assert_same(&before, &rows(&db), "swap");
+}
+
+#[test]
+fn heads_that_were_changed_by_hand_are_not_dropped_by_the_way_back() {
+    for (change, words) in [
+        (
+            "UPDATE aggregate_heads SET aggregate_version = 77 WHERE aggregate_id = 'o-2'
+                AND bounded_context = 'Billing'",
+            "Billing Order o-2: 28 in the old table, 77 in the new one",
+        ),
+        (
+            "DELETE FROM aggregate_heads WHERE aggregate_id = 'o-2' AND bounded_context = 'Billing'",
+            "Billing Order o-2: 28 in the old table, none in the new one",
+        ),
+        (
+            "INSERT INTO aggregate_heads VALUES ('Billing', 'Order', 'by hand', 3)",
+            "Billing Order by hand: none in the old table, 3 in the new one",
+        ),
+        (
+            "UPDATE aggregate_heads SET updated_at = '2020-01-01' WHERE aggregate_id = 'o-2'
+                AND bounded_context = 'Billing'",
+            "Billing Order o-2: 28 in both, another column differs",
+        ),
+    ] {
+        let db = swapped(Kind::Pupctl, "context");
+        append(&db, "Billing", "o-1", 2, 0);
+        append(&db, "Billing", "new one", 2, 0);
+        db.execute("CREATE TABLE saved AS SELECT * FROM aggregate_heads");
+        db.execute(change);
+        let before = rows(&db);
+        let run = convert(&db, &["rollback"]).failure(1);
+        assert!(run.stderr.contains("1 heads have been changed since the swap"), "{run}");
+        assert!(run.stderr.contains(words), "{run}");
+        assert!(run.stderr.contains("pupctl convert finish"), "{run}");
+        assert_same(&before, &rows(&db), words);
+        assert_eq!(phase(&db), "swapped", "{run}");
+        // As it was: the way is open.
+        db.execute(
+            "DELETE FROM aggregate_heads WHERE bounded_context = 'Billing';
+             INSERT INTO aggregate_heads SELECT * FROM saved WHERE bounded_context = 'Billing';
+             DROP TABLE saved",
+        );
+        let before = rows(&db);
+        convert(&db, &["rollback"]).success();
+        assert_same(&before, &rows(&db), words);
+        assert_sound(&db, words);
+    }
 }

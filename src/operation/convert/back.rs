@@ -64,6 +64,7 @@ impl Converter<'_> {
         }
         self.progress.phase("Comparing the old table with the new one", None);
         self.refuse_changes()?;
+        self.refuse_changed_heads()?;
         self.progress.phase("Copying what came since", None);
         self.heads_since_the_swap()?;
         for _ in 0..ROUNDS_MAX {

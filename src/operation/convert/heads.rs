@@ -124,25 +124,52 @@ impl Converter<'_> {
             .map_err(|error| Error::database("comparing the heads", error))?;
         let Some(first) = rows.first() else { return Ok(()) };
         let total: i64 = first.get("total");
-        let version = |row: &postgres::Row, column: &str| {
-            row.get::<_, Option<i64>>(column).map_or("none".to_owned(), |head| head.to_string())
-        };
-        let words = |row: &postgres::Row| {
-            let text = |column: &str| row.get::<_, String>(column);
-            format!(
-                "{} {} {}: {} in the old table, {} in the new one",
-                text("bounded_context"),
-                text("aggregate_type"),
-                text("aggregate_id"),
-                version(row, "old"),
-                version(row, "new")
-            )
-        };
         Err(Error::refused(format!("{total} heads are not the same in {current} and {next}"))
-            .details(rows.iter().map(words))
+            .details(rows.iter().map(differing))
             .hint(
                 "somebody has changed one of the tables: call it off with pupctl convert rollback",
             ))
+    }
+
+    /// Refuses the way back where heads have been changed since the swap whose aggregates have got
+    /// no event: only heads that came with events go back.
+    pub(super) fn refuse_changed_heads(&mut self) -> Result<()> {
+        let (Some(heads), events) = (self.table(Role::Heads), self.events()?) else {
+            return Ok(());
+        };
+        let after = self.record.swapped_at_position.unwrap_or(i64::MIN);
+        let columns = session::columns(self.locked.client(), &heads.current)?;
+        let (retired, current, events) = (&heads.retired, &heads.current, &events.current);
+        let limit = LISTED_MAX;
+        let values = values! { retired, current, events, columns, limit };
+        let rows = self
+            .locked
+            .client()
+            .query(&render("convert/changed_heads", &values), &[&after])
+            .map_err(|error| Error::database("comparing the heads", error))?;
+        let Some(first) = rows.first() else { return Ok(()) };
+        let total: i64 = first.get("total");
+        let message = format!("{total} heads have been changed since the swap, without an event");
+        Err(Error::refused(message).details(rows.iter().map(differing)).hint(
+            "the way back would drop these changes: take them back yourself, or keep the new \
+             layout (pupctl convert finish)",
+        ))
+    }
+}
+
+/// A head that is not the same in both tables, in words.
+fn differing(row: &Row) -> String {
+    let text = |column: &str| row.get::<_, String>(column);
+    let version = |column: &str| row.get::<_, Option<i64>>(column);
+    let name = [text("bounded_context"), text("aggregate_type"), text("aggregate_id")].join(" ");
+    let word = |head: Option<i64>| head.map_or("none".to_owned(), |head| head.to_string());
+    match (version("old"), version("new")) {
+        (old, new) if old == new => {
+            format!("{name}: {} in both, another column differs", word(old))
+        }
+        (old, new) => {
+            format!("{name}: {} in the old table, {} in the new one", word(old), word(new))
+        }
     }
 }
 
