@@ -21,5 +21,11 @@ WHERE activity.datid = (SELECT oid FROM pg_database WHERE datname = current_data
         WHERE lock.pid = activity.pid AND NOT lock.granted AND lock.locktype = 'relation'
             AND namespace.nspname = $5
             AND (lock.mode = 'RowExclusiveLock' AND class.relname = ANY ($6::text[])
-                OR lock.mode = 'AccessShareLock' AND class.relname = ANY ($7::text[])))
+                OR lock.mode = 'AccessShareLock' AND class.relname = ANY ($7::text[])
+                OR lock.mode = 'AccessShareLock' AND class.relname = ANY ($8::text[])
+                    AND activity.xact_start = activity.query_start
+                    AND (SELECT reset_val = 'read committed' FROM pg_settings
+                        WHERE name = 'default_transaction_isolation')
+                    AND NOT EXISTS (SELECT FROM pg_db_role_setting, unnest(setconfig) AS setting
+                        WHERE setting LIKE 'default_transaction_isolation=%')))
 ORDER BY activity.pid

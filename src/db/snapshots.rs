@@ -37,8 +37,22 @@ impl Moment {
         unread: &[QualifiedName],
         pids: &[i32],
     ) -> Result<Vec<Holder>> {
+        self.older_beside(client, tables, unread, &[], pids)
+    }
+
+    /// The same while nobody can read `locked`: whoever waits to read one of them in a transaction
+    /// of this one statement takes another snapshot too, as long as READ COMMITTED is what
+    /// transactions are where nobody says otherwise.
+    pub fn older_beside(
+        &self,
+        client: &mut Client,
+        tables: &[QualifiedName],
+        unread: &[QualifiedName],
+        locked: &[QualifiedName],
+        pids: &[i32],
+    ) -> Result<Vec<Holder>> {
         let parsed = Self::parsed(client)?;
-        self.older_by(client, &parsed, tables, unread, pids)
+        self.older_by(client, &parsed, tables, (unread, locked), pids)
     }
 
     /// The question of [`older`](Self::older), parsed ahead of locks for which others wait.
@@ -46,20 +60,24 @@ impl Moment {
         client.prepare(include_str!("../../sql/transfer/older.sql")).map_err(failed)
     }
 
-    /// The same as [`older`](Self::older).
+    /// The same as [`older_beside`](Self::older_beside).
     pub fn older_by(
         &self,
         client: &mut Client,
         parsed: &Statement,
         tables: &[QualifiedName],
-        unread: &[QualifiedName],
+        (unread, locked): (&[QualifiedName], &[QualifiedName]),
         pids: &[i32],
     ) -> Result<Vec<Holder>> {
         let schema = tables.first().map(|table| table.schema.as_str()).unwrap_or_default();
         let names: Vec<&str> = tables.iter().map(|table| table.name.as_str()).collect();
         let unread: Vec<&str> = unread.iter().map(|table| table.name.as_str()).collect();
+        let locked: Vec<&str> = locked.iter().map(|table| table.name.as_str()).collect();
         let rows = client
-            .query(parsed, &[&self.xmax, &self.at, &self.open, &pids, &schema, &names, &unread])
+            .query(
+                parsed,
+                &[&self.xmax, &self.at, &self.open, &pids, &schema, &names, &unread, &locked],
+            )
             .map_err(failed)?;
         Ok(rows.iter().map(holder).collect())
     }

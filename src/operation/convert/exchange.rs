@@ -47,7 +47,7 @@ const PAUSE_LONGEST: Duration = Duration::from_secs(1);
 enum Setback {
     /// Somebody held a lock.
     Lock(Error),
-    /// Somebody reads with a snapshot from before the last copy.
+    /// Somebody reads with a snapshot from before the last rows came to where they will be.
     Snapshots(Vec<Holder>),
     /// An event came for which there is no partition.
     Homeless(Error),
@@ -79,7 +79,8 @@ impl Converter<'_> {
             tries += 1;
             let patience = patience(tries);
             // Without a lock yet, so that nobody waits for those who have read for long.
-            let older = if self.record.strategy == Strategy::Copy {
+            let moves = planned.moves(self.locked.client())?;
+            let older = if self.record.strategy == Strategy::Copy || moves {
                 let (tables, heads, pids) = (&planned.tables, planned.heads(), &planned.pids);
                 copied.older(&mut self.first()?.client, tables, &heads, pids)?
             } else {
@@ -244,8 +245,9 @@ impl Planned {
             transaction.batch_execute(copying).map_err(exchanging)?;
             super::back::copy_heads(transaction, record, self.heads_after)?;
         }
+        let moves = self.moves(transaction)?;
         // A table that only gets another name and place is the same for older snapshots.
-        if record.strategy == Strategy::Copy {
+        if record.strategy == Strategy::Copy || moves {
             let older = self.outwait(second, copied, &parsed.older, patience)?;
             if !older.is_empty() {
                 return Ok(Err(Setback::Snapshots(older)));
@@ -271,7 +273,40 @@ impl Planned {
         }
         let statements = joined(self.statements.iter().map(|statement| statement.sql.as_str()));
         transaction.batch_execute(&statements).map_err(exchanging)?;
+        if moves {
+            let older = self.outwait_moved(second, copied, patience)?;
+            if !older.is_empty() {
+                return Ok(Err(Setback::Snapshots(older)));
+            }
+        }
         Ok(Ok((Stall::default(), locked_at, all_at)))
+    }
+
+    /// Those who read with a snapshot from before rows that this transaction itself has moved: they
+    /// would find them nowhere when it is committed. Everybody else waits for it meanwhile.
+    fn outwait_moved(
+        &self,
+        second: &mut Client,
+        copied: &mut Moment,
+        patience: Duration,
+    ) -> Result<Vec<Holder>> {
+        let begun = Instant::now();
+        *copied = Moment::now(second)?;
+        loop {
+            let (tables, heads, pids) = (&self.tables, self.heads(), &self.pids);
+            let older = copied.older_beside(second, tables, &heads, &self.replaced, pids)?;
+            if !older.is_empty() && begun.elapsed() < patience {
+                std::thread::sleep(LOOK_EVERY);
+                continue;
+            }
+            if !older.is_empty() {
+                return Ok(older);
+            }
+            // Whoever has come since, and keeps a snapshot between two statements.
+            let mut since = Moment::now(second)?.older(second, tables, &heads, pids)?;
+            since.retain(|holder| holder.state.starts_with("idle in transaction"));
+            return Ok(since);
+        }
     }
 
     /// Heads that are replaced: who waits to read them takes another snapshot, and has read nothing
@@ -292,7 +327,8 @@ impl Planned {
     ) -> Result<Vec<Holder>> {
         let begun = Instant::now();
         loop {
-            let older = copied.older_by(second, parsed, &self.tables, &self.heads(), &self.pids)?;
+            let older =
+                copied.older_by(second, parsed, &self.tables, (&self.heads(), &[]), &self.pids)?;
             if older.is_empty() || begun.elapsed() >= patience {
                 return Ok(older);
             }
