@@ -234,7 +234,7 @@ impl Planned {
             run(&statement.sql)?;
         }
         if let Some(tail) = &parsed.tail
-            && self.copy_tail(tail, second, record)? > 0
+            && Self::copy_tail(tail, second, record)? > 0
         {
             *copied = Moment::now(second)?;
         }
@@ -338,7 +338,7 @@ impl Planned {
 
     /// Copies what came since the last round, through the second session, and commits it: the
     /// swap must find it committed. All writers wait, so that nothing appears any more.
-    fn copy_tail(&self, tail: &Tail, second: &mut Client, record: &mut Record) -> Result<u64> {
+    fn copy_tail(tail: &Tail, second: &mut Client, record: &mut Record) -> Result<u64> {
         let mut transaction = second.transaction().map_err(copying)?;
         transaction
             .batch_execute(include_str!("../../../sql/convert/copying.sql"))
