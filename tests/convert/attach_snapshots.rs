@@ -1,4 +1,4 @@
-//! Who reads with an older snapshot while the old table, a partition by then, stands by itself again.
+//! Who reads with an older snapshot while an old table that was attached stands by itself again.
 
 use crate::attach::{attached, codes};
 use crate::support::TestDatabase;

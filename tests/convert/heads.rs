@@ -110,7 +110,8 @@ fn heads_that_were_changed_by_hand_are_not_dropped_by_the_way_back() {
             "Billing Order o-2: 28 in the old table, 77 in the new one",
         ),
         (
-            "DELETE FROM aggregate_heads WHERE aggregate_id = 'o-2' AND bounded_context = 'Billing'",
+            "DELETE FROM aggregate_heads WHERE aggregate_id = 'o-2'
+                AND bounded_context = 'Billing'",
             "Billing Order o-2: 28 in the old table, none in the new one",
         ),
         (
