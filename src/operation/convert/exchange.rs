@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use postgres::{Client, Transaction};
 
 use crate::catalog::Catalog;
-use crate::db::snapshots::Moment;
+use crate::db::snapshots::{Begin, Moment};
 use crate::error::{Error, Kind, Result};
 use crate::failpoint::reach;
 use crate::finding::holder::Holder;
@@ -81,7 +81,7 @@ impl Converter<'_> {
             // Without a lock yet, so that nobody waits for those who have read for long.
             let older = if self.record.strategy == Strategy::Copy {
                 let (tables, heads, pids) = (&planned.tables, planned.heads(), &planned.pids);
-                copied.older(&mut self.first()?.client, tables, &heads, pids)?
+                copied.older(&mut self.first()?.client, tables, &heads, pids, None)?.holders
             } else {
                 Vec::new()
             };
@@ -226,6 +226,10 @@ impl Planned {
         // Nobody waits for the disk: whose own commit is on it, this one is as well.
         run(include_str!("../../../sql/convert/asynchronous.sql"))?;
         run(&format!("SET LOCAL lock_timeout = {}", patience.as_millis()))?;
+        let begin = match record.strategy {
+            Strategy::Copy => Some(Begin::sample(second, patience)?),
+            Strategy::Attach => None,
+        };
         let locked_at = Instant::now();
         // Whoever has read a head goes on to the events: so everybody who has begun is let through
         // first, by the lock that is needed in the end, and nobody who comes later has any lock.
@@ -246,7 +250,7 @@ impl Planned {
         }
         // A table that only gets another name and place is the same for older snapshots.
         if record.strategy == Strategy::Copy {
-            let older = self.outwait(second, copied, &parsed.older, patience)?;
+            let older = self.outwait(second, copied, &parsed.older, begin.as_ref(), patience)?;
             if !older.is_empty() {
                 return Ok(Err(Setback::Snapshots(older)));
             }
@@ -288,13 +292,15 @@ impl Planned {
         second: &mut Client,
         copied: &Moment,
         parsed: &postgres::Statement,
+        begin: Option<&Begin>,
         patience: Duration,
     ) -> Result<Vec<Holder>> {
-        let begun = Instant::now();
+        let (begun, heads) = (Instant::now(), self.heads());
         loop {
-            let older = copied.older_by(second, parsed, &self.tables, &self.heads(), &self.pids)?;
-            if older.is_empty() || begun.elapsed() >= patience {
-                return Ok(older);
+            let tables = (self.tables.as_slice(), heads.as_slice());
+            let older = copied.older_by(second, parsed, tables, &self.pids, begin)?;
+            if older.holders.is_empty() || older.stuck || begun.elapsed() >= patience {
+                return Ok(older.holders);
             }
             std::thread::sleep(LOOK_EVERY);
         }
