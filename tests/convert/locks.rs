@@ -81,10 +81,15 @@ fn a_writer_that_keeps_its_snapshot_sees_what_came_before() {
     let kept_out = "SELECT count(*) > 0 FROM pg_locks WHERE relation = 'events'::regclass
         AND mode = 'ShareRowExclusiveLock' AND granted";
     let db = ready(Kind::Pupctl, "context");
-    let mut writer = db.client();
-    let points = "convert::caught_up=sleep(4000);convert::tail_copied=sleep(3000)";
+    let (mut reader, mut writer) = (db.client(), db.client());
+    // It looks for older readers again and again, without a lock: what comes meanwhile is copied
+    // in the last moment.
+    let hold = "BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT 1 FROM pg_class";
+    reader.batch_execute(hold).expect("a snapshot");
+    append(&db, "Identity", "o-1", 3, 0);
+    let points = "convert::tail_copied=sleep(3000)";
     let run = db.command(line(&["swap", "--lock-budget", "60s"])).failpoints(points).spawn();
-    std::thread::sleep(Duration::from_secs(2));
+    std::thread::sleep(Duration::from_secs(3));
     append(&db, "Identity", "o-1", 3, 0);
     writer
         .batch_execute("SET pupctl.maintenance = on; BEGIN ISOLATION LEVEL REPEATABLE READ")
@@ -94,6 +99,7 @@ fn a_writer_that_keeps_its_snapshot_sees_what_came_before() {
         writer.query_one("SELECT count(*) FROM events", &[]).expect("a count").get(0)
     };
     let seen = count("SELECT 1");
+    reader.batch_execute("COMMIT").expect("the end");
     eventually("writers are kept out", || db.one(kept_out));
     assert_eq!(count(insert), seen + 1, "events are missing");
     writer.batch_execute("COMMIT").expect("the end");
