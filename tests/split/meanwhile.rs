@@ -134,6 +134,47 @@ fn a_snapshot_from_before_is_waited_for() {
     nothing_is_left(&db);
 }
 
+#[cfg(feature = "failpoints")]
+#[test]
+fn a_writer_that_keeps_its_snapshot_sees_what_came_before() {
+    let db = store("month", &[], "events", 1);
+    fill(&db, "A", &db.month(-1), 100);
+    let begin = "SET pupctl.maintenance = on; BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT 1";
+    let (mut reader, mut writer) = (db.client(), db.client());
+    let hold = "BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT 1 FROM pg_class";
+    reader.batch_execute(hold).expect("a snapshot");
+    let run = db
+        .command(["partitions", "split", "heap", "--lock-budget", "60s"])
+        .failpoints("transfer::tail_copied=sleep(3000)")
+        .spawn();
+    eventually("all is copied", || {
+        db.one::<bool>("SELECT to_regclass('events_split') IS NOT NULL")
+            && db.one::<i64>("SELECT count(*) FROM events_split") == 100
+    });
+    std::thread::sleep(Duration::from_secs(1));
+    fill(&db, "A", &db.month(0), 5);
+    writer.batch_execute(begin).expect("a snapshot");
+    reader.batch_execute("COMMIT").expect("the end");
+    eventually("writers are kept out", || {
+        db.one(
+            "SELECT count(*) > 0 FROM pg_locks WHERE relation = 'heap'::regclass
+                AND mode = 'ShareRowExclusiveLock' AND granted",
+        )
+    });
+    writer
+        .batch_execute(
+            "INSERT INTO events (bounded_context, aggregate_type, aggregate_id, aggregate_version,
+                event_id, event_type, payload)
+             VALUES ('A', 'Order', 'kept', 1, gen_random_uuid(), 'OrderPlaced', 'x')",
+        )
+        .expect("an event");
+    assert_eq!(plain(&mut writer).0, 106);
+    writer.batch_execute("COMMIT").expect("the end");
+    run.wait().success();
+    assert_eq!(db.one::<i64>("SELECT count(*) FROM events"), 106);
+    nothing_is_left(&db);
+}
+
 /// What a statement is refused with.
 #[track_caller]
 fn refusal(client: &mut Client, sql: &str) -> (String, String) {

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use postgres::{Client, Transaction};
 
 use crate::catalog::Catalog;
-use crate::db::snapshots::Moment;
+use crate::db::snapshots::{Begin, Moment};
 use crate::error::{Error, Kind, Result};
 use crate::failpoint::reach;
 use crate::finding::holder::Holder;
@@ -82,7 +82,7 @@ impl Converter<'_> {
             let moves = planned.moves(self.locked.client())?;
             let older = if self.record.strategy == Strategy::Copy || moves {
                 let (tables, heads, pids) = (&planned.tables, planned.heads(), &planned.pids);
-                copied.older(&mut self.first()?.client, tables, &heads, pids)?
+                copied.older(&mut self.first()?.client, tables, &heads, pids, None)?.holders
             } else {
                 Vec::new()
             };
@@ -227,6 +227,7 @@ impl Planned {
         // Nobody waits for the disk: whose own commit is on it, this one is as well.
         run(include_str!("../../../sql/convert/asynchronous.sql"))?;
         run(&format!("SET LOCAL lock_timeout = {}", patience.as_millis()))?;
+        let begin = Begin::sample(second, patience)?;
         let locked_at = Instant::now();
         // Whoever has read a head goes on to the events: so everybody who has begun is let through
         // first, by the lock that is needed in the end, and nobody who comes later has any lock.
@@ -248,7 +249,7 @@ impl Planned {
         let moves = self.moves(transaction)?;
         // A table that only gets another name and place is the same for older snapshots.
         if record.strategy == Strategy::Copy || moves {
-            let older = self.outwait(second, copied, &parsed.older, patience)?;
+            let older = self.outwait(second, copied, &parsed.older, &begin, patience)?;
             if !older.is_empty() {
                 return Ok(Err(Setback::Snapshots(older)));
             }
@@ -274,7 +275,7 @@ impl Planned {
         let statements = joined(self.statements.iter().map(|statement| statement.sql.as_str()));
         transaction.batch_execute(&statements).map_err(exchanging)?;
         if moves {
-            let older = self.outwait_moved(second, copied, patience)?;
+            let older = self.outwait_moved(second, copied, (&parsed.older, &begin), patience)?;
             if !older.is_empty() {
                 return Ok(Err(Setback::Snapshots(older)));
             }
@@ -288,13 +289,15 @@ impl Planned {
         &self,
         second: &mut Client,
         copied: &mut Moment,
+        (parsed, begin): (&postgres::Statement, &Begin),
         patience: Duration,
     ) -> Result<Vec<Holder>> {
         let begun = Instant::now();
         *copied = Moment::now(second)?;
         loop {
             let (tables, heads, pids) = (&self.tables, self.heads(), &self.pids);
-            let older = copied.older_beside(second, tables, &heads, &self.replaced, pids)?;
+            let all = (tables.as_slice(), heads.as_slice(), self.replaced.as_slice());
+            let older = copied.older_by(second, parsed, all, pids, Some(begin))?.holders;
             if !older.is_empty() && begun.elapsed() < patience {
                 std::thread::sleep(LOOK_EVERY);
                 continue;
@@ -303,7 +306,8 @@ impl Planned {
                 return Ok(older);
             }
             // Whoever has come since, and keeps a snapshot between two statements.
-            let mut since = Moment::now(second)?.older(second, tables, &heads, pids)?;
+            let mut since =
+                Moment::now(second)?.older(second, tables, &heads, pids, Some(begin))?.holders;
             since.retain(|holder| holder.state.starts_with("idle in transaction"));
             return Ok(since);
         }
@@ -323,14 +327,15 @@ impl Planned {
         second: &mut Client,
         copied: &Moment,
         parsed: &postgres::Statement,
+        begin: &Begin,
         patience: Duration,
     ) -> Result<Vec<Holder>> {
-        let begun = Instant::now();
+        let (begun, heads) = (Instant::now(), self.heads());
         loop {
-            let older =
-                copied.older_by(second, parsed, &self.tables, (&self.heads(), &[]), &self.pids)?;
-            if older.is_empty() || begun.elapsed() >= patience {
-                return Ok(older);
+            let tables = (self.tables.as_slice(), heads.as_slice(), &[] as &[QualifiedName]);
+            let older = copied.older_by(second, parsed, tables, &self.pids, Some(begin))?;
+            if older.holders.is_empty() || older.stuck || begun.elapsed() >= patience {
+                return Ok(older.holders);
             }
             std::thread::sleep(LOOK_EVERY);
         }
