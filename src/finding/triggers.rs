@@ -6,6 +6,8 @@ use crate::catalog::relation::Relation;
 use crate::catalog::trigger::TableTrigger;
 use crate::layout::protection::Trigger;
 use crate::layout::{Layout, Role};
+use crate::plan::transfer::{REFUSE, REFUSE_TRUNCATE};
+use crate::plan::wanted::unfinished_mark;
 use crate::render::protection::drop_trigger;
 
 use super::Finding;
@@ -17,12 +19,13 @@ pub fn check(layout: &Layout, catalog: &Catalog) -> Vec<Finding> {
     for role in Role::ALL {
         let Some(table) = catalog.table(role) else { continue };
         let wanted = if role == Role::Events { layout.triggers() } else { Vec::new() };
-        compare(&table.root, None, &wanted, &mut findings);
+        compare(catalog, &table.root, None, &wanted, &mut findings);
     }
     findings
 }
 
 fn compare(
+    catalog: &Catalog,
     relation: &Relation,
     parent: Option<&Relation>,
     wanted: &[Trigger],
@@ -33,6 +36,7 @@ fn compare(
         let message = match (own, parent) {
             (Some(trigger), _) if wanted.contains(&trigger) => continue,
             (Some(_), _) => "which the layout does not name",
+            (None, Some(parent)) if is_of_split(catalog, relation, parent, found) => continue,
             (None, Some(parent)) if !has(parent, found) => "which its parent does not have",
             (None, _) => continue,
         };
@@ -41,8 +45,21 @@ fn compare(
         findings.push(Finding::warning("extra_trigger", &relation.name, message).mend([drop]));
     }
     for partition in &relation.partitions {
-        compare(partition, Some(relation), wanted, findings);
+        compare(catalog, partition, Some(relation), wanted, findings);
     }
+}
+
+/// Whether it refuses changes because a split has begun.
+fn is_of_split(
+    catalog: &Catalog,
+    relation: &Relation,
+    parent: &Relation,
+    trigger: &TableTrigger,
+) -> bool {
+    let Some(bound) = &relation.bound else { return false };
+    let mark = unfinished_mark(&parent.name, bound);
+    [REFUSE, REFUSE_TRUNCATE].contains(&trigger.name.as_str())
+        && catalog.unfinished.iter().any(|unfinished| unfinished.mark == mark)
 }
 
 fn has(relation: &Relation, trigger: &TableTrigger) -> bool {

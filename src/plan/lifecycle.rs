@@ -109,6 +109,8 @@ pub enum LifecycleAction {
     DropBranch(QualifiedName),
     /// Drop a table that an earlier run made, unless it has rows.
     DropEmpty(QualifiedName),
+    /// Take changes of rows again, which were refused while they were copied.
+    AcceptChanges(QualifiedName),
     /// Attach a table that has rows: nothing of it is read or built.
     AttachFilled {
         /// The parent.

@@ -92,8 +92,11 @@ pub fn place(site: &Site<'_>) -> Place {
 pub fn abort(site: &Site<'_>, stage: &Relation) -> Plan {
     let step = Step::new(
         format!("Drop {}, the copy of {}", stage.name.name, site.partition.name.name),
-        "nobody reads it, and the partition has all of its rows",
-        vec![LifecycleAction::DropTable(stage.name.clone()).into()],
+        "nobody reads it, and the partition has all of its rows; it takes changes of them again",
+        vec![
+            LifecycleAction::AcceptChanges(site.partition.name.clone()).into(),
+            LifecycleAction::DropTable(stage.name.clone()).into(),
+        ],
     );
     Plan { steps: vec![step], ..Plan::default() }
 }

@@ -21,6 +21,12 @@ use super::lifecycle::{BOUNDS_CHECK, BoundsCheck, Condition, LifecycleAction};
 use super::step::{Action, NewPartition, Step};
 use super::wanted::unfinished_mark;
 
+/// The trigger that refuses changes of rows while they are copied, and its function.
+pub const REFUSE: &str = "pupctl_split";
+
+/// The same for TRUNCATE.
+pub const REFUSE_TRUNCATE: &str = "pupctl_split_truncate";
+
 /// A partition in its tree.
 #[derive(Debug, Clone)]
 pub struct Site<'a> {
@@ -117,6 +123,12 @@ impl Transfer {
     pub fn parent(&self) -> &QualifiedName {
         // There is no partition without a parent.
         self.ancestors.last().unwrap_or(&self.source)
+    }
+
+    /// Whether it is a split. Only that refuses changes meanwhile: it can be called off.
+    #[must_use]
+    pub fn is_split(&self) -> bool {
+        self.role == Role::Events && self.next.is_none()
     }
 
     /// The partitions that are known to come into the tree.

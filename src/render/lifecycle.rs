@@ -7,8 +7,8 @@ use crate::plan::lifecycle::{
 };
 
 use super::environment::{quoted, render, values};
-use super::quote;
 use super::script::{Lock, LockMode, Statement};
+use super::{quote, transfer};
 
 pub(super) fn statement(action: &LifecycleAction) -> Statement {
     let (sql, why, locks) = match action {
@@ -96,6 +96,11 @@ pub(super) fn statement(action: &LifecycleAction) -> Statement {
             render("archive/returned", &values! { archives, table, oid }),
             "Its archive is known as restored; the file stays",
             Vec::new(),
+        ),
+        LifecycleAction::AcceptChanges(table) => (
+            transfer::accept_changes(table),
+            "Its rows are not copied any more",
+            vec![exclusive(table)],
         ),
         LifecycleAction::DropTable(table) => (
             render("partition/drop", &values! { table }),

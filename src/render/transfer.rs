@@ -5,7 +5,7 @@ use crate::layout::bounds::Bound;
 use crate::layout::name::QualifiedName;
 use crate::layout::protection::Trigger;
 use crate::plan::lifecycle::{BOUNDS_CHECK, LifecycleAction};
-use crate::plan::transfer::{Transfer, Unfinished};
+use crate::plan::transfer::{REFUSE, REFUSE_TRUNCATE, Transfer, Unfinished};
 use crate::plan::{Plan, Protect, Transaction};
 
 use super::environment::{quoted, render, values};
@@ -25,7 +25,41 @@ pub fn build(transfer: &Transfer) -> Vec<RenderedStep> {
     }
     let plan = Plan { steps: transfer.build.clone(), ..Default::default() };
     steps.extend(Script::of(&plan).steps);
+    // When the stage is there, by which it is known what to call off.
+    if transfer.is_split() {
+        steps.push(refuse_changes(&transfer.source));
+    }
     steps
+}
+
+fn refuse_changes(table: &QualifiedName) -> RenderedStep {
+    let (function, truncate) = (table.sibling(REFUSE), REFUSE_TRUNCATE);
+    let refuse = render("transfer/refuse", &values! { function });
+    let freeze = render("transfer/freeze", &values! { table, function, truncate });
+    let lock = Lock { mode: LockMode::ShareRowExclusive, on: table.clone() };
+    let why = "A change of what is copied already would get lost: it is refused instead";
+    step(
+        format!("Let {} only grow", table.name),
+        "rows are copied while writers append; writers wait for one moment",
+        vec![
+            statement(refuse, "What the triggers call", vec![]),
+            statement(freeze, why, vec![lock]),
+        ],
+    )
+}
+
+/// What lets a table take changes again, and drops what refused them where no other needs it.
+#[must_use]
+pub fn accept_changes(table: &QualifiedName) -> String {
+    let (function, truncate) = (table.sibling(REFUSE), REFUSE_TRUNCATE);
+    let thaw = render("transfer/thaw", &values! { table, function, truncate });
+    format!("{thaw};\n{}", drop_refusal(table))
+}
+
+/// What drops the function that refuses changes, where no table needs it.
+#[must_use]
+pub fn drop_refusal(table: &QualifiedName) -> String {
+    render("transfer/drop_refuse", &values! { function => table.sibling(REFUSE) })
 }
 
 /// The copy of all rows with positions in a window, below the stage.
@@ -213,7 +247,10 @@ pub fn steps(transfer: &Transfer, columns: &[String]) -> Vec<RenderedStep> {
     let mut dropped = step(
         format!("Drop {}", table.name),
         "pupctl first proves that the partitions have every row of it",
-        vec![statement(render("transfer/drop", &values! { table }), "Nobody reads it", vec![])],
+        vec![
+            statement(render("transfer/drop", &values! { table }), "Nobody reads it", vec![]),
+            statement(drop_refusal(table), "What it called is not needed any more", vec![]),
+        ],
     );
     dropped.destroys = false;
     steps.push(dropped);

@@ -154,10 +154,12 @@ fn one_that_moves_is_another_bound() {
 fn checks_warn_when_it_comes_near() {
     let db = started();
     assert_eq!(codes(&db), ["notice conversion"]);
+    let month = db.month(2);
     near(&db, 80);
     assert_eq!(codes(&db), ["notice conversion"]);
     near(&db, 70);
     assert_eq!(codes(&db), ["warning conversion"]);
+    db.execute(&format!("UPDATE pupctl_conversions SET cutover = '{month}-01T00:00:00Z'"));
     convert(&db, &["swap"]).success();
     assert!(codes(&db).contains(&"notice conversion".to_owned()), "{:?}", codes(&db));
     // Only the strategy that keeps the old table has one.

@@ -15,8 +15,7 @@ fn through(kind: Kind, layout: &str) {
     }
     let projection = projects.then(|| Running::start(&db));
     let budget = |words: &[&str]| {
-        let told = db.command(words).args(["--lock-budget", "60s"]).run().success();
-        println!("{layout}: {}", told.stderr.trim());
+        db.command(words).args(["--lock-budget", "60s"]).run().success();
     };
     let contexts: &[&str] = if layout == "month" { &CONTEXTS } else { &[QUOTED] };
     let load = beside(&db, contexts, |_| {
@@ -34,12 +33,6 @@ fn through(kind: Kind, layout: &str) {
             while_they_work(1);
         }
     });
-    println!(
-        "{layout}: {} appends, {:?}, longest {:?}",
-        load.appends(),
-        load.conflicts.lock().expect("counts"),
-        load.longest.lock().expect("a time")
-    );
     load.assert_well(&db, layout);
     assert_sound(&db, layout);
     assert_checked(&db);

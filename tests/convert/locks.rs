@@ -74,6 +74,41 @@ fn a_snapshot_that_is_older() {
 }
 
 #[test]
+fn a_writer_that_keeps_its_snapshot_sees_what_came_before() {
+    let insert = "INSERT INTO events (bounded_context, aggregate_type, aggregate_id,
+            aggregate_version, event_id, event_type, payload, created_at)
+        VALUES ('Identity', 'Order', 'kept', 1, gen_random_uuid(), 'OrderPlaced', '{}', now())";
+    let kept_out = "SELECT count(*) > 0 FROM pg_locks WHERE relation = 'events'::regclass
+        AND mode = 'ShareRowExclusiveLock' AND granted";
+    let db = ready(Kind::Pupctl, "context");
+    let (mut reader, mut writer) = (db.client(), db.client());
+    // It looks for older readers again and again, without a lock: what comes meanwhile is copied
+    // in the last moment.
+    let hold = "BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT 1 FROM pg_class";
+    reader.batch_execute(hold).expect("a snapshot");
+    append(&db, "Identity", "o-1", 3, 0);
+    let points = "convert::tail_copied=sleep(3000)";
+    let run = db.command(line(&["swap", "--lock-budget", "60s"])).failpoints(points).spawn();
+    std::thread::sleep(Duration::from_secs(3));
+    append(&db, "Identity", "o-1", 3, 0);
+    writer
+        .batch_execute("SET pupctl.maintenance = on; BEGIN ISOLATION LEVEL REPEATABLE READ")
+        .expect("a transaction");
+    let mut count = |sql: &str| -> i64 {
+        writer.batch_execute(sql).expect(sql);
+        writer.query_one("SELECT count(*) FROM events", &[]).expect("a count").get(0)
+    };
+    let seen = count("SELECT 1");
+    reader.batch_execute("COMMIT").expect("the end");
+    eventually("writers are kept out", || db.one(kept_out));
+    assert_eq!(count(insert), seen + 1, "events are missing");
+    writer.batch_execute("COMMIT").expect("the end");
+    run.wait().success();
+    assert_eq!(phase(&db), "swapped");
+    assert_eq!(db.one::<i64>("SELECT count(*) FROM events"), seen + 1);
+}
+
+#[test]
 fn a_statement_that_reads_for_long() {
     let db = ready(Kind::Pupctl, "context");
     let mut reader = db.client();

@@ -134,6 +134,103 @@ fn a_snapshot_from_before_is_waited_for() {
     nothing_is_left(&db);
 }
 
+#[cfg(feature = "failpoints")]
+#[test]
+fn a_writer_that_keeps_its_snapshot_sees_what_came_before() {
+    let db = store("month", &[], "events", 1);
+    fill(&db, "A", &db.month(-1), 100);
+    let begin = "SET pupctl.maintenance = on; BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT 1";
+    let (mut reader, mut writer) = (db.client(), db.client());
+    let hold = "BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT 1 FROM pg_class";
+    reader.batch_execute(hold).expect("a snapshot");
+    let run = db
+        .command(["partitions", "split", "heap", "--lock-budget", "60s"])
+        .failpoints("transfer::tail_copied=sleep(3000)")
+        .spawn();
+    eventually("all is copied", || {
+        db.one::<bool>("SELECT to_regclass('events_split') IS NOT NULL")
+            && db.one::<i64>("SELECT count(*) FROM events_split") == 100
+    });
+    std::thread::sleep(Duration::from_secs(1));
+    fill(&db, "A", &db.month(0), 5);
+    writer.batch_execute(begin).expect("a snapshot");
+    reader.batch_execute("COMMIT").expect("the end");
+    eventually("writers are kept out", || {
+        db.one(
+            "SELECT count(*) > 0 FROM pg_locks WHERE relation = 'heap'::regclass
+                AND mode = 'ShareRowExclusiveLock' AND granted",
+        )
+    });
+    writer
+        .batch_execute(
+            "INSERT INTO events (bounded_context, aggregate_type, aggregate_id, aggregate_version,
+                event_id, event_type, payload)
+             VALUES ('A', 'Order', 'kept', 1, gen_random_uuid(), 'OrderPlaced', 'x')",
+        )
+        .expect("an event");
+    assert_eq!(plain(&mut writer).0, 106);
+    writer.batch_execute("COMMIT").expect("the end");
+    run.wait().success();
+    assert_eq!(db.one::<i64>("SELECT count(*) FROM events"), 106);
+    nothing_is_left(&db);
+}
+
+/// What a statement is refused with.
+#[track_caller]
+fn refusal(client: &mut Client, sql: &str) -> (String, String) {
+    let error = client.batch_execute(sql).expect_err(sql);
+    let error = error.as_db_error().expect("the server's word");
+    (error.message().to_owned(), error.hint().unwrap_or_default().to_owned())
+}
+
+#[test]
+fn changes_are_refused_until_it_is_done_or_called_off() {
+    let db = store("month", &[], "events", 1);
+    fill(&db, "A", &db.month(-1), 100);
+    let mut reader = db.client();
+    let hold = "BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT 1 FROM pg_class";
+    reader.batch_execute(hold).expect("a snapshot");
+    let run = db.command(["partitions", "split", "heap", "--lock-budget", "4s"]).spawn();
+    eventually("all is copied", || {
+        db.one::<bool>("SELECT to_regclass('events_split') IS NOT NULL")
+            && db.one::<i64>("SELECT count(*) FROM events_split") == 100
+    });
+    let rows = all(&db);
+    let mut other = db.client();
+    for (sql, verb) in [
+        ("DELETE FROM events WHERE global_position = 7", "DELETE"),
+        ("UPDATE events SET payload = 'y' WHERE global_position = 8", "UPDATE"),
+        ("UPDATE heap SET payload = 'y' WHERE global_position = 8", "UPDATE"),
+        ("TRUNCATE events", "TRUNCATE"),
+    ] {
+        let (message, hint) = refusal(&mut other, sql);
+        let told = format!("{verb} of public.heap is refused while it is split into months");
+        assert_eq!(message, told, "{sql}");
+        assert!(hint.ends_with("pupctl operations abort 'heap:split'"), "{hint}");
+    }
+    assert_eq!(all(&db), rows);
+    let told = run.wait().failure(5);
+    assert!(told.stderr.contains("changes of its rows are refused, unless"), "{told}");
+    let check = db.pupctl(["partitions", "check", "-o", "json"]).success().json();
+    assert!(!check.to_string().contains("extra_trigger"), "{check}");
+    refusal(&mut other, "DELETE FROM events WHERE global_position = 7");
+
+    db.pupctl(["operations", "abort", "heap:split", "--wait", "60s"]).success();
+    let functions = "SELECT count(*) FROM pg_proc WHERE proname LIKE 'pupctl_split%'";
+    assert_eq!(db.one::<i64>(functions), 0);
+    db.pupctl(["schema", "verify"]).success();
+    other.batch_execute("DELETE FROM events WHERE global_position = 7").expect("a delete");
+    reader.batch_execute("COMMIT").expect("the end");
+    let rows = all(&db);
+    assert_eq!(rows.len(), 99);
+    split(&db, &["heap", "--keep"]).success();
+    assert_eq!(all(&db), rows);
+    for change in ["UPDATE events SET payload = 'z'", "DELETE FROM heap_before_split"] {
+        other.batch_execute(change).expect(change);
+    }
+    assert_eq!(db.one::<i64>(functions), 0);
+}
+
 #[test]
 fn two_at_once() {
     let db = store("month", &[], "events", 1);

@@ -8,7 +8,7 @@ use crate::db::inspect;
 use crate::error::{Error, Result};
 use crate::failpoint::reach;
 use crate::layout::name::QualifiedName;
-use crate::plan::convert::attach::{self, Built, Heap};
+use crate::plan::convert::attach::{self, Heap, HeapIndex, IndexState};
 use crate::plan::convert::survey::Survey;
 use crate::plan::convert::{Phase, Strategy};
 use crate::plan::lifecycle::BOUNDS_CHECK;
@@ -89,7 +89,8 @@ impl Converter<'_> {
         let catalog = self.catalog()?;
         for heap in heaps(&catalog, &self.record)? {
             let table = &heap.table.current;
-            for index in heap.builds.iter().filter(|index| index.state == Built::Half) {
+            let is_broken = |index: &&HeapIndex| index.state == IndexState::Broken;
+            for index in heap.builds.iter().filter(is_broken) {
                 let name = table.sibling(index.name.as_str());
                 self.execute(&[statements::drop_index(&name, table)])?;
             }

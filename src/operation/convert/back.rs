@@ -64,6 +64,7 @@ impl Converter<'_> {
         }
         self.progress.phase("Comparing the old table with the new one", None);
         self.refuse_changes()?;
+        self.refuse_changed_heads()?;
         self.progress.phase("Copying what came since", None);
         self.heads_since_the_swap()?;
         for _ in 0..ROUNDS_MAX {
@@ -105,20 +106,16 @@ impl Converter<'_> {
     fn refuse_much_beyond(&mut self) -> Result<()> {
         let catalog = self.catalog()?;
         let mut beyond = 0;
-        for table in &self.record.tables {
-            let leaves = catalog.table(table.role).into_iter().flat_map(|t| t.root.leaves());
-            let others = leaves.filter(|leaf| leaf.name != table.retired);
-            for leaf in others.map(|leaf| leaf.name.clone()).collect::<Vec<_>>() {
-                let row = self
-                    .locked
-                    .client()
-                    .query_one(
-                        &render("convert/count", &values! { table => leaf, limit => BEYOND_MAX }),
-                        &[],
-                    )
-                    .map_err(|error| Error::database(&format!("counting {leaf}"), error))?;
-                beyond += row.get::<_, i64>("rows");
-            }
+        for leaf in super::planned::beyond(&catalog, &self.record) {
+            let row = self
+                .locked
+                .client()
+                .query_one(
+                    &render("convert/count", &values! { table => leaf, limit => BEYOND_MAX }),
+                    &[],
+                )
+                .map_err(|error| Error::database(&format!("counting {leaf}"), error))?;
+            beyond += row.get::<_, i64>("rows");
         }
         if beyond < BEYOND_MAX {
             return Ok(());

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use postgres::{Client, Transaction};
 
 use crate::catalog::Catalog;
-use crate::db::snapshots::Moment;
+use crate::db::snapshots::{Begin, Moment};
 use crate::error::{Error, Kind, Result};
 use crate::failpoint::reach;
 use crate::finding::holder::Holder;
@@ -47,7 +47,7 @@ const PAUSE_LONGEST: Duration = Duration::from_secs(1);
 enum Setback {
     /// Somebody held a lock.
     Lock(Error),
-    /// Somebody reads with a snapshot from before the last copy.
+    /// Somebody reads with a snapshot from before the last rows came to where they will be.
     Snapshots(Vec<Holder>),
     /// An event came for which there is no partition.
     Homeless(Error),
@@ -79,9 +79,10 @@ impl Converter<'_> {
             tries += 1;
             let patience = patience(tries);
             // Without a lock yet, so that nobody waits for those who have read for long.
-            let older = if self.record.strategy == Strategy::Copy {
+            let moves = planned.moves(self.locked.client())?;
+            let older = if self.record.strategy == Strategy::Copy || moves {
                 let (tables, heads, pids) = (&planned.tables, planned.heads(), &planned.pids);
-                copied.older(&mut self.first()?.client, tables, &heads, pids)?
+                copied.older(&mut self.first()?.client, tables, &heads, pids, None)?.holders
             } else {
                 Vec::new()
             };
@@ -226,6 +227,7 @@ impl Planned {
         // Nobody waits for the disk: whose own commit is on it, this one is as well.
         run(include_str!("../../../sql/convert/asynchronous.sql"))?;
         run(&format!("SET LOCAL lock_timeout = {}", patience.as_millis()))?;
+        let begin = Begin::sample(second, patience)?;
         let locked_at = Instant::now();
         // Whoever has read a head goes on to the events: so everybody who has begun is let through
         // first, by the lock that is needed in the end, and nobody who comes later has any lock.
@@ -233,7 +235,7 @@ impl Planned {
             run(&statement.sql)?;
         }
         if let Some(tail) = &parsed.tail
-            && self.copy_tail(tail, second, record)? > 0
+            && Self::copy_tail(tail, second, record)? > 0
         {
             *copied = Moment::now(second)?;
         }
@@ -244,9 +246,10 @@ impl Planned {
             transaction.batch_execute(copying).map_err(exchanging)?;
             super::back::copy_heads(transaction, record, self.heads_after)?;
         }
+        let moves = self.moves(transaction)?;
         // A table that only gets another name and place is the same for older snapshots.
-        if record.strategy == Strategy::Copy {
-            let older = self.outwait(second, copied, &parsed.older, patience)?;
+        if record.strategy == Strategy::Copy || moves {
+            let older = self.outwait(second, copied, &parsed.older, &begin, patience)?;
             if !older.is_empty() {
                 return Ok(Err(Setback::Snapshots(older)));
             }
@@ -271,7 +274,43 @@ impl Planned {
         }
         let statements = joined(self.statements.iter().map(|statement| statement.sql.as_str()));
         transaction.batch_execute(&statements).map_err(exchanging)?;
+        if moves {
+            let older = self.outwait_moved(second, copied, (&parsed.older, &begin), patience)?;
+            if !older.is_empty() {
+                return Ok(Err(Setback::Snapshots(older)));
+            }
+        }
         Ok(Ok((Stall::default(), locked_at, all_at)))
+    }
+
+    /// Those who read with a snapshot from before rows that this transaction itself has moved: they
+    /// would find them nowhere when it is committed. Everybody else waits for it meanwhile.
+    fn outwait_moved(
+        &self,
+        second: &mut Client,
+        copied: &mut Moment,
+        (parsed, begin): (&postgres::Statement, &Begin),
+        patience: Duration,
+    ) -> Result<Vec<Holder>> {
+        let begun = Instant::now();
+        *copied = Moment::now(second)?;
+        loop {
+            let (tables, heads, pids) = (&self.tables, self.heads(), &self.pids);
+            let all = (tables.as_slice(), heads.as_slice(), self.replaced.as_slice());
+            let older = copied.older_by(second, parsed, all, pids, Some(begin))?.holders;
+            if !older.is_empty() && begun.elapsed() < patience {
+                std::thread::sleep(LOOK_EVERY);
+                continue;
+            }
+            if !older.is_empty() {
+                return Ok(older);
+            }
+            // Whoever has come since, and keeps a snapshot between two statements.
+            let mut since =
+                Moment::now(second)?.older(second, tables, &heads, pids, Some(begin))?.holders;
+            since.retain(|holder| holder.state.starts_with("idle in transaction"));
+            return Ok(since);
+        }
     }
 
     /// Heads that are replaced: who waits to read them takes another snapshot, and has read nothing
@@ -288,13 +327,15 @@ impl Planned {
         second: &mut Client,
         copied: &Moment,
         parsed: &postgres::Statement,
+        begin: &Begin,
         patience: Duration,
     ) -> Result<Vec<Holder>> {
-        let begun = Instant::now();
+        let (begun, heads) = (Instant::now(), self.heads());
         loop {
-            let older = copied.older_by(second, parsed, &self.tables, &self.heads(), &self.pids)?;
-            if older.is_empty() || begun.elapsed() >= patience {
-                return Ok(older);
+            let tables = (self.tables.as_slice(), heads.as_slice(), &[] as &[QualifiedName]);
+            let older = copied.older_by(second, parsed, tables, &self.pids, Some(begin))?;
+            if older.holders.is_empty() || older.stuck || begun.elapsed() >= patience {
+                return Ok(older.holders);
             }
             std::thread::sleep(LOOK_EVERY);
         }
@@ -302,7 +343,7 @@ impl Planned {
 
     /// Copies what came since the last round, through the second session, and commits it: the
     /// swap must find it committed. All writers wait, so that nothing appears any more.
-    fn copy_tail(&self, tail: &Tail, second: &mut Client, record: &mut Record) -> Result<u64> {
+    fn copy_tail(tail: &Tail, second: &mut Client, record: &mut Record) -> Result<u64> {
         let mut transaction = second.transaction().map_err(copying)?;
         transaction
             .batch_execute(include_str!("../../../sql/convert/copying.sql"))

@@ -1,11 +1,15 @@
 //! The heads, which a trigger writes to both tables while they are copied.
 
-use postgres::Client;
+use std::time::{Duration, Instant};
+
+use postgres::{Client, Row};
 
 use crate::error::{Error, Kind, Result};
 use crate::failpoint::reach;
+use crate::finding::holder::Holder;
 use crate::layout::Role;
-use crate::render::convert as statements;
+use crate::layout::name::QualifiedName;
+use crate::render::convert::{self as statements, CopyHeads};
 use crate::render::environment::{render, values};
 
 use super::{Converter, session};
@@ -13,21 +17,74 @@ use super::{Converter, session};
 /// How many heads a message names.
 const LISTED_MAX: i64 = 20;
 
+/// The pause between two looks for heads that were held; each further one doubles it.
+const PAUSE_FIRST: Duration = Duration::from_millis(20);
+
+/// The longest pause.
+const PAUSE_LONGEST: Duration = Duration::from_millis(500);
+
 impl Converter<'_> {
     /// Copies the heads that the trigger has not written. Where it was interrupted it begins anew:
     /// what is there stays.
+    ///
+    /// Heads that a writer holds are left out: nobody waits for a lock while holding others. The
+    /// trigger writes them, or, where that writer fails, a later pass does.
     pub(super) fn copy_heads(&mut self) -> Result<()> {
         let Some(heads) = self.table(Role::Heads) else { return Ok(()) };
-        self.progress.phase("Copying heads", None);
         let columns = session::columns(self.locked.client(), &heads.current)?;
-        let sql = statements::copy_heads(&self.record.target(), &heads, &columns);
-        let mut after = [String::new(), String::new(), String::new()];
-        while let Some(last) = copy_batch(self.locked.client(), &sql, &after)? {
+        let copy = CopyHeads::new(&self.record.target(), &heads, &columns);
+        let (mut lacking, _) = lacking(self.locked.client(), &copy.lacking)?;
+        self.progress.phase("Copying heads", u64::try_from(lacking).ok());
+        let (mut after, mut rows) = ([String::new(), String::new(), String::new()], 0);
+        while let Some((last, copied)) = copy_batch(self.locked.client(), &copy.next, &after)? {
             self.interrupt.check()?;
             reach("convert::copied_heads");
             after = last;
+            rows += copied;
+            self.progress.passed(rows);
         }
-        Ok(())
+        let (mut begun, mut pause, mut told) = (Instant::now(), PAUSE_FIRST, false);
+        loop {
+            self.interrupt.check()?;
+            let (left, keys) = self::lacking(self.locked.client(), &copy.lacking)?;
+            if left == 0 {
+                return Ok(());
+            }
+            if left < lacking {
+                (lacking, begun) = (left, Instant::now());
+            }
+            if copy_keys(self.locked.client(), &copy.named, &keys)? > 0 {
+                (begun, pause) = (Instant::now(), PAUSE_FIRST);
+                continue;
+            }
+            if begun.elapsed() + pause >= self.options.limits.budget {
+                return Err(self.held(&heads.current, left));
+            }
+            if !told {
+                told = true;
+                self.progress.tell(&format!("Waiting for the writers of {left} heads"));
+            }
+            std::thread::sleep(pause);
+            pause = (pause * 2).min(PAUSE_LONGEST);
+        }
+    }
+
+    /// Heads that somebody holds all the time, and who that may be.
+    fn held(&mut self, heads: &QualifiedName, left: i64) -> Error {
+        let budget = humantime::format_duration(self.options.limits.budget);
+        let rows = self.locked.client().query(
+            include_str!("../../../sql/convert/heads_holders.sql"),
+            &[&heads.schema, &heads.name],
+        );
+        let holders = match rows {
+            Ok(rows) => rows.iter().map(holder).map(|holder| holder.to_string()).collect(),
+            Err(error) => vec![Error::database("asking who holds them", error).to_string()],
+        };
+        let message = format!("{left} heads were not free within {budget}");
+        Error::new(Kind::LockTimeout, message).details(holders).hint(
+            "go on when they are done: pupctl convert resume; or give it more time with \
+             --lock-budget",
+        )
     }
 
     /// Lets the trigger write heads of further contexts, waits until every writer knows it, and
@@ -67,33 +124,93 @@ impl Converter<'_> {
             .map_err(|error| Error::database("comparing the heads", error))?;
         let Some(first) = rows.first() else { return Ok(()) };
         let total: i64 = first.get("total");
-        let version = |row: &postgres::Row, column: &str| {
-            row.get::<_, Option<i64>>(column).map_or("none".to_owned(), |head| head.to_string())
-        };
-        let words = |row: &postgres::Row| {
-            let text = |column: &str| row.get::<_, String>(column);
-            format!(
-                "{} {} {}: {} in the old table, {} in the new one",
-                text("bounded_context"),
-                text("aggregate_type"),
-                text("aggregate_id"),
-                version(row, "old"),
-                version(row, "new")
-            )
-        };
         Err(Error::refused(format!("{total} heads are not the same in {current} and {next}"))
-            .details(rows.iter().map(words))
+            .details(rows.iter().map(differing))
             .hint(
                 "somebody has changed one of the tables: call it off with pupctl convert rollback",
             ))
     }
+
+    /// Refuses the way back where heads have been changed since the swap whose aggregates have got
+    /// no event: only heads that came with events go back.
+    pub(super) fn refuse_changed_heads(&mut self) -> Result<()> {
+        let (Some(heads), events) = (self.table(Role::Heads), self.events()?) else {
+            return Ok(());
+        };
+        let after = self.record.swapped_at_position.unwrap_or(i64::MIN);
+        let columns = session::columns(self.locked.client(), &heads.current)?;
+        let (retired, current, events) = (&heads.retired, &heads.current, &events.current);
+        let limit = LISTED_MAX;
+        let values = values! { retired, current, events, columns, limit };
+        let rows = self
+            .locked
+            .client()
+            .query(&render("convert/changed_heads", &values), &[&after])
+            .map_err(|error| Error::database("comparing the heads", error))?;
+        let Some(first) = rows.first() else { return Ok(()) };
+        let total: i64 = first.get("total");
+        let message = format!("{total} heads have been changed since the swap, without an event");
+        Err(Error::refused(message).details(rows.iter().map(differing)).hint(
+            "the way back would drop these changes: take them back yourself, or keep the new \
+             layout (pupctl convert finish)",
+        ))
+    }
 }
 
-fn copy_batch(client: &mut Client, sql: &str, after: &[String; 3]) -> Result<Option<[String; 3]>> {
-    let failed = |error| Error::database("copying heads", error);
+/// A head that is not the same in both tables, in words.
+fn differing(row: &Row) -> String {
+    let text = |column: &str| row.get::<_, String>(column);
+    let version = |column: &str| row.get::<_, Option<i64>>(column);
+    let name = [text("bounded_context"), text("aggregate_type"), text("aggregate_id")].join(" ");
+    let word = |head: Option<i64>| head.map_or("none".to_owned(), |head| head.to_string());
+    match (version("old"), version("new")) {
+        (old, new) if old == new => {
+            format!("{name}: {} in both, another column differs", word(old))
+        }
+        (old, new) => {
+            format!("{name}: {} in the old table, {} in the new one", word(old), word(new))
+        }
+    }
+}
+
+type Key = [String; 3];
+
+/// The last key of the next batch, and how many heads it has.
+fn copy_batch(client: &mut Client, sql: &str, after: &Key) -> Result<Option<(Key, u64)>> {
     let [context, kind, id] = after;
-    let row = client.query_opt(sql, &[context, kind, id]).map_err(failed)?;
-    Ok(row.map(|row| {
-        [row.get("bounded_context"), row.get("aggregate_type"), row.get("aggregate_id")]
-    }))
+    let row = client.query_opt(sql, &[context, kind, id]).map_err(copying)?;
+    Ok(row.map(|row| (key(&row), u64::try_from(row.get::<_, i64>("rows")).unwrap_or(0))))
+}
+
+/// How many heads the new table lacks, and the keys of some of them.
+fn lacking(client: &mut Client, sql: &str) -> Result<(i64, Vec<Key>)> {
+    let rows = client.query(sql, &[]).map_err(copying)?;
+    let total = rows.first().map_or(0, |row| row.get("total"));
+    Ok((total, rows.iter().map(key).collect()))
+}
+
+/// Copies those of these heads that nobody holds. How many.
+fn copy_keys(client: &mut Client, sql: &str, keys: &[Key]) -> Result<u64> {
+    let part = |number: usize| keys.iter().map(|key| key[number].as_str()).collect::<Vec<_>>();
+    client.execute(sql, &[&part(0), &part(1), &part(2)]).map_err(copying)
+}
+
+fn key(row: &Row) -> Key {
+    [row.get("bounded_context"), row.get("aggregate_type"), row.get("aggregate_id")]
+}
+
+fn holder(row: &Row) -> Holder {
+    let text = |column: &str| row.get::<_, Option<String>>(column).unwrap_or_default();
+    Holder {
+        pid: row.get("pid"),
+        prepared: row.get("prepared"),
+        user: text("user"),
+        application_name: text("application_name"),
+        state: text("state"),
+        since: row.get("since"),
+    }
+}
+
+fn copying(error: postgres::Error) -> Error {
+    Error::database("copying heads", error)
 }

@@ -54,6 +54,9 @@ pub struct Planned {
     pub(super) print: Vec<String>,
     /// Take the locks of views, by which readers come to the tables.
     pub(super) views: Vec<Statement>,
+    /// The partitions beside the old table, where it is one and is to stand by itself again: what
+    /// lies there goes into it.
+    pub(super) beyond: Vec<QualifiedName>,
     /// The position up to which heads have gone back to the old table.
     pub(super) heads_after: i64,
     /// The processes of the conversion itself.
@@ -100,8 +103,13 @@ impl Planned {
             (Strategy::Attach, Way::Forth) => Some(last(client, &events.current)?),
             _ => None,
         };
+        let beyond = match (record.strategy, way) {
+            (Strategy::Attach, Way::Back) => beyond(&catalog, record),
+            _ => Vec::new(),
+        };
         Ok(Self {
             way,
+            beyond,
             tables: exchange.tables(),
             replaced: target.tables.iter().map(|table| table.current.clone()).collect(),
             statements,
@@ -125,6 +133,16 @@ impl Planned {
         let rest = swap::lock_writers(&rest.cloned().collect::<Vec<_>>());
         let everybody = (!first.is_empty()).then(|| swap::lock_all(&first));
         everybody.into_iter().chain([rest]).collect()
+    }
+
+    /// Whether anything lies in other partitions than the old table, and has to move.
+    pub(super) fn moves(&self, client: &mut impl GenericClient) -> Result<bool> {
+        if self.beyond.is_empty() {
+            return Ok(false);
+        }
+        let sql = render("convert/anything", &values! { tables => self.beyond });
+        let row = client.query_one(&sql, &[]).map_err(reading)?;
+        Ok(row.get("there"))
     }
 
     /// The same as `--dry-run` prints it.
@@ -164,6 +182,16 @@ pub(super) fn heaps(catalog: &Catalog, record: &Record) -> Result<Vec<Heap>> {
         Some(attach::heap(layout, table, &old.root, &bound))
     };
     Ok(record.tables.iter().filter_map(heap).collect())
+}
+
+/// The partitions beside the old tables, which are partitions too.
+pub(super) fn beyond(catalog: &Catalog, record: &Record) -> Vec<QualifiedName> {
+    let others = |table: &Replaced| {
+        let leaves = catalog.table(table.role).into_iter().flat_map(|built| built.root.leaves());
+        let names = leaves.map(|leaf| leaf.name.clone());
+        names.filter(|name| *name != table.retired).collect::<Vec<_>>()
+    };
+    record.tables.iter().flat_map(others).collect()
 }
 
 /// The columns of the tables, for what goes back.

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use postgres::{Client, Transaction};
 
-use crate::db::snapshots::Moment;
+use crate::db::snapshots::{Begin, Moment};
 use crate::error::{Error, Kind, Result};
 use crate::failpoint::reach;
 use crate::finding::holder::Holder;
@@ -46,7 +46,8 @@ impl Run<'_> {
         loop {
             self.interrupt.check()?;
             // Without a lock yet, so that nobody waits for those who have read for long.
-            let older = copied.older(self.second, &tables(transfer), &[], &pids)?;
+            let older = copied.older(self.second, &tables(transfer), &[], &pids, None)?;
+            let older = older.holders;
             let setback = if older.is_empty() {
                 match self.attempt(client, transfer, after, pids, &mut copied)? {
                     None => return Ok(()),
@@ -119,6 +120,7 @@ impl Run<'_> {
         transaction
             .batch_execute(include_str!("../../../sql/transfer/exchange.sql"))
             .map_err(failed)?;
+        let begin = Begin::sample(self.second, PAUSE_FIRST)?;
         transaction.batch_execute(&render::transfer::lock_writers(transfer).sql).map_err(failed)?;
         self.copy_tail(transfer, after, copied)?;
         let with_rest = match &transfer.rest {
@@ -130,7 +132,8 @@ impl Run<'_> {
         if let Some(lock) = statements.next() {
             transaction.batch_execute(&lock.sql).map_err(failed)?;
         }
-        let older = copied.older(self.second, &tables(transfer), &[], &pids)?;
+        let begin = Some(&begin);
+        let older = copied.older(self.second, &tables(transfer), &[], &pids, begin)?.holders;
         if !older.is_empty() {
             return Ok(Some(Setback::Snapshots(older)));
         }
@@ -155,8 +158,13 @@ impl Run<'_> {
 
     fn exhausted(&self, transfer: &Transfer, setback: Setback) -> Error {
         let budget = humantime::format_duration(self.limits.budget);
-        let hint = "nothing was moved: run the command again when they are done, it goes on from \
-                    there; or give it more time with --lock-budget";
+        let mut hint = "nothing was moved: run the command again when they are done, it goes on \
+                        from there; or give it more time with --lock-budget"
+            .to_owned();
+        if transfer.is_split() {
+            hint.push_str("; until then changes of its rows are refused, unless you call it off: ");
+            hint.push_str(&super::call_off(transfer));
+        }
         match setback {
             Setback::Lock(cause) => Error::new(
                 Kind::LockTimeout,

@@ -171,8 +171,9 @@ impl Run<'_> {
                 ),
                 // unique_violation
                 Some("23505") => error.hint(format!(
-                    "two rows of {} cannot be in one partition: remove one, then run it again",
-                    transfer.source
+                    "two rows of {} cannot be in one partition: {}remove one, then run it again",
+                    transfer.source,
+                    if transfer.is_split() { call_off(transfer) + ", " } else { String::new() }
                 )),
                 _ => error,
             }
@@ -278,8 +279,8 @@ impl Run<'_> {
 }
 
 fn differs(transfer: &Transfer, before: &Digest, copied: &Digest) -> Error {
-    let drop = if transfer.next.is_none() {
-        format!("pupctl operations abort {}:split", transfer.source.name)
+    let drop = if transfer.is_split() {
+        call_off(transfer)
     } else {
         render("transfer/drop", &values! { table => transfer.stage })
     };
@@ -287,6 +288,11 @@ fn differs(transfer: &Transfer, before: &Digest, copied: &Digest) -> Error {
         .detail(format!("{} rows there, {} copied", before.rows, copied.rows))
         .detail(format!("nothing was moved; the copy is below {}", transfer.stage))
         .hint(format!("drop the copy and run the command again: {drop}"))
+}
+
+/// What calls a split off.
+fn call_off(transfer: &Transfer) -> String {
+    format!("pupctl operations abort {}:split", transfer.source.name)
 }
 
 /// The numbers of the sessions' processes.

@@ -10,6 +10,7 @@ use crate::layout::name::QualifiedName;
 use crate::operation::journal;
 use crate::plan::split::kept_comment;
 use crate::render::environment::{render, values};
+use crate::render::transfer as statements;
 
 use super::Progress;
 use super::rows;
@@ -74,15 +75,18 @@ impl Retired {
         })?;
         reach("transfer::proven");
         let table = &self.table;
-        let (sql, doing) = if ending.keep {
+        let (sql, release, doing) = if ending.keep {
             let comment = kept_comment(&self.parent);
-            (render("table/comment", &values! { table, comment }), "marking")
+            let sql = render("table/comment", &values! { table, comment });
+            (sql, statements::accept_changes(table), "marking")
         } else {
-            (render("transfer/drop", &values! { table }), "dropping")
+            let sql = render("transfer/drop", &values! { table });
+            (sql, statements::drop_refusal(table), "dropping")
         };
         let failed = |error| Error::database(&format!("{doing} {table}"), error);
         let mut transaction = client.transaction().map_err(failed)?;
         transaction.batch_execute(&sql).map_err(failed)?;
+        transaction.batch_execute(&release).map_err(failed)?;
         if let Some(note) = ending.note {
             journal::note(&mut transaction, note.schema, note.operation, note.state)?;
         }

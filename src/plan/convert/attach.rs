@@ -61,18 +61,18 @@ pub struct HeapIndex {
     /// Whether it is the one on time.
     pub brin: bool,
     /// How far it is.
-    pub state: Built,
+    pub state: IndexState,
 }
 
-/// How far an index is.
+/// How far an index is that is built before the swap.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Built {
-    /// It is not there.
-    Not,
-    /// A build of it failed, and has left one that the server does not use.
-    Half,
-    /// It is there.
-    Whole,
+pub enum IndexState {
+    /// Nobody has built it.
+    Missing,
+    /// A build of it failed.
+    Broken,
+    /// It is there, valid.
+    Done,
 }
 
 /// Refuses layouts for which the old table cannot be a partition.
@@ -219,10 +219,10 @@ impl Heap {
     ) -> HeapIndex {
         let name = name::joined(&self.table.retired.name, ending);
         let there = old.indexes.iter().find(|index| index.name == name);
-        let state = match there {
-            None => Built::Not,
-            Some(index) if index.valid => Built::Whole,
-            Some(_) => Built::Half,
+        let state = match there.map(|index| index.valid) {
+            None => IndexState::Missing,
+            Some(false) => IndexState::Broken,
+            Some(true) => IndexState::Done,
         };
         HeapIndex { name, columns, unique, brin, state }
     }

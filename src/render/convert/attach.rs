@@ -2,7 +2,7 @@
 
 use crate::layout::Role;
 use crate::layout::name::QualifiedName;
-use crate::plan::convert::attach::{Built, Heap, HeapIndex};
+use crate::plan::convert::attach::{Heap, HeapIndex, IndexState};
 use crate::plan::convert::{Replaced, Target};
 use crate::plan::lifecycle::{BOUNDS_CHECK, LifecycleAction};
 use crate::plan::{Protect, Transaction};
@@ -17,12 +17,8 @@ use super::{carry, plain, statement, step};
 #[must_use]
 pub fn prepare(heap: &Heap, checked: bool) -> Vec<RenderedStep> {
     let table = &heap.table.current;
-    let mut steps: Vec<_> = heap
-        .builds
-        .iter()
-        .filter(|index| index.state != Built::Whole)
-        .map(|index| build(table, index))
-        .collect();
+    let missing = heap.builds.iter().filter(|index| index.state != IndexState::Done);
+    let mut steps: Vec<_> = missing.map(|index| build(table, index)).collect();
     if !checked {
         let check = heap.check.clone();
         let add = LifecycleAction::AddBoundsCheck { table: table.clone(), check };

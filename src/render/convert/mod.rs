@@ -152,16 +152,32 @@ pub fn contexts(layout: &Layout) -> Vec<&str> {
     layout.contexts.iter().map(|context| context.name.as_str()).collect()
 }
 
-/// The next heads after a key, from the old table into the new one.
-#[must_use]
-pub fn copy_heads(target: &Target, heads: &Replaced, columns: &[String]) -> String {
-    let Replaced { current, next, .. } = heads;
-    let contexts = contexts(&target.layout);
-    let key = Role::Heads.key_columns();
-    render(
-        "convert/heads",
-        &values! { current, next, columns, key, contexts, limit => HEADS_BATCH },
-    )
+/// The statements that copy heads.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CopyHeads {
+    /// Copies the next heads after a key, but for those that somebody holds.
+    pub next: String,
+    /// Counts those that the new table lacks, and names some.
+    pub lacking: String,
+    /// Copies those with the keys that are named, but for those that somebody holds.
+    pub named: String,
+}
+
+impl CopyHeads {
+    /// From the old table into the new one.
+    #[must_use]
+    pub fn new(target: &Target, heads: &Replaced, columns: &[String]) -> Self {
+        let Replaced { current, next, .. } = heads;
+        let contexts = contexts(&target.layout);
+        let key = Role::Heads.key_columns();
+        let limit = HEADS_BATCH;
+        let values = values! { current, next, columns, key, contexts, limit };
+        Self {
+            next: render("convert/heads", &values),
+            lacking: render("convert/lacking_heads", &values),
+            named: render("convert/named_heads", &values),
+        }
+    }
 }
 
 /// The copy of the events of a range of positions; of all after one, where it has no end. `only`
