@@ -45,6 +45,7 @@ impl Run {
 /// Runs the binary to its end, which must be a good one.
 pub(super) fn run(database: &Database, arguments: &[&str]) -> Result<Run> {
     let mut client = database.client()?;
+    let mut phases = Phases { before: newest(&mut client), seen: Vec::new() };
     let start = Instant::now();
     let mut command = database.command(arguments);
     command.args(["--output", "json", "--yes"]);
@@ -52,22 +53,22 @@ pub(super) fn run(database: &Database, arguments: &[&str]) -> Result<Run> {
     // Pipes are emptied all the while: a full one would stop it.
     let (out, err) = (child.stdout.take(), child.stderr.take());
     let (out, err) = (thread::spawn(|| read(out)), thread::spawn(|| read(err)));
-    let (mut peak, mut phases) = (0, Vec::new());
+    let mut peak = 0;
     let status = loop {
         if let Some(status) = child.try_wait()? {
             break status;
         }
         peak = peak.max(high_water(&child).unwrap_or(0));
-        look(&mut client, &mut phases);
+        phases.look(&mut client);
         thread::sleep(LOOK_EVERY);
     };
     let took = start.elapsed();
-    look(&mut client, &mut phases);
+    phases.look(&mut client);
     let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
     let stderr = text(err.join().expect("no panic")?);
     ensure!(status.success(), "pupctl {} failed: {stderr}", arguments.join(" "));
     let said = serde_json::from_slice(&out.join().expect("no panic")?).unwrap_or(Value::Null);
-    Ok(Run { took, peak, said, stderr, phases })
+    Ok(Run { took, peak, said, stderr, phases: phases.seen })
 }
 
 fn read(pipe: Option<impl Read>) -> Result<Vec<u8>> {
@@ -78,16 +79,31 @@ fn read(pipe: Option<impl Read>) -> Result<Vec<u8>> {
     Ok(bytes)
 }
 
-fn look(client: &mut Client, phases: &mut Vec<(String, SystemTime)>) {
-    // The table may not be there yet.
-    let Ok(Some(row)) = client.query_opt(
-        "SELECT phase, phase_since FROM pupctl_conversions ORDER BY id DESC LIMIT 1",
-        &[],
-    ) else {
-        return;
-    };
-    let found = (row.get(0), row.get(1));
-    if phases.last() != Some(&found) {
-        phases.push(found);
+/// What is seen of the conversion that a run begins.
+struct Phases {
+    /// The conversion that was there before.
+    before: i64,
+    seen: Vec<(String, SystemTime)>,
+}
+
+impl Phases {
+    fn look(&mut self, client: &mut Client) {
+        let found = client.query_opt(
+            "SELECT phase, phase_since FROM pupctl_conversions WHERE id > $1 \
+             ORDER BY id DESC LIMIT 1",
+            &[&self.before],
+        );
+        // The table may not be there yet.
+        let Ok(Some(row)) = found else { return };
+        let found = (row.get(0), row.get(1));
+        if self.seen.last() != Some(&found) {
+            self.seen.push(found);
+        }
     }
+}
+
+/// The last conversion, or 0.
+fn newest(client: &mut Client) -> i64 {
+    let row = client.query_one("SELECT coalesce(max(id), 0) FROM pupctl_conversions", &[]);
+    row.map_or(0, |row| row.get(0))
 }
