@@ -99,9 +99,9 @@ impl Moment {
         client.prepare(include_str!("../../sql/transfer/older.sql")).map_err(failed)
     }
 
-    /// The same as [`older`](Self::older), while nobody can read `locked`: whoever waits to read one
-    /// of them in a transaction of this one statement takes another snapshot too, as long as READ
-    /// COMMITTED is what transactions are where nobody says otherwise.
+    /// The same as [`older`](Self::older), while nobody can read `locked`: whoever waits to read
+    /// one of them in a transaction of this one statement takes another snapshot too, as long as
+    /// READ COMMITTED is what transactions are where nobody says otherwise.
     pub fn older_by(
         &self,
         client: &mut Client,

@@ -73,8 +73,8 @@ fn after_the_swap_everything_comes_back() {
     }
 }
 
-/// After the way back, the tables have the names, keys and triggers that they had; an index that was
-/// built stays, for the next time.
+/// After the way back, the tables have the names, keys and triggers that they had; an index that
+/// was built stays, for the next time.
 #[test]
 fn after_the_swap_the_tables_are_as_they_were() {
     for layout in ["month", "context"] {

@@ -1,5 +1,6 @@
 //! Writers and readers that go on through a whole conversion, and everything that they saw.
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -249,7 +250,7 @@ fn repeatable(client: &mut Client) -> Result<Vec<Vec<Key>>, postgres::Error> {
 }
 
 thread_local! {
-    static PREPARED: std::cell::RefCell<Option<Statement>> = const { std::cell::RefCell::new(None) };
+    static PREPARED: RefCell<Option<Statement>> = const { RefCell::new(None) };
 }
 
 /// One statement, prepared once for the whole time.

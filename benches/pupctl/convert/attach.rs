@@ -175,7 +175,7 @@ fn beside_writers(machine: &Machine, events: i64) -> Result<()> {
         row.extend([seen.failed.to_string(), out]);
         row
     });
-    let head = ["meanwhile", "took", "appends", "p50", "p99", "longest", "again", "writers out"];
-    table(&format!("Writers at 2,000 appends a second, {events} events"), &head, &rows);
+    let titles = ["meanwhile", "took", "appends", "p50", "p99", "longest", "again", "writers out"];
+    table(&format!("Writers at 2,000 appends a second, {events} events"), &titles, &rows);
     machine.remove(&database)
 }

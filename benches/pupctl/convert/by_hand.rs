@@ -25,7 +25,8 @@ pub(super) fn leaves(client: &mut Client) -> Result<Vec<Leaf>> {
         "SELECT class.relname::text, pg_get_expr(class.relpartbound, class.oid), ARRAY( \
              SELECT format('ALTER TABLE byhand.%I ADD %s', class.relname, \
                  pg_get_constraintdef(own.oid)) \
-             FROM pg_constraint AS own WHERE own.conrelid = class.oid AND own.contype IN ('p', 'u') \
+             FROM pg_constraint AS own \
+             WHERE own.conrelid = class.oid AND own.contype IN ('p', 'u') \
              UNION ALL SELECT replace(pg_get_indexdef(index.indexrelid), ' ON public.', \
                  ' ON byhand.') \
              FROM pg_index AS index WHERE index.indrelid = class.oid AND NOT EXISTS ( \

@@ -76,8 +76,8 @@ impl Converter<'_> {
         self.exchange(Way::Back)
     }
 
-    /// All heads that have moved since the swap: an earlier try may have taken their events back, and
-    /// not them.
+    /// All heads that have moved since the swap: an earlier try may have taken their events back,
+    /// and not them.
     fn heads_since_the_swap(&mut self) -> Result<()> {
         let failed = |error| Error::database("copying heads", error);
         let after = self.record.swapped_at_position.unwrap_or(i64::MIN);

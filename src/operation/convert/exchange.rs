@@ -292,13 +292,13 @@ impl Planned {
         (parsed, begin): (&postgres::Statement, &Begin),
         patience: Duration,
     ) -> Result<Vec<Holder>> {
-        let begun = Instant::now();
+        let entered = Instant::now();
         *copied = Moment::now(second)?;
         loop {
             let (tables, heads, pids) = (&self.tables, self.heads(), &self.pids);
             let all = (tables.as_slice(), heads.as_slice(), self.replaced.as_slice());
             let older = copied.older_by(second, parsed, all, pids, Some(begin))?.holders;
-            if !older.is_empty() && begun.elapsed() < patience {
+            if !older.is_empty() && entered.elapsed() < patience {
                 std::thread::sleep(LOOK_EVERY);
                 continue;
             }
@@ -330,11 +330,11 @@ impl Planned {
         begin: &Begin,
         patience: Duration,
     ) -> Result<Vec<Holder>> {
-        let (begun, heads) = (Instant::now(), self.heads());
+        let (since, heads) = (Instant::now(), self.heads());
         loop {
             let tables = (self.tables.as_slice(), heads.as_slice(), &[] as &[QualifiedName]);
             let older = copied.older_by(second, parsed, tables, &self.pids, Some(begin))?;
-            if older.holders.is_empty() || older.stuck || begun.elapsed() >= patience {
+            if older.holders.is_empty() || older.stuck || since.elapsed() >= patience {
                 return Ok(older.holders);
             }
             std::thread::sleep(LOOK_EVERY);

@@ -125,8 +125,8 @@ impl Planned {
 
     /// Keeps writers out. A writer reads its head, inserts events, and then moves the head: who has
     /// inserted has to find the heads free, or the two wait for each other. So events come first.
-    /// Where the heads are replaced too, nobody may hold them and wait at the events: then they come
-    /// first, and whoever has read his head still gets to his end.
+    /// Where the heads are replaced too, nobody may hold them and wait at the events: then they
+    /// come first, and whoever has read his head still gets to his end.
     pub(super) fn lock_writers(&self) -> Vec<Statement> {
         let first = self.heads();
         let rest = self.tables.iter().rev().filter(|table| !first.contains(table));
