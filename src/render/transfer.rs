@@ -244,13 +244,16 @@ pub fn steps(transfer: &Transfer, columns: &[String]) -> Vec<RenderedStep> {
     if transfer.keep {
         return steps;
     }
+    let drop = render("transfer/drop", &values! { table });
+    let mut statements = vec![statement(drop, "Nobody reads it", vec![])];
+    if transfer.is_split() {
+        let why = "What it called is not needed any more";
+        statements.push(statement(drop_refusal(table), why, vec![]));
+    }
     let mut dropped = step(
         format!("Drop {}", table.name),
         "pupctl first proves that the partitions have every row of it",
-        vec![
-            statement(render("transfer/drop", &values! { table }), "Nobody reads it", vec![]),
-            statement(drop_refusal(table), "What it called is not needed any more", vec![]),
-        ],
+        statements,
     );
     dropped.destroys = false;
     steps.push(dropped);
