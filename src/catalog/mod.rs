@@ -248,7 +248,10 @@ pub fn missing_keys_at(
     role: Role,
     bound: Option<&Bound>,
 ) -> Vec<Vec<&'static str>> {
-    let keeps_own = relation.other_primary_key(role.key_columns()).is_some()
+    // One on a column that has to be unique anyway. Another one is a fault by itself.
+    let is_useful =
+        |index: &Index| role.unique_columns().iter().any(|column| index.is_key_on(&[column]));
+    let keeps_own = relation.other_primary_key(role.key_columns()).is_some_and(is_useful)
         && bound.is_some_and(Bound::is_range);
     let has = |columns: &[&str], primary: bool| {
         relation.indexes.iter().any(|index| index.is_key_on(columns) && (index.primary || !primary))
