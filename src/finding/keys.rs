@@ -19,7 +19,10 @@ pub fn check(layout: &Layout, catalog: &Catalog) -> Vec<Finding> {
         for leaf in table.root.leaves() {
             for columns in missing_keys(leaf, role) {
                 let primary = columns == role.key_columns()
-                    && leaf.other_primary_key(role.key_columns()).is_none();
+                    && leaf.other_primary_key(role.key_columns()).is_none_or(|other| {
+                        // One that serves stays; any other goes first.
+                        !role.unique_columns().iter().any(|column| other.is_key_on(&[column]))
+                    });
                 let message = format!("no valid key on ({})", columns.join(", "));
                 findings.push(
                     Finding::error("missing_key", &leaf.name, message)
