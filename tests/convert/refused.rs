@@ -75,7 +75,7 @@ fn times_that_lie_in_no_month() {
     let db = store(Kind::Pupctl);
     db.execute("UPDATE events SET created_at = 'infinity' WHERE aggregate_id = 'o-7'");
     for layout in ["month", "context,month", "hash,month"] {
-        refused(&db, &to("start", layout), 1, "have no place in the new layout");
+        refused(&db, &to("start", layout), 1, "events outside every month");
     }
     // Those that do not ask for the time take them.
     let before = crate::rows(&db);
@@ -92,7 +92,7 @@ fn a_context_without_a_name() {
             event_id, event_type, payload) VALUES ('', 'Order', 'x', 1, gen_random_uuid(), 'x', '');
          INSERT INTO aggregate_heads VALUES ('', 'Order', 'x', 1)",
     );
-    refused(&db, &to("start", "context"), 1, "have no place in the new layout");
+    refused(&db, &to("start", "context"), 1, "contexts that cannot be named");
 }
 
 #[test]

@@ -6,7 +6,7 @@ use crate::catalog::relation::Relation;
 use crate::error::{Error, Result};
 use crate::failpoint::reach;
 use crate::layout::Role;
-use crate::plan::convert::build::{Unindexed, keyless, unindexed};
+use crate::plan::convert::build::{Unindexed, branches, keyless, unindexed};
 use crate::render::convert as statements;
 use crate::render::convert::carry::{ExtraIndex, indexes_onto};
 
@@ -27,7 +27,8 @@ impl Converter<'_> {
         let is_there = |name: &str| built.indexes.iter().any(|index| index.name == name);
         let extra: Vec<_> = extra.iter().filter(|index| !is_there(&index.building)).collect();
         if !keyless.is_empty() || brin || !extra.is_empty() {
-            self.execute(&[statements::upper_indexes(&events, &keyless, brin, &extra)])?;
+            let step = statements::upper_indexes(&events, &branches(built), &keyless, brin, &extra);
+            self.execute(&[step])?;
         }
         reach("convert::joined");
         self.protect(built)

@@ -217,6 +217,15 @@ pub fn unindexed(built: &Relation) -> Vec<Unindexed> {
     built.leaves().map(lacks).collect()
 }
 
+/// The tables between a new table and its leaves, deepest first.
+#[must_use]
+pub fn branches(built: &Relation) -> Vec<QualifiedName> {
+    let below = built.walk().skip(1).filter(|relation| !relation.is_leaf());
+    let mut found: Vec<_> = below.map(|relation| relation.name.clone()).collect();
+    found.reverse();
+    found
+}
+
 /// The branches, deepest first, and the table itself, that have to carry the key of events and
 /// lack it: every leaf below has it by then.
 #[must_use]

@@ -228,10 +228,12 @@ fn create_brin(table: &QualifiedName) -> Statement {
     plain(render("convert/index", &values), "Tiny, and enough for reads by time")
 }
 
-/// What the tables above the leaves get: it takes over what the leaves have.
+/// What the tables above the leaves get: it takes over what the leaves have. `branches` are those
+/// between the leaves and the new table, deepest first.
 #[must_use]
 pub fn upper_indexes(
     events: &Replaced,
+    branches: &[QualifiedName],
     keyless: &[QualifiedName],
     brin: bool,
     extra: &[&ExtraIndex],
@@ -248,8 +250,10 @@ pub fn upper_indexes(
         statements.push(create_brin(&events.next));
     }
     for index in extra {
-        let sql = index.create(&events.next, &index.building, false);
-        statements.push(plain(sql, "As on the old table"));
+        let of_branches = branches.iter().map(|branch| (branch, index.name_on(branch)));
+        for (table, name) in of_branches.chain([(&events.next, index.building.clone())]) {
+            statements.push(plain(index.create(table, &name, false), "As on the old table"));
+        }
     }
     step(
         format!("Join the indexes of {}", events.next.name),
