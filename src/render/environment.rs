@@ -43,6 +43,10 @@ macro_rules! templates {
 
 /// Every template; `tests/tidy` compares the list with the folder.
 const TEMPLATES: &[(&str, &str)] = templates![
+    "advise/contexts",
+    "advise/sample",
+    "advise/statements",
+    "advise/streams",
     "archive/advance",
     "archive/begin",
     "archive/columns",
@@ -184,6 +188,12 @@ const TEMPLATES: &[(&str, &str)] = templates![
     "fence/last_position",
     "fence/parked",
     "fence/split_streams",
+    "health/autovacuum",
+    "health/freeze",
+    "health/rollback_prepared",
+    "health/sequence",
+    "health/set_sequence",
+    "health/terminate",
     "index/attach",
     "index/create",
     "index/drop",
