@@ -38,6 +38,8 @@ pub struct Health {
     pub operations: Vec<Operation>,
     /// How long events are to stay.
     pub keeps: Keeps,
+    /// Leaves whose time is over, and that hold events.
+    pub due: Vec<QualifiedName>,
     /// Months that were closed and have lost their CHECK.
     pub unsealed: Vec<String>,
     /// The clock of this machine, when that of the server was read.
@@ -64,6 +66,7 @@ impl Default for Health {
             archives: Vec::new(),
             operations: Vec::new(),
             keeps: Keeps::default(),
+            due: Vec::new(),
             unsealed: Vec::new(),
             here: DateTime::UNIX_EPOCH,
             patience: PATIENCE,

@@ -11,10 +11,11 @@ use postgres::{Client, Row, Transaction};
 
 use crate::catalog::Catalog;
 use crate::catalog::health::{
-    Age, Health, Role as Rights, Sequence, Slot, Transaction as Open, Unseen,
+    Age, Health, Keeps, Role as Rights, Sequence, Slot, Transaction as Open, Unseen,
 };
 use crate::catalog::relation::Relation;
 use crate::error::{Error, Kind, Result};
+use crate::finding::held_back::{self, Due};
 use crate::finding::holder::Holder;
 use crate::layout::Role;
 use crate::layout::name::{QualifiedName, Tables};
@@ -40,6 +41,9 @@ const SETTINGS: [&str; 11] = [
 /// The most leaves among which the last event is looked for: the server opens each of them.
 const LEAVES_MAX: usize = 500;
 
+/// So many leaves whose time is over are looked into: it is enough to tell that some are held back.
+const DUE_MAX: usize = 50;
+
 /// The catalog of the store in `schema`, or why there is none, and how it lives, in one read-only
 /// transaction. What else is to be looked at, [`Health`] has empty.
 pub fn look(
@@ -48,9 +52,10 @@ pub fn look(
     tables: &Tables,
     depth: Depth,
     patience: TimeDelta,
+    keeps: Keeps,
 ) -> Result<(Catalog, Health)> {
     let server = inspect::server(client)?;
-    let mut health = Health { here: Utc::now(), patience, ..Health::default() };
+    let mut health = Health { here: Utc::now(), patience, keeps, ..Health::default() };
     let mut transaction = snapshot(client)?;
     let read = savepoint(&mut transaction, |inner| {
         catalog_within(inner, server.clone(), schema, tables, depth)
@@ -63,8 +68,9 @@ pub fn look(
             Catalog { server, ..blank }
         }
     };
+    let due = held_back::due(&catalog, &health.keeps);
     let reader = Reader { transaction: &mut transaction, unseen: &mut health.unseen };
-    let seen = reader.read(&catalog, schema, tables, patience)?;
+    let seen = reader.read(&catalog, schema, tables, patience, &due)?;
     health.settings = seen.settings;
     health.role = seen.role;
     health.sequences = seen.sequences;
@@ -72,6 +78,7 @@ pub fn look(
     health.transactions = seen.transactions;
     health.ages = seen.ages;
     health.slots = seen.slots;
+    health.due = seen.due;
     transaction.rollback().map_err(failed)?;
     Ok((catalog, health))
 }
@@ -117,6 +124,7 @@ impl Reader<'_, '_> {
         schema: &str,
         tables: &Tables,
         patience: TimeDelta,
+        due: &[Due],
     ) -> Result<Health> {
         let names = catalog.layout.as_ref().map_or(tables, |layout| &layout.tables);
         let events = QualifiedName::new(schema, names.events.as_str());
@@ -156,6 +164,7 @@ impl Reader<'_, '_> {
             &[],
         )?;
         let last_event = self.last_event(catalog)?;
+        let due = self.due(due)?;
         let pair = |row: &Row| (row.get("name"), row.get("setting"));
         Ok(Health {
             settings: settings.iter().map(pair).collect::<BTreeMap<String, String>>(),
@@ -164,6 +173,7 @@ impl Reader<'_, '_> {
             }),
             sequences: sequences.iter().map(sequence).collect(),
             last_event,
+            due,
             transactions: transactions.iter().map(open).collect(),
             ages: ages.iter().map(age).collect(),
             slots: slots.iter().map(slot).collect(),
@@ -180,6 +190,17 @@ impl Reader<'_, '_> {
         let sql = render("fence/last_position", &values! { leaf => events.root.name });
         let rows = self.all(("positions", "the last event"), &sql, &[])?;
         Ok(rows.first().and_then(|row| row.get("last")))
+    }
+
+    /// Those of the leaves that hold events.
+    fn due(&mut self, due: &[Due]) -> Result<Vec<QualifiedName>> {
+        let mut found = Vec::new();
+        for Due { leaf, .. } in due.iter().take(DUE_MAX) {
+            let sql = render("partition/has_rows", &values! { table => leaf });
+            let rows = self.all(("partitions", "months whose time is over"), &sql, &[])?;
+            found.extend(rows.iter().filter(|row| row.get(0)).map(|_| leaf.clone()));
+        }
+        Ok(found)
     }
 
     /// The rows of a query; none where it fails.

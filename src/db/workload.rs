@@ -103,18 +103,20 @@ impl Reader<'_, '_> {
         let sql = render(
             "advise/sample",
             &values! {
-                events => table, percent, context => has("bounded_context"),
+                events => table, sampled => percent.is_some(), context => has("bounded_context"),
                 time => has("created_at"),
             },
         );
-        let sampled = self.optional("the events", &sql, &[])?;
+        let before = self.notes.len();
+        let sampled = self.sampled("the events", &sql, percent)?;
+        let is_seen = self.notes.len() == before;
         let seen: u64 = sampled.iter().map(rows_of).sum();
         let rows = match percent {
-            None if !sampled.is_empty() || extent.size.table == 0 => seen,
+            None if is_seen => seen,
             None => extent.rows.unwrap_or(0),
             Some(percent) => extent.rows.unwrap_or_else(|| scaled(seen, 100.0 / percent)),
         };
-        let estimated = percent.is_some() || (sampled.is_empty() && extent.size.table > 0);
+        let estimated = percent.is_some() || !is_seen;
         if let Some(percent) = percent {
             self.notes.push(format!(
                 "contexts, months and streams are estimated from {seen} events, {percent:.4} % of \
@@ -172,8 +174,11 @@ impl Reader<'_, '_> {
             return Ok(Vec::new());
         };
         let percent = Extent::of(&table.root).percent(self.exact);
-        let sql = render("advise/streams", &values! { heads => table.root.name, percent });
-        let rows = self.optional("the streams", &sql, &[])?;
+        let sql = render(
+            "advise/streams",
+            &values! { heads => table.root.name, sampled => percent.is_some() },
+        );
+        let rows = self.sampled("the streams", &sql, percent)?;
         Ok(rows
             .iter()
             .map(|row| Stream {
@@ -231,6 +236,15 @@ impl Reader<'_, '_> {
             );
         }
         Ok(Some(found))
+    }
+
+    /// The same of a query on a share of the pages.
+    fn sampled(&mut self, what: &str, sql: &str, percent: Option<f64>) -> Result<Vec<Row>> {
+        #[expect(clippy::cast_possible_truncation, reason = "a share")]
+        match percent.map(|percent| percent as f32) {
+            Some(percent) => self.optional(what, sql, &[&percent]),
+            None => self.optional(what, sql, &[]),
+        }
     }
 
     /// The rows of a query; none where it fails, which is noted.

@@ -9,7 +9,7 @@ use super::Finding;
 use super::settings::SERVER;
 use super::transactions::age;
 
-/// Clocks that are kept right by NTP differ by milliseconds; a slow connection adds a second or two.
+/// Clocks that are kept right by NTP differ by milliseconds; a slow connection adds a second.
 const APART: TimeDelta = TimeDelta::seconds(10);
 
 /// `archive --expired` refuses to work from here on.

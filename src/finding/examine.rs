@@ -60,3 +60,6 @@ pub fn examine(
     findings.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
     Ok(findings)
 }
+
+#[cfg(test)]
+mod tests;

@@ -59,8 +59,8 @@ pub fn ahead(layout: &Layout, catalog: &Catalog, keeps: &Keeps) -> Option<Findin
     }
     let leaves = events.root.leaves().count() + new;
     let message = format!(
-        "in {MONTHS_AHEAD} months it has about {leaves} leaves, and one statement that opens all of \
-         them takes {locks} of the server's {capacity} locks"
+        "in {MONTHS_AHEAD} months it has about {leaves} leaves, and one statement that opens all \
+         of them takes {locks} of the server's {capacity} locks"
     );
     let finding = if locks > capacity {
         Finding::warning("lock_budget_ahead", &events.root.name, message)

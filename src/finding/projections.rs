@@ -80,7 +80,14 @@ fn standing(projection: &Projection, catalog: &Catalog, patience: TimeDelta) -> 
                     .remedy(format!("pupctl projections rescale {word} --abort")),
             )
         }
-        _ if *behind <= 0 || !late => None,
+        _ if *behind <= 0 => None,
+        // Of those of other libraries nothing is known but when they moved.
+        State::Foreign => rest.is_none_or(|rest| rest >= patience).then(|| {
+            Finding::warning("projection_stopped", name, waits).remedy(format!(
+                "start its program, or if it is dead: pupctl projections delete {word} --foreign"
+            ))
+        }),
+        _ if !late => None,
         State::Idle => Some(
             Finding::warning(
                 "projection_stopped",
@@ -90,11 +97,5 @@ fn standing(projection: &Projection, catalog: &Catalog, patience: TimeDelta) -> 
             .remedy(format!("pupctl projections run {word}")),
         ),
         State::Running => Some(Finding::notice("projection_behind", name, waits)),
-        // Of those of other libraries nothing is known but when they moved.
-        State::Foreign => rest.is_none_or(|rest| rest >= patience).then(|| {
-            Finding::warning("projection_stopped", name, waits).remedy(format!(
-                "start its program, or if it is dead: pupctl projections delete {word}"
-            ))
-        }),
     }
 }

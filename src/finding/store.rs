@@ -28,7 +28,7 @@ pub fn check(catalog: &Catalog, health: &Health) -> Option<Finding> {
     }
     let Some(events) = &catalog.events else {
         let message = "there is no store in it";
-        return Some(Finding::error("no_store", &object, message).remedy("pupctl schema init"));
+        return Some(Finding::error("no_store", &object, message).remedy(INIT));
     };
     let message = format!(
         "{} is not pupctl's: partitions, keys and indexes were not compared with any layout",

@@ -6,6 +6,7 @@ pub mod bounds_check;
 pub mod close;
 pub mod convert;
 pub mod environment;
+mod filters;
 pub mod formats;
 pub mod generate;
 pub mod health;

@@ -75,5 +75,5 @@ fn an_archive_that_was_killed() {
     assert!(told.iter().any(|one| one.starts_with("warning unfinished_operation ")), "{told:?}");
     mend(&db, "unfinished_operation", &[]);
     assert_eq!(found(&db), NOTHING);
-    assert!(!db.leaves("events").contains(&format!("public.events_{}", suffix(&db, -2))));
+    assert!(!db.leaves("public.events").contains(&format!("public.events_{}", suffix(&db, -2))));
 }

@@ -62,6 +62,6 @@ fn one_of_another_library_that_nobody_runs() {
     assert_eq!(found_with(&db, &[]), ["warning projection_stopped old"]);
     db.execute("UPDATE projection_checkpoints SET last_global_position = 7");
     assert_eq!(found_with(&db, &[]), ["error sequence_behind public.events_global_position_seq"]);
-    db.pupctl(["projections", "delete", "old", "--yes"]).success();
+    db.pupctl(["projections", "delete", "old", "--foreign", "--yes"]).success();
     assert_eq!(found_with(&db, &[]), NOTHING);
 }

@@ -26,15 +26,19 @@ fn settings_slots_and_prepared_transactions() {
         ("fsync", "on"),
         ("wal_level", "logical"),
         ("max_prepared_transactions", "2"),
-        ("idle_in_transaction_session_timeout", "'1h'"),
+        ("idle_in_transaction_session_timeout", "1h"),
     ]);
     let db = TestDatabase::on(&server);
     db.pupctl(["schema", "init", "-q", "--partition-by", "none"]).success();
+    // Of the shared server it is found.
+    let shared = TestDatabase::new();
+    let told = doctor(&shared, &[]).success();
+    let is_off = shared.one::<String>("SELECT current_setting('fsync')") == "off";
+    assert_eq!(told.stdout.contains("fsync is off"), is_off, "{told}");
     assert!(!doctor(&db, &[]).success().stdout.contains("idle_sessions"));
     assert_eq!(checks(&db), Vec::<String>::new());
 
     for (setting, check) in [
-        ("fsync", "durability"),
         ("full_page_writes", "durability"),
         ("synchronous_commit", "durability"),
         ("autovacuum", "autovacuum"),

@@ -34,7 +34,9 @@ CREATE TABLE projection_checkpoints (
     projection_name TEXT PRIMARY KEY,
     last_global_position BIGINT NOT NULL DEFAULT 0,
     updated_at TIMESTAMPTZ NOT NULL DEFAULT NOW()
-);";
+);
+CREATE INDEX ON aggregate_heads (updated_at);
+CREATE INDEX ON projection_checkpoints (updated_at);";
 
 /// Appends two events to an aggregate, now.
 pub(crate) fn append(db: &TestDatabase, context: &str, id: &str) {
@@ -95,6 +97,8 @@ fn a_store_that_is_not_pupctls_yet() {
 #[test]
 fn what_check_and_verify_find_is_told_once() {
     let db = by_month();
+    let from = db.month(-1);
+    db.pupctl(["partitions", "ensure", "-q", "--from", &from]).success();
     let leaf = format!("events_{}", suffix(&db, 0));
     db.execute(&format!(
         "ALTER TABLE {leaf} DROP CONSTRAINT {leaf}_event_id_key, SET (fillfactor = 70);
@@ -203,11 +207,16 @@ fn months_whose_time_is_over() {
     let from = db.month(-3);
     db.pupctl(["partitions", "ensure", "-q", "--from", &from]).success();
     let month = suffix(&db, -3);
+    db.execute(&format!(
+        "INSERT INTO events (bounded_context, aggregate_type, aggregate_id, aggregate_version,
+            event_id, event_type, payload, created_at)
+         VALUES ('A', 'B', 'C', 1, gen_random_uuid(), 'x', '', '{from}-05 00:00:00+00')"
+    ));
     assert_eq!(found(&db), NOTHING);
     std::fs::write(db.folder().join("pupctl.toml"), "[archive]\nretention = \"45 days\"\n")
         .expect("a file");
-    let told = found(&db);
-    assert!(told.contains(&format!("warning held_back public.events_{month}")), "{told:?}");
+    // An empty month may stay.
+    assert_eq!(found(&db), [format!("warning held_back public.events_{month}")]);
     mend(&db, "held_back", &[]);
     assert_eq!(found(&db), NOTHING);
 }

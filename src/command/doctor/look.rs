@@ -33,8 +33,7 @@ pub(super) fn look(
     let Store { client, schema } = store;
     let depth = Depth { default_rows: true, definitions: true, details: true, ..Depth::default() };
     let (catalog, mut health) =
-        health::look(client, schema, &context.config.tables(), depth, patience)?;
-    health.keeps = keeps;
+        health::look(client, schema, &context.config.tables(), depth, patience, keeps)?;
     let mut unseen_here = Vec::new();
     let mut note = |area, what, error: &crate::error::Error| -> Result<()> {
         unseen_here.push(unseen(area, what, error)?);

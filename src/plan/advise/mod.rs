@@ -27,7 +27,8 @@ pub use forecast::{Forecast, forecast};
 pub const SMALL: u64 = 10_000_000;
 
 /// A leaf of so many events takes about a quarter of an hour to archive, prove and drop, and as
-/// long to come back (figures.md: `archive --drop, proven` 128,606 rows a second, `restore` 99,143).
+/// long to come back (figures.md: `archive --drop, proven` 128,606 rows a second, `restore`
+/// 99,143).
 pub const LEAF_MAX: u64 = 100_000_000;
 
 /// A context of this share is the store: dividing by context leaves it as large as it is.
@@ -101,7 +102,8 @@ pub struct Advice {
     pub reasons: Vec<String>,
     /// What speaks against it.
     pub against: Vec<String>,
-    /// How many events there are in two years, if it goes on as in the last months.
+    /// How many events there are in two years, if it goes on as in the last months and nothing
+    /// leaves.
     pub rows_in_two_years: u64,
     /// How many events come in a month.
     pub rows_a_month: u64,
@@ -156,8 +158,8 @@ pub fn advise(question: &Question<'_>) -> Advice {
         .filter(|locks| locks * 100 >= capacity * budget::WARN_PERCENT)
     {
         against.push(format!(
-            "in two years a statement that opens all leaves takes {locks} of the server's {capacity} \
-             locks: {}",
+            "in two years a statement that opens all leaves takes {locks} of the server's \
+             {capacity} locks: {}",
             budget::raise(question.server, locks)
         ));
     }
@@ -245,8 +247,8 @@ fn choose(facts: &Facts, question: &Question<'_>, reasons: &mut Vec<String>) -> 
     let future = events(facts.future);
     if facts.retained {
         reasons.push(
-            "pupctl.toml says how long events stay: a month that is over leaves at once, without \
-             DELETE and VACUUM"
+            "pupctl.toml says how long events stay: a month that is over leaves at once, and \
+             nothing has to be deleted and vacuumed"
                 .to_owned(),
         );
         if facts.differing {
@@ -275,6 +277,12 @@ fn choose(facts: &Facts, question: &Question<'_>, reasons: &mut Vec<String>) -> 
     }
     reasons
         .push("no retention is set: nothing leaves by its age, so nothing needs months".to_owned());
+    if facts.rows == 0 {
+        reasons.push(
+            "there are no events yet: a store can be divided later, while it is used".to_owned(),
+        );
+        return PartitionBy::None;
+    }
     if facts.is_small() {
         reasons.push(format!(
             "{future} in two years are few: below {} dividing saves nothing that a reader could \
@@ -287,11 +295,11 @@ fn choose(facts: &Facts, question: &Question<'_>, reasons: &mut Vec<String>) -> 
     reasons.push(format!("{future} in two years: indexes and vacuums are smaller in pieces"));
     if facts.is_even() {
         reasons.push(format!(
-            "{} contexts, the largest with {} % of the events: each is vacuumed, moved and archived \
-             by itself",
+            "{} contexts, the largest with {} % of the events: each is vacuumed, moved and \
+             archived by itself",
             facts.contexts, facts.largest
         ));
-        if facts.future.saturating_mul(facts.largest) / 100 > LEAF_MAX {
+        if part(facts.future, facts.largest) > LEAF_MAX {
             reasons.push(format!(
                 "the largest context alone has more than {}, which a hash divides",
                 events(LEAF_MAX)
@@ -350,8 +358,8 @@ fn objections(
         }
         if facts.is_small() {
             against.push(format!(
-                "with {} in two years a nightly DELETE would do as well, if nothing is to be \
-                 archived",
+                "with {} in two years deleting every night would do as well, if nothing is \
+                 to be archived",
                 events(facts.future)
             ));
         }
@@ -367,7 +375,13 @@ fn objections(
                 .to_owned(),
         );
     }
-    if has("hash") {
+    if layout == PartitionBy::HashMonth {
+        against.push(
+            "every month leaves in as many pieces as there are hash partitions, and a read by time \
+             opens all of them"
+                .to_owned(),
+        );
+    } else if has("hash") {
         against.push(
             "nothing leaves by itself: archiving one hash partition has no use, and reads without \
              the aggregate open all of them"
@@ -402,14 +416,22 @@ fn without_contexts(layout: PartitionBy, differing: bool) -> Option<PartitionBy>
     }
 }
 
-/// So many that no leaf is large in two years: a power of two, for rescaling later, from 4 to 64,
-/// and 16 (the default of `--hash-partitions`) where anything will do.
+/// So many that no leaf is large: a power of two, from which a store can be divided further. Below
+/// months a few do, since they multiply; else up to 64, and 16 (the default of
+/// `--hash-partitions`) where anything will do.
 fn hash_partitions(layout: PartitionBy, facts: &Facts) -> Option<u32> {
-    if !layout.as_str().contains("hash") {
-        return None;
-    }
-    let wanted = facts.future.div_ceil(SMALL).next_power_of_two().clamp(4, 64);
-    u32::try_from(wanted).ok().map(|wanted| wanted.max(16))
+    let wanted = match layout {
+        PartitionBy::Hash => facts.future.div_ceil(SMALL).max(16),
+        PartitionBy::ContextHash => part(facts.future, facts.largest).div_ceil(SMALL).max(4),
+        PartitionBy::HashMonth => facts.monthly.div_ceil(LEAF_MAX).max(2),
+        _ => return None,
+    };
+    u32::try_from(wanted.next_power_of_two().min(64)).ok()
+}
+
+/// So many percent of a number.
+fn part(number: u64, percent: u64) -> u64 {
+    number.saturating_mul(percent) / 100
 }
 
 fn forecasts(question: &Question<'_>, facts: &Facts) -> Vec<Forecast> {
