@@ -54,6 +54,7 @@ pub struct MonthRows {
     pub rows: u64,
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "as serde calls it")]
 fn shown<S: serde::Serializer>(month: &Month, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_str(month)
 }

@@ -26,6 +26,7 @@ const fn area(
     Area { name, well, checks, needs_layout, needs_events }
 }
 
+#[derive(Clone, Copy)]
 enum Needs {
     Nothing,
     Events,

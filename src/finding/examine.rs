@@ -1,5 +1,7 @@
 //! What `pupctl doctor` looks at: all that can be said of a store.
 
+use std::collections::BTreeSet;
+
 use crate::catalog::Catalog;
 use crate::catalog::health::Health;
 use crate::error::Result;
@@ -26,11 +28,9 @@ pub fn examine(
         findings.extend(closed::check(&health.unsealed));
         // Both look at keys, tables and more.
         let drift = verify(layout, catalog)?;
-        let known: Vec<_> =
+        let known: BTreeSet<_> =
             findings.iter().map(|known| (known.check, known.object.clone())).collect();
-        let is_new = |new: &Finding| {
-            !known.iter().any(|(check, object)| *check == new.check && *object == new.object)
-        };
+        let is_new = |new: &Finding| !known.contains(&(new.check, new.object.clone()));
         findings.extend(drift.into_iter().filter(is_new));
         for finding in findings.iter_mut().filter(|finding| finding.remedy.is_none()) {
             // One command prints the statements of all.

@@ -2,6 +2,7 @@
 
 use crate::catalog::Catalog;
 use crate::catalog::health::Health;
+use crate::catalog::relation::Relation;
 use crate::render::health;
 
 use super::Finding;
@@ -85,7 +86,7 @@ fn autovacuum(catalog: &Catalog, health: &Health) -> Vec<Finding> {
             findings.push(Finding::warning("autovacuum", &SERVER, message).remedy(on(setting)));
         }
     }
-    for leaf in catalog.roots().flat_map(|root| root.leaves()) {
+    for leaf in catalog.roots().flat_map(Relation::leaves) {
         let is_off = |option: &String| {
             ["off", "false", "no", "0"]
                 .iter()
@@ -118,7 +119,7 @@ fn wal_level(catalog: &Catalog, health: &Health) -> Option<Finding> {
     let level = health.settings.get("wal_level")?;
     let published = catalog
         .roots()
-        .flat_map(|root| root.walk())
+        .flat_map(Relation::walk)
         .find_map(|relation| relation.details.publications.first())?;
     (level != "logical").then(|| {
         let message = format!(

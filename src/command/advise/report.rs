@@ -8,6 +8,7 @@ use crate::catalog::Catalog;
 use crate::catalog::health::Keeps;
 use crate::catalog::workload::Workload;
 use crate::cli::output::{bold, bytes, cyan, green, printable, table, yellow};
+use crate::layout::Layout;
 use crate::plan::advise::{Advice, Next};
 use crate::plan::convert::Strategy;
 use crate::render::quote::shell_word;
@@ -54,7 +55,7 @@ impl<'a> Report<'a> {
             database: &catalog.server.database,
             schema: &catalog.schema_name,
             table: catalog.events.as_ref().map(|events| events.root.name.to_string()),
-            layout: catalog.layout.as_ref().map(|layout| layout.partition_by()),
+            layout: catalog.layout.as_ref().map(Layout::partition_by),
             retention: all.into_iter().chain(own).collect(),
             command: command(&advice, contexts),
             workload,
@@ -256,7 +257,7 @@ fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::new();
     for (position, digit) in digits.chars().enumerate() {
-        if position > 0 && (digits.len() - position) % 3 == 0 {
+        if position > 0 && (digits.len() - position).is_multiple_of(3) {
             text.push(',');
         }
         text.push(digit);

@@ -113,8 +113,8 @@ fn foreign_of(projection: &checkpoint::Projection, head: i64) -> Projection {
 fn projection(found: ProjectionStatus) -> Projection {
     let slowest = found.checkpoints.iter().min_by_key(|row| row.checkpoint.position);
     let moved_at = slowest.and_then(|row| row.checkpoint.updated_at);
-    let errors = found.checkpoints.iter().filter_map(|row| row.checkpoint.slot.as_ref());
-    let error = errors.filter_map(|slot| slot.last_error.clone()).next();
+    let mut errors = found.checkpoints.iter().filter_map(|row| row.checkpoint.slot.as_ref());
+    let error = errors.find_map(|slot| slot.last_error.clone());
     let has_none_ahead = found.lag.as_ref().is_some_and(|lag| lag.events == 0 && !lag.at_least);
     #[expect(clippy::cast_possible_truncation, reason = "as many seconds as anybody has lived")]
     let oldest = found.lag.and_then(|lag| TimeDelta::try_seconds(lag.seconds? as i64));

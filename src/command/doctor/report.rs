@@ -11,6 +11,7 @@ use crate::command::findings;
 use crate::error::Error;
 use crate::finding::area::{AREAS, Area};
 use crate::finding::{Finding, Severity, connection};
+use crate::layout::Layout;
 
 /// The page on which every check is explained.
 const PAGE: &str = "docs/reference/findings.md";
@@ -77,7 +78,7 @@ impl Report {
             server: Some(catalog.server.version.clone()),
             database: Some(catalog.server.database.clone()),
             schema: Some(catalog.schema_name.clone()),
-            layout: catalog.layout.as_ref().map(|layout| layout.partition_by()),
+            layout: catalog.layout.as_ref().map(Layout::partition_by),
             leaves: catalog.events.as_ref().map_or(0, |table| table.root.leaves().count()),
             areas,
             ..Self::with(findings)

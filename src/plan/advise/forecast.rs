@@ -74,7 +74,7 @@ pub fn forecast(question: &Question<'_>, layout: PartitionBy, hash: u32, monthly
         leaves += per_branch * usize::try_from(shares_of_hash).unwrap_or(1);
         largest = largest.max(rows_of_leaf / shares_of_hash);
     }
-    let parents = if layout == PartitionBy::None { 0 } else { 1 };
+    let parents = usize::from(layout != PartitionBy::None);
     let locks = leaves * (1 + question.indexes) + parents;
     let capacity = question.server.lock_table().max(1);
     Forecast {

@@ -113,6 +113,7 @@ pub struct Advice {
     pub next: Next,
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "as serde calls it")]
 fn shown<S: serde::Serializer>(layout: &PartitionBy, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(layout.as_str())
 }
