@@ -45,7 +45,8 @@ const LEAVES_MAX: usize = 500;
 const DUE_MAX: usize = 50;
 
 /// The catalog of the store in `schema`, or why there is none, and how it lives, in one read-only
-/// transaction. What else is to be looked at, [`Health`] has empty.
+/// transaction. What else is to be looked at, [`Health`] has empty. From then on the session waits
+/// for no lock for long.
 pub fn look(
     client: &mut Client,
     schema: &str,
@@ -54,6 +55,7 @@ pub fn look(
     patience: TimeDelta,
     keeps: Keeps,
 ) -> Result<(Catalog, Health)> {
+    client.batch_execute(include_str!("../../sql/health/session.sql")).map_err(failed)?;
     let server = inspect::server(client)?;
     let mut health = Health { here: Utc::now(), patience, keeps, ..Health::default() };
     let mut transaction = snapshot(client)?;

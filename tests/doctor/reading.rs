@@ -50,6 +50,21 @@ fn people_read_a_page() {
 }
 
 #[test]
+fn a_table_that_somebody_locks_keeps_nobody_waiting() {
+    let db = by_month();
+    append(&db, "A", "1");
+    let mut holder = db.client();
+    let lock = format!("BEGIN; LOCK TABLE events_{}", crate::suffix(&db, 0));
+    holder.batch_execute(&lock).expect("the lock");
+    let told = crate::found_with(&db, &["--patience", "0s"]);
+    let has = |start: &str| told.iter().any(|line| line.starts_with(start));
+    assert!(has("warning not_checked the last event"), "{told:?}");
+    assert!(has("warning long_transaction process "), "{told:?}");
+    holder.batch_execute("ROLLBACK").expect("the end");
+    assert_eq!(crate::found(&db), crate::NOTHING);
+}
+
+#[test]
 fn a_look_that_fails_is_a_finding_of_its_own() {
     let db = TestDatabase::new();
     db.pupctl(["schema", "init", "-q", "--partition-by", "none"]).success();

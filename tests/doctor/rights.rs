@@ -44,7 +44,8 @@ fn a_role_that_may_read_finds_what_the_owner_finds() {
     db.execute(&format!("ALTER TABLE {leaf} DROP CONSTRAINT {leaf}_event_id_key"));
     let role = Role::new(&db);
     db.execute(&format!(
-        "GRANT USAGE ON SCHEMA public TO {0}; GRANT SELECT ON ALL TABLES IN SCHEMA public TO {0};
+        "REVOKE CREATE ON SCHEMA public FROM PUBLIC;
+         GRANT USAGE ON SCHEMA public TO {0}; GRANT SELECT ON ALL TABLES IN SCHEMA public TO {0};
          GRANT SELECT ON ALL SEQUENCES IN SCHEMA public TO {0}",
         role.1
     ));

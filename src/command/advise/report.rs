@@ -109,7 +109,12 @@ impl<'a> Report<'a> {
                          partitions split divides later"
                     }
                 };
-                format!("Next ({how}, about {minutes_from} to {minutes_to} minutes)")
+                let minutes = match (minutes_from, minutes_to) {
+                    (_, 1) => "a minute".to_owned(),
+                    (from, to) if from == to => format!("{to} minutes"),
+                    (from, to) => format!("{from} to {to} minutes"),
+                };
+                format!("Next ({how}, about {minutes})")
             }
             Next::Copy => {
                 "The store is divided already, and convert begins with a store that is not: copy \

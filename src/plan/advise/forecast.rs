@@ -1,10 +1,13 @@
 //! What each layout would be like in two years.
 
+use std::collections::BTreeSet;
+
 use serde::Serialize;
 
-use crate::layout::MONTHS_AHEAD;
 use crate::layout::levels::PartitionBy;
+use crate::layout::month::Month;
 use crate::layout::retention::Retention;
+use crate::layout::{MONTHS_AHEAD, Months};
 
 use super::Question;
 
@@ -89,18 +92,21 @@ pub fn forecast(question: &Question<'_>, layout: PartitionBy, hash: u32, monthly
     }
 }
 
-/// Of how many months there are leaves in two years: from the first event on, or those that stay.
+/// Of how many months there are leaves in two years: those with events, and those that `partitions
+/// ensure` makes between them and for the time to come, as long as they stay.
 fn months_kept(question: &Question<'_>, context: Option<&str>) -> usize {
     let current = question.server.month();
-    let first = question
-        .workload
-        .and_then(|workload| workload.months.first())
-        .map_or(current, |first| first.month.min(current));
-    let then = current.plus(i32::try_from(MONTHS).unwrap_or(24));
-    let last = then.plus(i32::try_from(MONTHS_AHEAD).unwrap_or(3));
+    let there = question.workload.map(|workload| &workload.months[..]).unwrap_or_default();
+    let mut months: BTreeSet<Month> = there.iter().map(|rows| rows.month).collect();
+    let ahead = u32::try_from(MONTHS).unwrap_or(u32::MAX).saturating_add(MONTHS_AHEAD);
+    if let Ok(wanted) = Months::new(current, ahead, None) {
+        let wanted = wanted.of_branch(context, &months, &BTreeSet::new());
+        months.extend(wanted);
+    }
+    let then = current.plus(i32::try_from(MONTHS).unwrap_or(i32::MAX));
     let time: Option<Retention> = question.keeps.of(context);
     let stays = |end| time.is_none_or(|time| !time.has_expired(end, then.start()));
-    first.through(last).filter(|month| stays(month.end())).count()
+    months.into_iter().filter(|month| stays(month.end())).count()
 }
 
 fn part(of: u64, numerator: u64, denominator: u64) -> u64 {
