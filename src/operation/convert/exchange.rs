@@ -293,7 +293,8 @@ impl Planned {
         patience: Duration,
     ) -> Result<Vec<Holder>> {
         let entered = Instant::now();
-        *copied = Moment::now(second)?;
+        // Nobody sees what this transaction does who has not taken his snapshot after its end.
+        *copied = Moment::beyond_writers(second)?;
         loop {
             let (tables, heads, pids) = (&self.tables, self.heads(), &self.pids);
             let all = (tables.as_slice(), heads.as_slice(), self.replaced.as_slice());
