@@ -3,6 +3,9 @@
 //! Off unless the crate is built with the feature `failpoints`; then `FAILPOINTS=name=return`
 //! ends the process as `kill -9` would, and `FAILPOINTS=name=sleep(5000)` holds it there. The
 //! grammar is that of the crate [`fail`]: `2*off->return` means the third time.
+//!
+//! `PUPCTL_HOLD=name 2 folder` holds it when it is there for the second time: it makes the file
+//! `reached` in the folder, and goes on when somebody has made the file `go`.
 
 /// Every point that the code names; `tests/tidy` keeps the list true, and the crash tests
 /// kill pupctl at each of them.
@@ -98,11 +101,52 @@ pub const NAMES: &[&str] = &[
     "trial::handled",
 ];
 
+/// What tests switch on with `FAILPOINTS=name=return`.
+pub const SWITCHES: &[&str] = &["transfer::rows_come"];
+
 /// Starts the points that `FAILPOINTS` names. Call once, first thing in `main`.
 #[cfg(feature = "failpoints")]
 pub fn setup() {
     // The scenario lives as long as the process: dropping it would clear the points.
     std::mem::forget(fail::FailScenario::setup());
+    let hold = std::env::var("PUPCTL_HOLD").unwrap_or_default();
+    if let [name, time, folder] = hold.splitn(3, ' ').collect::<Vec<_>>()[..] {
+        let hold = Hold { left: time.parse().unwrap_or(1).into(), folder: folder.into() };
+        fail::cfg_callback(name, move || hold.pass()).unwrap_or_default();
+    }
+}
+
+/// A point at which the process waits for a test.
+#[cfg(feature = "failpoints")]
+struct Hold {
+    /// How often it comes there until it waits.
+    left: std::sync::atomic::AtomicUsize,
+    folder: std::path::PathBuf,
+}
+
+#[cfg(feature = "failpoints")]
+impl Hold {
+    fn pass(&self) {
+        use std::sync::atomic::Ordering::SeqCst;
+        let left = self.left.fetch_update(SeqCst, SeqCst, |left| left.checked_sub(1));
+        if left != Ok(1) {
+            return;
+        }
+        // A test that does not find the file fails, and says what it has waited for.
+        let _ = std::fs::write(self.folder.join("reached"), "");
+        while self.folder.is_dir() && !self.folder.join("go").exists() {
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        }
+    }
+}
+
+/// Whether a test asks for one of [`SWITCHES`]. Never without the feature `failpoints`.
+pub(crate) fn is_on(name: &str) -> bool {
+    #[cfg(not(feature = "failpoints"))]
+    let _ = name;
+    #[cfg(feature = "failpoints")]
+    fail::fail_point!(name, |_| true);
+    false
 }
 
 /// Marks a phase boundary. Costs nothing without the feature `failpoints`.

@@ -78,6 +78,14 @@ impl Moment {
         Ok(Self { xmax: row.get("xmax"), at: row.get("at"), open: row.get("open") })
     }
 
+    /// Now, and beyond the ids of all transactions that write at this time: snapshots that are taken
+    /// before one of them ends are from before it. [`now`](Self::now) knows those only that have
+    /// ended.
+    pub fn beyond_writers(client: &mut Client) -> Result<Self> {
+        client.query_one(include_str!("../../sql/transfer/burn.sql"), &[]).map_err(failed)?;
+        Self::now(client)
+    }
+
     /// Who may read with a snapshot from before it, apart from these processes, and from those who
     /// wait to write to these tables of one schema, or to read some of them that they have not
     /// begun to read: they take another one when they have the lock. That holds for statements

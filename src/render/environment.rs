@@ -413,6 +413,7 @@ const TEMPLATES: &[(&str, &str)] = templates![
     "transfer/drop_refuse",
     "transfer/freeze",
     "transfer/index",
+    "transfer/late",
     "transfer/lock_writers",
     "transfer/months",
     "transfer/next",

@@ -134,9 +134,22 @@ pub fn lock_writers(transfer: &Transfer) -> Statement {
     )
 }
 
+/// What takes the new partitions from beside the tree, when all rows are there: nobody but pupctl
+/// waits for it. `with_rest` says whether the partition that is there for rows of no month has any.
+#[must_use]
+pub fn leave_stage(transfer: &Transfer, with_rest: bool) -> Vec<Statement> {
+    let mut statements = triggers(transfer, true);
+    let entering = entering(transfer, with_rest).map(|(partition, _)| partition);
+    let leaving = entering.chain(&transfer.next);
+    statements.extend(leaving.map(|partition| take_out(&transfer.stage, partition)));
+    let sql = render("transfer/drop", &values! { table => transfer.stage });
+    let why = "It has no rows: all that was below it is to go to its place";
+    statements.push(statement(sql, why, vec![]));
+    statements
+}
+
 /// What changes the places of the old partition and the new ones, in one transaction that has begun
-/// with [`lock_writers`]. `with_rest` says whether the partition that is there for rows of no month
-/// has any.
+/// with [`lock_writers`] and [`leave_stage`].
 #[must_use]
 pub fn swap(transfer: &Transfer, with_rest: bool) -> Vec<Statement> {
     let (parent, source) = (transfer.parent(), &transfer.source);
@@ -163,12 +176,10 @@ pub fn swap(transfer: &Transfer, with_rest: bool) -> Vec<Statement> {
     ));
     statements.extend(enter(transfer, with_rest));
     if let Some(next) = &transfer.next {
-        statements.push(take_out(&transfer.stage, next));
         statements.push(rename(next, source));
         let lock = vec![share_update(parent)];
         statements.push(attach(parent, source, &Bound::Default, lock));
     }
-    statements.push(drop_stage(transfer));
     statements
 }
 
@@ -194,8 +205,8 @@ pub fn heads(transfer: &Transfer, columns: &[String]) -> RenderedStep {
             vec![],
         ),
     ];
+    statements.extend(leave_stage(transfer, true));
     statements.extend(enter(transfer, true));
-    statements.push(drop_stage(transfer));
     step(
         format!("Move {} heads out of {}", transfer.rows, source.name),
         "heads move all the time: readers and writers of them wait for this one transaction",
@@ -233,6 +244,7 @@ pub fn steps(transfer: &Transfer, columns: &[String]) -> Vec<RenderedStep> {
         ));
     }
     let mut statements = vec![lock_writers(transfer), copy_rest(transfer, columns)];
+    statements.extend(leave_stage(transfer, transfer.rest_has_rows));
     statements.extend(swap(transfer, transfer.rest_has_rows));
     steps.push(step(
         format!("Put the partitions in the place of {}", transfer.source.name),
@@ -260,13 +272,22 @@ pub fn steps(transfer: &Transfer, columns: &[String]) -> Vec<RenderedStep> {
     steps
 }
 
-/// The new partitions leave the stage and enter the tree.
+/// The partitions that come into the tree.
+fn entering(
+    transfer: &Transfer,
+    with_rest: bool,
+) -> impl Iterator<Item = (&QualifiedName, &Bound)> {
+    let stays =
+        move |partition: &QualifiedName| !with_rest && transfer.rest.as_ref() == Some(partition);
+    let tops = transfer.tops.iter().filter(move |(partition, _)| !stays(partition));
+    tops.map(|(partition, bound)| (partition, bound))
+}
+
+/// The new partitions enter the tree.
 fn enter(transfer: &Transfer, with_rest: bool) -> Vec<Statement> {
     let parent = transfer.parent();
-    let mut statements = triggers(transfer, true);
-    let stays = |partition: &QualifiedName| !with_rest && transfer.rest.as_ref() == Some(partition);
-    for (partition, bound) in transfer.tops.iter().filter(|(partition, _)| !stays(partition)) {
-        statements.push(take_out(&transfer.stage, partition));
+    let mut statements = Vec::new();
+    for (partition, bound) in entering(transfer, with_rest) {
         let mut locks = vec![share_update(parent)];
         if transfer.role == Role::Heads {
             locks.push(exclusive(&transfer.source));
@@ -297,11 +318,6 @@ fn attach(
 
 fn rename(table: &QualifiedName, to: &QualifiedName) -> Statement {
     lifecycle::statement(&LifecycleAction::Rename { table: table.clone(), to: to.name.clone() })
-}
-
-fn drop_stage(transfer: &Transfer) -> Statement {
-    let sql = render("transfer/drop", &values! { table => transfer.stage });
-    statement(sql, "It has no rows: all that was below it is in its place", vec![])
 }
 
 fn statement(sql: String, why: &str, locks: Vec<Lock>) -> Statement {

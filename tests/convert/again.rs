@@ -47,9 +47,9 @@ fn together() {
     let before = rows(&db);
     let words = to("start", "context");
     let words = ["convert"].iter().chain(&words).copied();
-    let slow = "convert::before_range=sleep(2000)";
-    let first = db.command(words.clone()).failpoints(slow).spawn();
-    eventually("it copies", || phase(&db) == "copying");
+    let mut first = db.command(words.clone()).hold_at("convert::before_range").spawn();
+    first.reached();
+    assert_eq!(phase(&db), "copying");
     for verb in ["swap", "rollback", "finish", "resume"] {
         let second = db.pupctl(["convert", verb, "--yes"]).failure(4);
         assert!(second.stderr.contains("convert start"), "{second}");

@@ -256,8 +256,9 @@ fn together() {
     let before = rows(&db);
     let words = attach("start", "month");
     let words: Vec<_> = ["convert"].iter().chain(&words).copied().collect();
-    let first = db.command(&words).failpoints("convert::prepared=sleep(1500)").spawn();
-    crate::support::eventually("it prepares", || phase(&db) == "indexing");
+    let mut first = db.command(&words).hold_at("convert::prepared").spawn();
+    first.reached();
+    assert_eq!(phase(&db), "indexing");
     for verb in ["swap", "rollback", "finish", "resume"] {
         let second = db.pupctl(["convert", verb, "--yes"]).failure(4);
         assert!(second.stderr.contains("convert start"), "{second}");

@@ -46,8 +46,8 @@ fn a_reader_that_comes_while_rows_move_is_waited_for() {
     let db = attached(Kind::Pupctl, "month");
     append(&db, "Billing", "o-1", 1, 2);
     let command = db.command(line(&["rollback"])).args(["--lock-budget", "5s"]);
-    let run = command.failpoints("convert::tail_copied=1*sleep(2500)->off").spawn();
-    std::thread::sleep(std::time::Duration::from_millis(1500));
+    let mut run = command.hold_at("convert::tail_copied").spawn();
+    run.reached();
     let mut reader = reader(&db);
     let run = run.wait().failure(5);
     assert!(run.stderr.contains("idle in transaction"), "{run}");

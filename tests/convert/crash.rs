@@ -32,8 +32,8 @@ fn crash_at(server: &TestServer, db: &TestDatabase, words: &[&str], point: &str)
     let before = rows(db);
     // What was not waited for goes with a crash, and so do positions.
     db.execute("CHECKPOINT");
-    let run = db.command(line(words)).failpoints(&format!("{point}=sleep(2500)")).spawn();
-    std::thread::sleep(Duration::from_millis(1800));
+    let mut run = db.command(line(words)).hold_at(point).spawn();
+    run.reached();
     crash(server);
     let run = run.wait();
     let place = format!("{words:?} at {point}");

@@ -25,28 +25,29 @@ fn touch(client: &mut postgres::Client, context: &str, id: &str) {
         .unwrap_or_else(|error| panic!("{context} {id}: {error:?}"));
 }
 
+/// How many heads the new table has.
+fn copied_heads(db: &TestDatabase) -> i64 {
+    db.one("SELECT count(*) FROM aggregate_heads_convert")
+}
+
 const LAST: &str = "Quo'te \"d\"";
 
 #[test]
 fn a_writer_that_holds_a_head_is_not_waited_for_by_others() {
     let db = small(Kind::Pupctl);
-    let points = "convert::advanced=1*off->1*sleep(4000)->off";
-    let run = db.command(line(&to("start", "context"))).failpoints(points).spawn();
-    eventually("the trigger is there", || {
-        db.one(
-            "SELECT count(*) > 0 FROM pg_trigger WHERE tgname = 'pupctl_convert_heads'
-            OR tgname LIKE 'pupctl_convert%' AND tgrelid = 'aggregate_heads'::regclass",
-        )
-    });
+    let words = line(&to("start", "context"));
+    let mut run = db.command(words).hold_at_time("convert::advanced", 2).spawn();
+    run.reached();
     // The last head first, then the first: in the other order than they are copied.
     let mut slow = writer(&db);
     slow.batch_execute("BEGIN").expect("a transaction");
     touch(&mut slow, LAST, "o-2");
-    eventually("it copies", || phase(&db) == "copying");
+    run.release();
+    eventually("heads are copied", || copied_heads(&db) > 0);
     let idle = Instant::now();
     let mut other = writer(&db);
     let mut longest = Duration::ZERO;
-    while idle.elapsed() < Duration::from_secs(6) {
+    while idle.elapsed() < Duration::from_secs(3) {
         let begun = Instant::now();
         touch(&mut other, "Billing", "o-1");
         longest = longest.max(begun.elapsed());
@@ -64,13 +65,15 @@ fn a_writer_that_holds_a_head_is_not_waited_for_by_others() {
 #[test]
 fn a_head_whose_writer_fails_is_copied_by_a_later_pass() {
     let db = small(Kind::Pupctl);
-    let points = "convert::advanced=1*off->1*sleep(2500)->off";
-    let run = db.command(line(&to("start", "context"))).failpoints(points).spawn();
-    eventually("it copies", || phase(&db) == "copying");
+    let words = line(&to("start", "context"));
+    let mut run = db.command(words).hold_at_time("convert::advanced", 2).spawn();
+    run.reached();
     let mut slow = writer(&db);
     slow.batch_execute("BEGIN").expect("a transaction");
     touch(&mut slow, LAST, "o-2");
-    std::thread::sleep(Duration::from_secs(4));
+    run.release();
+    eventually("the others are copied", || copied_heads(&db) > 0);
+    std::thread::sleep(Duration::from_secs(1));
     assert_eq!(phase(&db), "copying");
     slow.batch_execute("ROLLBACK").expect("the end");
     run.wait().success();
@@ -84,9 +87,8 @@ fn a_head_whose_writer_fails_is_copied_by_a_later_pass() {
 fn a_head_that_is_held_all_the_time_is_told_with_its_holder() {
     let db = small(Kind::Pupctl);
     let words = [&line(&to("start", "context"))[..], &["--lock-budget", "1500ms"]].concat();
-    let points = "convert::advanced=1*off->1*sleep(2500)->off";
-    let run = db.command(&words).failpoints(points).spawn();
-    eventually("it copies", || phase(&db) == "copying");
+    let mut run = db.command(&words).hold_at_time("convert::advanced", 2).spawn();
+    run.reached();
     let mut slow = writer(&db);
     slow.batch_execute("SET application_name = 'sleepy'; BEGIN").expect("a transaction");
     touch(&mut slow, LAST, "o-2");

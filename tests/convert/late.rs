@@ -1,6 +1,6 @@
 //! Contexts and months that come while the events are copied, or in the last moment.
 
-use crate::support::{TestDatabase, eventually};
+use crate::support::TestDatabase;
 use crate::{
     Kind, append, assert_checked, assert_nothing_left, assert_same, assert_sound, convert, line,
     phase, ready, rows, store, to,
@@ -41,8 +41,8 @@ fn after_the_comparison() {
 
 /// Something happens at a point of a run.
 fn at(db: &TestDatabase, words: &[&str], point: &str, work: impl FnOnce()) {
-    let run = db.command(line(words)).failpoints(&format!("{point}=sleep(3000)")).spawn();
-    std::thread::sleep(std::time::Duration::from_millis(1800));
+    let mut run = db.command(line(words)).hold_at(point).spawn();
+    run.reached();
     work();
     run.wait().success();
 }
@@ -52,10 +52,7 @@ fn while_events_are_copied() {
     for layout in ["context", "context,month"] {
         let db = store(Kind::Pupctl);
         let words = to("start", layout);
-        let run = db.command(line(&words)).failpoints("convert::before_range=sleep(2500)").spawn();
-        eventually("it copies", || phase(&db) == "copying");
-        surprise(&db, 1);
-        run.wait().success();
+        at(&db, &words, "convert::before_range", || surprise(&db, 1));
         ends_well(&db, layout);
     }
 }
@@ -71,12 +68,8 @@ fn while_keys_are_built() {
 fn in_the_tail_of_the_swap() {
     for layout in ["context", "month", "context,month"] {
         let db = ready(Kind::Pupctl, layout);
-        // The last round is over, the tables are not locked yet.
-        at(&db, &["swap"], "convert::caught_up", || ());
-        convert(&db, &["rollback"]).success();
-
-        convert(&db, &to("start", layout)).success();
         append(&db, "Billing", "o-1", 1, 0);
+        // The last round is over, the tables are not locked yet.
         at(&db, &["swap"], "convert::caught_up", || surprise(&db, 2));
         assert_sound(&db, layout);
         assert_checked(&db);

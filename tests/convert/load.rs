@@ -85,7 +85,8 @@ impl Drop for Raise<'_> {
 /// Makes the functions through which some readers read.
 fn prepare(db: &TestDatabase) {
     db.execute(
-        "CREATE FUNCTION read_execute() RETURNS SETOF text LANGUAGE plpgsql AS $$
+        "CREATE VIEW read_view AS SELECT global_position || ' ' || event_id AS key FROM events;
+         CREATE FUNCTION read_execute() RETURNS SETOF text LANGUAGE plpgsql AS $$
          BEGIN RETURN QUERY EXECUTE
             'SELECT global_position || '' '' || event_id FROM events'; END $$;
          CREATE FUNCTION read_stable() RETURNS text[] LANGUAGE sql STABLE AS $$
@@ -192,13 +193,14 @@ impl Load {
 /// Reads all events, perhaps several times.
 type Reader = fn(&mut Client) -> Result<Vec<Vec<Key>>, postgres::Error>;
 
-const READERS: [(&str, Reader); 6] = [
+const READERS: [(&str, Reader); 7] = [
     ("plain", plain),
     ("repeatable", repeatable),
     ("execute", |client| text_rows(client, "SELECT read_execute()")),
     ("stable", |client| array(client, "SELECT read_stable()")),
     ("plpgsql", |client| array(client, "SELECT read_plpgsql()")),
     ("prepared", prepared),
+    ("view", |client| text_rows(client, "SELECT key FROM read_view")),
 ];
 
 fn key(text: &str) -> Key {

@@ -73,13 +73,17 @@ fn a_snapshot_that_is_older() {
     }
 }
 
+/// Whether somebody has looked for older readers.
+const LOOKS: &str = "SELECT count(*) > 0 FROM pg_stat_activity WHERE pid <> pg_backend_pid()
+    AND datname = current_database() AND query LIKE '-- Sessions of this database that may hold%'";
+
 #[test]
 fn a_writer_that_keeps_its_snapshot_sees_what_came_before() {
     let insert = "INSERT INTO events (bounded_context, aggregate_type, aggregate_id,
             aggregate_version, event_id, event_type, payload, created_at)
         VALUES ('Identity', 'Order', 'kept', 1, gen_random_uuid(), 'OrderPlaced', '{}', now())";
-    let kept_out = "SELECT count(*) > 0 FROM pg_locks WHERE relation = 'events'::regclass
-        AND mode = 'ShareRowExclusiveLock' AND granted";
+    let waits = "SELECT count(*) > 0 FROM pg_locks WHERE relation = 'events'::regclass
+        AND mode = 'RowExclusiveLock' AND NOT granted";
     let db = ready(Kind::Pupctl, "context");
     let (mut reader, mut writer) = (db.client(), db.client());
     // It looks for older readers again and again, without a lock: what comes meanwhile is copied
@@ -87,9 +91,9 @@ fn a_writer_that_keeps_its_snapshot_sees_what_came_before() {
     let hold = "BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT 1 FROM pg_class";
     reader.batch_execute(hold).expect("a snapshot");
     append(&db, "Identity", "o-1", 3, 0);
-    let points = "convert::tail_copied=sleep(3000)";
-    let run = db.command(line(&["swap", "--lock-budget", "60s"])).failpoints(points).spawn();
-    std::thread::sleep(Duration::from_secs(3));
+    let words = line(&["swap", "--lock-budget", "60s"]);
+    let mut run = db.command(words).hold_at("convert::tail_copied").spawn();
+    eventually("it looks for older readers", || db.one(LOOKS));
     append(&db, "Identity", "o-1", 3, 0);
     writer
         .batch_execute("SET pupctl.maintenance = on; BEGIN ISOLATION LEVEL REPEATABLE READ")
@@ -100,8 +104,13 @@ fn a_writer_that_keeps_its_snapshot_sees_what_came_before() {
     };
     let seen = count("SELECT 1");
     reader.batch_execute("COMMIT").expect("the end");
-    eventually("writers are kept out", || db.one(kept_out));
-    assert_eq!(count(insert), seen + 1, "events are missing");
+    run.reached();
+    std::thread::scope(|scope| {
+        let inserting = scope.spawn(|| count(insert));
+        eventually("the writer waits", || db.one(waits));
+        run.release();
+        assert_eq!(inserting.join().expect("a count"), seen + 1, "events are missing");
+    });
     writer.batch_execute("COMMIT").expect("the end");
     run.wait().success();
     assert_eq!(phase(&db), "swapped");

@@ -20,6 +20,7 @@ mod back;
 mod basics;
 mod changes;
 mod crash;
+mod gentle;
 mod heads;
 mod killed;
 mod late;

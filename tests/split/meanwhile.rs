@@ -143,31 +143,34 @@ fn a_writer_that_keeps_its_snapshot_sees_what_came_before() {
     let (mut reader, mut writer) = (db.client(), db.client());
     let hold = "BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT 1 FROM pg_class";
     reader.batch_execute(hold).expect("a snapshot");
-    let run = db
-        .command(["partitions", "split", "heap", "--lock-budget", "60s"])
-        .failpoints("transfer::tail_copied=sleep(3000)")
-        .spawn();
-    eventually("all is copied", || {
-        db.one::<bool>("SELECT to_regclass('events_split') IS NOT NULL")
-            && db.one::<i64>("SELECT count(*) FROM events_split") == 100
+    let words = ["partitions", "split", "heap", "--lock-budget", "60s"];
+    let command = db.command(words).failpoints("transfer::rows_come=return");
+    let mut run = command.hold_at("transfer::tail_copied").spawn();
+    eventually("it looks for older readers", || {
+        db.one(
+            "SELECT count(*) > 0 FROM pg_stat_activity WHERE pid <> pg_backend_pid()
+                AND datname = current_database()
+                AND query LIKE '-- Sessions of this database that may hold%'",
+        )
     });
-    std::thread::sleep(Duration::from_secs(1));
     fill(&db, "A", &db.month(0), 5);
     writer.batch_execute(begin).expect("a snapshot");
     reader.batch_execute("COMMIT").expect("the end");
-    eventually("writers are kept out", || {
-        db.one(
-            "SELECT count(*) > 0 FROM pg_locks WHERE relation = 'heap'::regclass
-                AND mode = 'ShareRowExclusiveLock' AND granted",
-        )
+    run.reached();
+    let insert = "INSERT INTO events (bounded_context, aggregate_type, aggregate_id,
+            aggregate_version, event_id, event_type, payload)
+         VALUES ('A', 'Order', 'kept', 1, gen_random_uuid(), 'OrderPlaced', 'x')";
+    std::thread::scope(|scope| {
+        let inserting = scope.spawn(|| writer.batch_execute(insert));
+        eventually("the writer waits", || {
+            db.one(
+                "SELECT count(*) > 0 FROM pg_locks WHERE relation = 'events'::regclass
+                    AND mode = 'RowExclusiveLock' AND NOT granted",
+            )
+        });
+        run.release();
+        inserting.join().expect("no panic").expect("an event");
     });
-    writer
-        .batch_execute(
-            "INSERT INTO events (bounded_context, aggregate_type, aggregate_id, aggregate_version,
-                event_id, event_type, payload)
-             VALUES ('A', 'Order', 'kept', 1, gen_random_uuid(), 'OrderPlaced', 'x')",
-        )
-        .expect("an event");
     assert_eq!(plain(&mut writer).0, 106);
     writer.batch_execute("COMMIT").expect("the end");
     run.wait().success();

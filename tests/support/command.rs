@@ -14,6 +14,7 @@ const PATIENCE: Duration = Duration::from_mins(1);
 pub struct Pupctl {
     command: Command,
     input: Option<Vec<u8>>,
+    gate: Option<Gate>,
 }
 
 impl Pupctl {
@@ -38,7 +39,7 @@ impl Pupctl {
                 command.env(name, value);
             }
         }
-        Self { command, input: None }
+        Self { command, input: None, gate: None }
     }
 
     /// Adds arguments.
@@ -83,6 +84,21 @@ impl Pupctl {
         self.env("FAILPOINTS", points)
     }
 
+    /// Holds it at a fail point: see [`Background::reached`] and [`Background::release`].
+    #[must_use]
+    pub fn hold_at(self, point: &str) -> Self {
+        self.hold_at_time(point, 1)
+    }
+
+    /// The same when it comes there for the second, third, … time.
+    #[must_use]
+    pub fn hold_at_time(mut self, point: &str, time: usize) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let hold = format!("{point} {time} {}", folder.path().display());
+        self.gate = Some(Gate { point: hold.clone(), folder });
+        self.env("PUPCTL_HOLD", hold)
+    }
+
     /// Runs it to its end.
     #[must_use = "call success() or failure(code)"]
     pub fn run(self) -> Output {
@@ -99,7 +115,7 @@ impl Pupctl {
             // In a thread, as it may write a lot before it reads all; one that ends early is fine.
             std::thread::spawn(move || pipe.write_all(&input));
         }
-        Background { line, child: Some(child) }
+        Background { line, child: Some(child), gate: self.gate }
     }
 }
 
@@ -108,6 +124,14 @@ impl Pupctl {
 pub struct Background {
     line: String,
     child: Option<Child>,
+    gate: Option<Gate>,
+}
+
+/// Where a call is held until it is let go.
+#[derive(Debug)]
+struct Gate {
+    point: String,
+    folder: tempfile::TempDir,
 }
 
 impl Background {
@@ -119,6 +143,29 @@ impl Background {
     /// Whether it still runs.
     pub fn is_running(&mut self) -> bool {
         self.child.as_mut().expect("it was not awaited").try_wait().expect("a state").is_none()
+    }
+
+    /// Waits until it is held where [`Pupctl::hold_at`] says.
+    #[track_caller]
+    pub fn reached(&mut self) {
+        let deadline = Instant::now() + PATIENCE;
+        let gate = self.gate.as_ref().expect("it is held somewhere");
+        let (point, reached) = (gate.point.clone(), gate.folder.path().join("reached"));
+        while !reached.exists() {
+            if Instant::now() > deadline || !self.is_running() {
+                let child = self.child.take().expect("it was not awaited");
+                drop(self.gate.take());
+                let output = child.wait_with_output().expect("its output");
+                panic!("it does not come to {point}: {}", Output::new(self.line.clone(), &output));
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// Lets it go on.
+    pub fn release(&self) {
+        let gate = self.gate.as_ref().expect("it is held somewhere");
+        std::fs::write(gate.folder.path().join("go"), "").expect("a file");
     }
 
     /// Sends a signal by its name, as `INT`.
@@ -138,6 +185,10 @@ impl Background {
     /// Waits for its end.
     #[must_use = "call success() or failure(code)"]
     pub fn wait(mut self) -> Output {
+        // Nobody else lets it go any more.
+        if self.gate.is_some() {
+            self.release();
+        }
         let child = self.child.take().expect("it was not awaited");
         let output = child.wait_with_output().expect("its output");
         Output::new(std::mem::take(&mut self.line), &output)

@@ -27,7 +27,7 @@ const MEMORY_MAX: u64 = 100 << 20;
 const MONTHS: [&str; 2] = ["--partition-by", "month"];
 
 /// What is tried beside writers, after the name of the command.
-const VARIANTS: [&[&str]; 3] = [&[], &["--jobs", "1"], &["--max-latency", "5ms"]];
+const VARIANTS: [&[&str]; 2] = [&[], &["--jobs", "1", "--load", "25"]];
 
 /// How long the writers are alone.
 const CALM: Duration = Duration::from_secs(10);

@@ -40,6 +40,10 @@ pub(super) struct WorkArgs {
     #[arg(long, value_name = "TIME", value_parser = duration)]
     max_latency: Option<Duration>,
 
+    /// How much of its time each session works, in percent; in between it rests [default: 100]
+    #[arg(long, value_name = "PERCENT", value_parser = clap::value_parser!(u8).range(1..=100))]
+    load: Option<u8>,
+
     /// Memory of each session that builds an index, as `maintenance_work_mem` takes it
     #[arg(long, value_name = "SIZE", default_value = "256MB")]
     index_memory: String,
@@ -53,7 +57,12 @@ impl WorkArgs {
         })?;
         Ok(Options {
             limits: context.config.lock_limits(context.global.lock_budget)?,
-            pace: Limits { rate: self.max_rate, lag: self.max_lag, latency: self.max_latency },
+            pace: Limits {
+                rate: self.max_rate,
+                lag: self.max_lag,
+                latency: self.max_latency,
+                load: self.load,
+            },
             memory: self.index_memory.clone(),
         })
     }

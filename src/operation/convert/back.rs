@@ -234,7 +234,7 @@ pub fn has_leftovers(client: &mut Client, catalog: &Catalog, record: &Record) ->
 }
 
 /// The heads of aggregates that have got events after a position, from the new table into the old
-/// one.
+/// one. The old table has these events already.
 pub(super) fn copy_heads(
     transaction: &mut Transaction<'_>,
     record: &Record,
@@ -245,11 +245,10 @@ pub(super) fn copy_heads(
         return Ok(());
     };
     let columns = session::columns(transaction, &heads.current)?;
-    let (from, to, events) = (&heads.current, &heads.retired, &events.current);
+    let (from, to, events) = (&heads.current, &heads.retired, &events.retired);
     let key = Role::Heads.key_columns();
-    let sql = render("convert/catch_up_heads", &values! { from, to, events, columns, key });
-    transaction
-        .execute(&sql, &[&after])
-        .map_err(|error| Error::database("copying heads", error))?;
+    let after: Vec<_> = Some(after).filter(|after| *after != i64::MIN).into_iter().collect();
+    let sql = render("convert/catch_up_heads", &values! { from, to, events, columns, key, after });
+    transaction.execute(&sql, &[]).map_err(|error| Error::database("copying heads", error))?;
     Ok(())
 }

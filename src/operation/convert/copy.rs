@@ -16,7 +16,7 @@ use crate::render;
 use crate::render::environment::{render as render_sql, values};
 
 use super::pace::Pace;
-use super::workers::{Shared, share};
+use super::workers::{Shared, share, share_list};
 use super::{Converter, Outcome, record, session, survey};
 
 /// How many rows one transaction copies.
@@ -81,6 +81,26 @@ impl Converter<'_> {
         settled::wait(self.locked.client(), events, patience, interrupt, &mut on_wait)
     }
 
+    /// Lets the workers do all of a list, as gently as is wanted.
+    pub(super) fn do_all<T: Send>(
+        &mut self,
+        tasks: Vec<T>,
+        work: &(dyn Fn(&mut Client, T) -> Result<()> + Sync),
+    ) -> Result<()> {
+        let (id, schema) = (self.record.id, self.locked.schema().to_owned());
+        let shared = Shared { load: self.options.pace.load, ..Shared::default() };
+        let mut keeper = Pace::new(self.options.pace);
+        let (locked, progress) = (&mut *self.locked, &mut *self.progress);
+        let mut look = || {
+            let mut commit = |client: &mut Client| probe(client, &schema, id);
+            if let Some(words) = keeper.look(locked.client(), &shared, &mut commit)? {
+                progress.tell(&words);
+            }
+            Ok(())
+        };
+        share_list(&mut self.workers, &shared, self.interrupt, tasks, work, &mut look)
+    }
+
     fn copy_to_settled(&mut self) -> Result<Outcome> {
         let events = self.events()?;
         let goal = self.settled(&events.current)?;
@@ -94,7 +114,7 @@ impl Converter<'_> {
         let rows = u64::try_from(self.record.rows).ok();
         self.progress.phase("Copying", rows);
 
-        let shared = Shared::default();
+        let shared = Shared { load: self.options.pace.load, ..Shared::default() };
         shared.rows.store(u64::try_from(copied).unwrap_or(0), Ordering::SeqCst);
         let pace = Pace::new(self.options.pace);
         let next = |client: &mut Client| {

@@ -293,7 +293,8 @@ impl Planned {
         patience: Duration,
     ) -> Result<Vec<Holder>> {
         let entered = Instant::now();
-        *copied = Moment::now(second)?;
+        // Nobody sees what this transaction does who has not taken his snapshot after its end.
+        *copied = Moment::beyond_writers(second)?;
         loop {
             let (tables, heads, pids) = (&self.tables, self.heads(), &self.pids);
             let all = (tables.as_slice(), heads.as_slice(), self.replaced.as_slice());
@@ -409,12 +410,26 @@ impl Tail {
         // In the one that is not divided, whose index has it at its end.
         let whole = if forth { from } else { to };
         let reached = render("transfer/reached", &values! { table => whole });
+        let copy = second.prepare(&copy).map_err(copying)?;
+        if !forth {
+            plan(second, &copy)?;
+        }
         Ok(Self {
-            copy: second.prepare(&copy).map_err(copying)?,
+            copy,
             reached: second.prepare(&reached).map_err(copying)?,
             advance: record::parsed_advance(second, &planned.schema)?,
         })
     }
+}
+
+/// Lets the server plan a statement that reads every partition: with hundreds of them that takes
+/// longer than the rest of the swap. It keeps the plan.
+fn plan(client: &mut Client, statement: &postgres::Statement) -> Result<()> {
+    let mut transaction = client.transaction().map_err(copying)?;
+    let settings = include_str!("../../../sql/convert/copying.sql");
+    transaction.batch_execute(settings).map_err(copying)?;
+    transaction.execute(statement, &[]).map_err(copying)?;
+    transaction.rollback().map_err(copying)
 }
 
 fn joined<'a>(statements: impl IntoIterator<Item = &'a str>) -> String {

@@ -10,7 +10,6 @@ use crate::plan::convert::build::{Unindexed, branches, keyless, unindexed};
 use crate::render::convert as statements;
 use crate::render::convert::carry::{ExtraIndex, indexes_onto};
 
-use super::workers::share_list;
 use super::{Converter, session};
 
 impl Converter<'_> {
@@ -51,8 +50,7 @@ impl Converter<'_> {
         let work =
             |client: &mut Client, leaf: Unindexed| complete(client, &leaf, &missing(&extra, &leaf));
         self.progress.phase(&format!("Building keys and indexes of {total} partitions"), None);
-        share_list(&mut self.workers, self.interrupt, leaves, &work, &mut || Ok(()))
-            .map_err(explained)
+        self.do_all(leaves, &work).map_err(explained)
     }
 
     /// The indexes of the old table that the layout does not make.

@@ -22,6 +22,8 @@ pub struct Limits {
     pub lag: Option<u64>,
     /// How long the commit of another session may take.
     pub latency: Option<Duration>,
+    /// How much of its time a session works, in percent.
+    pub load: Option<u8>,
 }
 
 /// Keeps to the limits.
@@ -89,7 +91,7 @@ impl Pace {
         shared.hold.store(reason.is_some(), Ordering::SeqCst);
         let first = reason.is_some() && !self.told;
         self.told |= first;
-        Ok(reason.filter(|_| first).map(|reason| format!("The copy waits now and then: {reason}")))
+        Ok(reason.filter(|_| first).map(|reason| format!("It waits now and then: {reason}")))
     }
 }
 

@@ -15,7 +15,6 @@ use crate::render::Statement;
 use crate::render::convert::analyze;
 use crate::render::environment::{render, values};
 
-use super::workers::share_list;
 use super::{Converter, session};
 
 /// About how many rows one session adds up at a time.
@@ -147,7 +146,7 @@ impl Converter<'_> {
             }
             Ok(())
         };
-        share_list(&mut self.workers, self.interrupt, tasks, &work, &mut || Ok(()))?;
+        self.do_all(tasks, &work)?;
         let (old, new) = sums.into_inner().unwrap_or_else(PoisonError::into_inner);
         if old == new { Ok(old) } else { Err(differ(pair.old, &old, &new)) }
     }

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use postgres::Client;
 
@@ -31,6 +31,23 @@ pub struct Shared {
     pub stop: AtomicBool,
     /// Set while nobody is to begin further work.
     pub hold: AtomicBool,
+    /// How much of its time a session works, in percent; the others have the rest of it.
+    pub load: Option<u8>,
+}
+
+impl Shared {
+    /// Rests after work that has taken so long.
+    pub fn rest(&self, took: Duration) {
+        let Some(load) = self.load.filter(|load| *load < 100) else { return };
+        let until = Instant::now() + took * u32::from(100 - load) / u32::from(load.max(1));
+        while !self.stop.load(Ordering::SeqCst) {
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return;
+            }
+            std::thread::sleep(left.min(LOOK_EVERY));
+        }
+    }
 }
 
 /// Lets the workers take work from a source until it has none. `look` is called all the while, on
@@ -92,13 +109,16 @@ fn until_done<T>(
             return Ok(());
         }
         let Some(task) = next(client)? else { return Ok(()) };
+        let start = Instant::now();
         work(client, task)?;
+        shared.rest(start.elapsed());
     }
 }
 
 /// The same for a list of tasks.
 pub fn share_list<T: Send>(
     workers: &mut [Worker],
+    shared: &Shared,
     interrupt: &Interrupt,
     tasks: Vec<T>,
     work: &(dyn Fn(&mut Client, T) -> Result<()> + Sync),
@@ -107,5 +127,5 @@ pub fn share_list<T: Send>(
     let tasks = Mutex::new(VecDeque::from(tasks));
     let next =
         |_: &mut Client| Ok(tasks.lock().unwrap_or_else(PoisonError::into_inner).pop_front());
-    share(workers, &Shared::default(), interrupt, &next, work, look)
+    share(workers, shared, interrupt, &next, work, look)
 }

@@ -2,15 +2,17 @@
 
 use std::time::{Duration, Instant};
 
-use postgres::{Client, Transaction};
+use postgres::{Client, Statement, Transaction};
 
 use crate::db::snapshots::{Begin, Moment};
 use crate::error::{Error, Kind, Result};
-use crate::failpoint::reach;
+use crate::failpoint::{is_on, reach};
 use crate::finding::holder::Holder;
 use crate::layout::name::QualifiedName;
 use crate::plan::transfer::Transfer;
 use crate::render;
+use crate::render::environment::values;
+use crate::render::script;
 
 use super::{Run, own_pids, rows};
 
@@ -20,36 +22,69 @@ const PAUSE_FIRST: Duration = Duration::from_millis(50);
 /// The longest pause.
 const PAUSE_LONGEST: Duration = Duration::from_secs(1);
 
+/// So often it is hoped that no row comes just before the exchange. After that, the last ones are
+/// copied while writers wait.
+const LATE_MAX: u32 = 3;
+
 /// Why a try did not succeed.
 enum Setback {
     /// Somebody held a lock.
     Lock(Error),
     /// Somebody reads with a snapshot from before the last copy.
     Snapshots(Vec<Holder>),
+    /// Rows have come since the last copy.
+    Late,
+}
+
+/// What stays the same from try to try.
+struct Site<'a> {
+    transfer: &'a Transfer,
+    /// The processes of the two sessions.
+    pids: [i32; 2],
+    /// What a reader of the rows locks.
+    tables: Vec<QualifiedName>,
+    /// Looks for older snapshots, in the second session.
+    older: Statement,
+}
+
+/// How the last rows come to the new partitions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Tail {
+    /// There are none: the new partitions leave the stage before anybody has to wait, and the try is
+    /// over where a row has come meanwhile.
+    Free,
+    /// They are copied while writers wait.
+    Copied,
 }
 
 impl Run<'_> {
-    /// Tries until it succeeds or the time is over.
+    /// Tries until it succeeds or the time is over. All is copied and proven up to `after`.
     pub(super) fn exchange(
         &mut self,
         client: &mut Client,
         transfer: &Transfer,
-        after: i64,
+        mut after: i64,
     ) -> Result<()> {
         let start = Instant::now();
-        let pids = own_pids(client, self.second)?;
         self.second
             .batch_execute(include_str!("../../../sql/transfer/tail.sql"))
             .map_err(|error| Error::database("preparing the second session", error))?;
-        let (mut pause, mut told) = (PAUSE_FIRST, false);
+        let site = Site {
+            transfer,
+            pids: own_pids(client, self.second)?,
+            tables: tables(transfer),
+            older: Moment::parsed(self.second)?,
+        };
+        let (mut pause, mut told, mut late) = (PAUSE_FIRST, false, 0);
         let mut copied = Moment::now(self.second)?;
         loop {
             self.interrupt.check()?;
             // Without a lock yet, so that nobody waits for those who have read for long.
-            let older = copied.older(self.second, &tables(transfer), &[], &pids, None)?;
-            let older = older.holders;
+            let older = self.older(&site, &copied, None)?;
+            let is_free = late < LATE_MAX && !is_on("transfer::rows_come");
+            let tail = if is_free { Tail::Free } else { Tail::Copied };
             let setback = if older.is_empty() {
-                match self.attempt(client, transfer, after, pids, &mut copied)? {
+                match self.attempt(client, &site, after, tail, &mut copied)? {
                     None => return Ok(()),
                     Some(setback) => setback,
                 }
@@ -58,6 +93,12 @@ impl Run<'_> {
             };
             if start.elapsed() + pause >= self.limits.budget {
                 return Err(self.exhausted(transfer, setback));
+            }
+            if matches!(setback, Setback::Late) {
+                late += 1;
+                after = self.catch_up_once(client, transfer, after)?;
+                copied = Moment::now(self.second)?;
+                continue;
             }
             if !told {
                 told = true;
@@ -68,8 +109,19 @@ impl Run<'_> {
         }
     }
 
+    fn older(
+        &mut self,
+        site: &Site<'_>,
+        copied: &Moment,
+        begin: Option<&Begin>,
+    ) -> Result<Vec<Holder>> {
+        let tables = (site.tables.as_slice(), &[] as &[_], &[] as &[_]);
+        Ok(copied.older_by(self.second, &site.older, tables, &site.pids, begin)?.holders)
+    }
+
     fn tell_of(&mut self, setback: &Setback) {
         match setback {
+            Setback::Late => {}
             Setback::Lock(_) => self.progress.tell("Waiting for locks, a moment at a time"),
             Setback::Snapshots(holders) => {
                 let words: Vec<_> = holders.iter().map(ToString::to_string).collect();
@@ -82,25 +134,28 @@ impl Run<'_> {
     fn attempt(
         &mut self,
         client: &mut Client,
-        transfer: &Transfer,
+        site: &Site<'_>,
         after: i64,
-        pids: [i32; 2],
+        tail: Tail,
         copied: &mut Moment,
     ) -> Result<Option<Setback>> {
+        let transfer = site.transfer;
         // A try that fails leaves the rows of its tail behind, which are not copied again.
         let reached = rows::reached(self.second, &transfer.stage)?;
         let after = reached.map_or(after, |at| at.max(after));
         let mut transaction = client.transaction().map_err(|error| exchanging(transfer, error))?;
-        let begin = Instant::now();
-        let outcome = self.within(&mut transaction, transfer, after, pids, copied);
-        match outcome {
-            Ok(None) => {}
-            Ok(Some(setback)) => return rolled_back(transaction, transfer, setback),
+        let outcome = match tail {
+            Tail::Free => self.within_free(&mut transaction, site, after),
+            Tail::Copied => self.within(&mut transaction, site, after, copied),
+        };
+        let begin = match outcome {
+            Ok(Ok(begin)) => begin,
+            Ok(Err(setback)) => return rolled_back(transaction, transfer, setback),
             Err(error) if is_transient(&error) => {
                 return rolled_back(transaction, transfer, Setback::Lock(error));
             }
             Err(error) => return Err(error),
-        }
+        };
         reach("transfer::before_commit");
         transaction.commit().map_err(|error| exchanging(transfer, error))?;
         let waited = begin.elapsed().as_secs_f64() * 1000.0;
@@ -108,42 +163,72 @@ impl Run<'_> {
         Ok(None)
     }
 
+    /// Where nothing is left to be copied: what can be done before the locks is done before them.
+    /// Gives back since when writers wait.
+    fn within_free(
+        &mut self,
+        transaction: &mut Transaction<'_>,
+        site: &Site<'_>,
+        after: i64,
+    ) -> Result<std::result::Result<Instant, Setback>> {
+        let transfer = site.transfer;
+        let failed = |error| exchanging(transfer, error);
+        let with_rest = self.has_rest(transfer)?;
+        let source = &transfer.source;
+        let is_late = render::environment::render("transfer/late", &values! { source });
+        let is_late = transaction.prepare(&is_late).map_err(failed)?;
+        let before = joined(&render::transfer::leave_stage(transfer, with_rest));
+        let swap = joined(&render::transfer::swap(transfer, with_rest));
+        let begin = include_str!("../../../sql/transfer/exchange.sql");
+        transaction.batch_execute(begin).map_err(failed)?;
+        transaction.batch_execute(&before).map_err(failed)?;
+        let locked_at = Instant::now();
+        transaction.batch_execute(&render::transfer::lock_writers(transfer).sql).map_err(failed)?;
+        let late: bool = transaction.query_one(&is_late, &[&after]).map_err(failed)?.get(0);
+        if late {
+            return Ok(Err(Setback::Late));
+        }
+        reach("transfer::tail_copied");
+        // Nothing was copied since older snapshots were looked for, so nobody can miss a row.
+        transaction.batch_execute(&swap).map_err(failed)?;
+        Ok(Ok(locked_at))
+    }
+
+    /// Where rows come all the time. Gives back since when writers wait.
     fn within(
         &mut self,
         transaction: &mut Transaction<'_>,
-        transfer: &Transfer,
+        site: &Site<'_>,
         after: i64,
-        pids: [i32; 2],
         copied: &mut Moment,
-    ) -> Result<Option<Setback>> {
+    ) -> Result<std::result::Result<Instant, Setback>> {
+        let transfer = site.transfer;
         let failed = |error| exchanging(transfer, error);
         transaction
             .batch_execute(include_str!("../../../sql/transfer/exchange.sql"))
             .map_err(failed)?;
         let begin = Begin::sample(self.second, PAUSE_FIRST)?;
+        let locked_at = Instant::now();
         transaction.batch_execute(&render::transfer::lock_writers(transfer).sql).map_err(failed)?;
         self.copy_tail(transfer, after, copied)?;
-        let with_rest = match &transfer.rest {
-            Some(rest) => rows::has_rows(self.second, rest)?,
-            None => false,
-        };
-        let mut statements = render::transfer::swap(transfer, with_rest).into_iter();
+        let with_rest = self.has_rest(transfer)?;
+        let before = joined(&render::transfer::leave_stage(transfer, with_rest));
+        transaction.batch_execute(&before).map_err(failed)?;
+        let mut statements = render::transfer::swap(transfer, with_rest);
         // The first keeps readers out: who waits for it has begun after the copy.
-        if let Some(lock) = statements.next() {
-            transaction.batch_execute(&lock.sql).map_err(failed)?;
-        }
-        let begin = Some(&begin);
-        let older = copied.older(self.second, &tables(transfer), &[], &pids, begin)?.holders;
+        let lock = statements.remove(0);
+        transaction.batch_execute(&lock.sql).map_err(failed)?;
+        let older = self.older(site, copied, Some(&begin))?;
         if !older.is_empty() {
-            return Ok(Some(Setback::Snapshots(older)));
+            return Ok(Err(Setback::Snapshots(older)));
         }
-        let mut sql = String::new();
-        for statement in statements {
-            sql.push_str(&statement.sql);
-            sql.push_str("\n;\n");
-        }
-        transaction.batch_execute(&sql).map_err(failed)?;
-        Ok(None)
+        transaction.batch_execute(&joined(&statements)).map_err(failed)?;
+        Ok(Ok(locked_at))
+    }
+
+    /// Whether the partition that is there for rows of no month has any.
+    fn has_rest(&mut self, transfer: &Transfer) -> Result<bool> {
+        transfer.rest.as_ref().map_or(Ok(false), |rest| rows::has_rows(self.second, rest))
     }
 
     /// Copies what came since the last round, through the second session, and commits it: the
@@ -186,6 +271,11 @@ impl Run<'_> {
             )
             .details(holders.iter().map(ToString::to_string))
             .hint(hint),
+            Setback::Late => Error::new(
+                Kind::LockTimeout,
+                format!("rows came to {} for {budget} without a pause", transfer.source),
+            )
+            .hint(hint),
         }
     }
 }
@@ -193,6 +283,10 @@ impl Run<'_> {
 /// What a reader of the rows locks.
 fn tables(transfer: &Transfer) -> Vec<QualifiedName> {
     transfer.ancestors.iter().chain([&transfer.source]).cloned().collect()
+}
+
+fn joined(statements: &[script::Statement]) -> String {
+    statements.iter().map(|statement| format!("{}\n;\n", statement.sql)).collect()
 }
 
 fn rolled_back(

@@ -208,6 +208,19 @@ impl Run<'_> {
         retired.finish(client, &mut ending)
     }
 
+    /// Copies what has come since a position, and proves it. Gives back how far it is then.
+    fn catch_up_once(
+        &mut self,
+        client: &mut Client,
+        transfer: &Transfer,
+        after: i64,
+    ) -> Result<i64> {
+        let to = self.settled(client)?;
+        self.copy(client, transfer, after, to)?;
+        self.prove(client, transfer, after, to)?;
+        Ok(to.max(after))
+    }
+
     /// Copies up to the settled position, again and again until little is left. Gives back the
     /// position up to which all is copied and proven.
     fn catch_up(&mut self, client: &mut Client, transfer: &Transfer) -> Result<i64> {
