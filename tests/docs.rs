@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use clap::CommandFactory;
 use pupctl::cli::reference;
 use pupctl::command::Cli;
+use pupctl::finding::area::AREAS;
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -39,19 +40,25 @@ fn every_kind_of_finding_is_explained() {
     let folder = root().join("src/finding");
     for entry in fs::read_dir(folder).expect("the folder") {
         let path = entry.expect("an entry").path();
-        if path.file_name().is_some_and(|name| name == "tests.rs" || name == "mod.rs") {
+        let is_other = path.file_name().is_some_and(|name| name == "tests.rs" || name == "mod.rs");
+        if is_other || path.is_dir() {
             continue;
         }
         let source = fs::read_to_string(&path).expect("a file");
         for check in checks(&source) {
-            assert!(page.contains(&format!("`{check}`")), "{check} is not in findings.md");
+            // Which `pupctl doctor` names as an anchor of the page.
+            let headings = page.matches(&format!("\n### `{check}`\n")).count();
+            assert_eq!(headings, 1, "{check} has no section of its own in findings.md");
+            let areas = AREAS.iter().filter(|area| area.checks.contains(&check.as_str())).count();
+            let is_of_none = ["not_seen", "not_checked"].contains(&check.as_str());
+            assert_eq!(areas, usize::from(!is_of_none), "{check} has no area in finding::area");
         }
     }
 }
 
-/// The first argument of `Finding::error("…"` and `Finding::warning("…"`.
+/// The first argument of `Finding::error("…"`, `Finding::warning("…"` and `Finding::notice("…"`.
 fn checks(source: &str) -> Vec<String> {
-    ["Finding::error(", "Finding::warning("]
+    ["Finding::error(", "Finding::warning(", "Finding::notice("]
         .iter()
         .flat_map(|call| source.split(call).skip(1))
         .filter_map(|rest| rest.trim_start().strip_prefix('"')?.split('"').next())

@@ -376,7 +376,7 @@ impl Archive {
         Ok(())
     }
 
-    fn check_size(&self, file: &ArchivedFile) -> Result<File> {
+    pub(super) fn check_size(&self, file: &ArchivedFile) -> Result<File> {
         let path = self.folder.join(&file.name);
         let shown = path.display();
         let opened = match File::open(&path) {

@@ -16,6 +16,7 @@ pub mod contents;
 mod copy;
 pub mod digest;
 pub mod folder;
+mod glance;
 mod instant;
 pub mod manifest;
 mod parquet;

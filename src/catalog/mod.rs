@@ -5,10 +5,12 @@ pub mod bound;
 pub mod detached;
 #[cfg(test)]
 pub(crate) mod handmade;
+pub mod health;
 pub mod index;
 pub mod relation;
 pub mod surroundings;
 pub mod trigger;
+pub mod workload;
 
 use std::collections::BTreeSet;
 

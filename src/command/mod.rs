@@ -1,11 +1,13 @@
 //! The commands: a folder is a noun, a file is a verb. Each reads inspect → plan → show →
 //! confirm → execute, and knows neither SQL nor the catalog's tables.
 
+pub mod advise;
 pub mod archive;
 pub mod context;
 pub mod contexts;
 pub mod convert;
 pub mod demo;
+pub mod doctor;
 pub mod embedded;
 pub mod events;
 mod file;
@@ -80,6 +82,10 @@ pub enum Command {
     #[command(subcommand)]
     Embedded(embedded::EmbeddedCommand),
     #[expect(missing_docs, reason = "the words are those of the arguments, for the help too")]
+    Doctor(doctor::DoctorArgs),
+    #[expect(missing_docs, reason = "the words are those of the arguments, for the help too")]
+    Advise(advise::AdviseArgs),
+    #[expect(missing_docs, reason = "the words are those of the arguments, for the help too")]
     Demo(demo::DemoArgs),
 }
 
@@ -98,6 +104,8 @@ impl Command {
             Self::Events(command) => command.name(),
             Self::Operations(command) => command.name(),
             Self::Embedded(command) => command.name(),
+            Self::Doctor(_) => "doctor",
+            Self::Advise(_) => "advise",
             Self::Demo(_) => "demo",
         }
     }
@@ -123,6 +131,8 @@ pub fn run(cli: Cli, output: &Output, interrupt: &Interrupt) -> anyhow::Result<E
         Command::Events(command) => events::run(command, &context),
         Command::Operations(command) => operations::run(command, &context),
         Command::Embedded(command) => embedded::run(command, &context),
+        Command::Doctor(args) => doctor::run(args, &context),
+        Command::Advise(args) => advise::run(args, &context),
         Command::Demo(args) => demo::run(args, &context),
     }
 }

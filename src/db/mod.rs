@@ -8,6 +8,7 @@ pub mod detach;
 pub mod execute;
 pub mod fence;
 pub mod heads;
+pub mod health;
 pub mod inspect;
 pub mod interrupt;
 pub mod lock;
@@ -21,6 +22,7 @@ pub mod surroundings;
 pub mod tls;
 pub mod watch;
 pub mod watermark;
+pub mod workload;
 
 pub use interrupt::Interrupt;
 pub use lock::Locked;

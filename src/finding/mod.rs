@@ -1,15 +1,21 @@
 //! What is wrong with a store, or soon will be: one file a check, all pure, shared by
 //! `partitions check` and whatever else asks.
 
+pub mod archives;
+pub mod area;
 pub mod attachable;
+pub mod clock;
 pub mod closed;
 pub mod columns;
+pub mod connection;
 pub mod constraints;
 pub mod conversion;
 pub mod default_rows;
 pub mod detach;
+mod examine;
 pub mod fence;
 pub mod grants;
+pub mod held_back;
 pub mod history;
 pub mod holder;
 pub mod index_drift;
@@ -18,19 +24,31 @@ pub mod keys;
 pub mod lock_budget;
 pub mod missing;
 pub mod off_grid;
+pub mod operations;
 pub mod owners;
+pub mod projections;
 pub mod protections;
 pub mod publications;
 pub mod replica_identity;
+pub mod role;
 pub mod row_security;
 pub mod rules;
+pub mod sequence;
+pub mod settings;
+pub mod slots;
+pub mod statistics;
 pub mod storage;
+pub mod store;
 pub mod table;
+pub mod transactions;
 pub mod triggers;
 pub mod unfinished;
 pub mod unfinished_archive;
+pub mod unseen;
 mod verify;
+pub mod wraparound;
 
+pub use examine::examine;
 pub use verify::verify;
 
 use serde::Serialize;

@@ -3,6 +3,7 @@
 //! Planning is a pure function of a layout, a catalog and a request: no database, no clock, no
 //! environment. So `--dry-run` is simply not executing.
 
+pub mod advise;
 pub mod archive;
 pub mod attach;
 pub mod baseline;

@@ -14,10 +14,10 @@
 
 use std::sync::LazyLock;
 
-use minijinja::{Environment, Error, ErrorKind, UndefinedBehavior, Value};
+use minijinja::{Environment, Error, UndefinedBehavior, Value};
 
-use crate::layout::name::QualifiedName;
-
+use super::filters::safe;
+pub(super) use super::filters::{add_filters, refuse};
 use super::quote;
 
 /// Values for a template: `values! { name, keys => [columns] }`.
@@ -43,6 +43,10 @@ macro_rules! templates {
 
 /// Every template; `tests/tidy` compares the list with the folder.
 const TEMPLATES: &[(&str, &str)] = templates![
+    "advise/contexts",
+    "advise/sample",
+    "advise/statements",
+    "advise/streams",
     "archive/advance",
     "archive/begin",
     "archive/columns",
@@ -184,6 +188,12 @@ const TEMPLATES: &[(&str, &str)] = templates![
     "fence/last_position",
     "fence/parked",
     "fence/split_streams",
+    "health/autovacuum",
+    "health/freeze",
+    "health/rollback_prepared",
+    "health/sequence",
+    "health/set_sequence",
+    "health/terminate",
     "index/attach",
     "index/create",
     "index/drop",
@@ -444,35 +454,6 @@ fn environment() -> Environment<'static> {
         }
     }
     environment
-}
-
-/// The filters for names and texts, which SQL of users has too.
-pub(super) fn add_filters(environment: &mut Environment<'_>) {
-    environment.add_filter("ident", |name: String| safe(quote::ident(&name)));
-    environment.add_filter("idents", |names: Vec<String>| {
-        let quoted: Vec<_> = names.iter().map(|name| quote::ident(name)).collect();
-        safe(quoted.join(", "))
-    });
-    environment.add_filter("literal", |text: String| safe(quote::literal(&text)));
-    environment.add_filter("literals", |texts: Vec<String>| {
-        let quoted: Vec<_> = texts.iter().map(|text| quote::literal(text)).collect();
-        safe(quoted.join(", "))
-    });
-    environment.add_filter("table", |name: Value| -> Result<Value, Error> {
-        let part = |key| name.get_attr(key).map(|part| part.as_str().map(str::to_owned));
-        match (part("schema")?, part("name")?) {
-            (Some(schema), Some(name)) => Ok(safe(quote::table(&QualifiedName::new(schema, name)))),
-            _ => Err(refuse("not a qualified name".to_owned())),
-        }
-    });
-}
-
-fn safe(sql: String) -> Value {
-    Value::from_safe_string(sql)
-}
-
-pub(super) fn refuse(message: String) -> Error {
-    Error::new(ErrorKind::InvalidOperation, message)
 }
 
 /// Marks SQL that [`quote`] has made.

@@ -48,6 +48,8 @@ fn help() {
       events       Load events from files into the store, and write them to files
       operations   See what pupctl has done, go on with what was interrupted, or call it off
       embedded     Run a private PostgreSQL server in the folder .pupctl
+      doctor       Look at everything that may be wrong with a store, and say what mends it
+      advise       Say which layout a store should have, or that it should not be partitioned
       demo         Show what pupctl does, on a private server
       help         Print this message or the help of the given subcommand(s)
 

@@ -70,6 +70,20 @@ fn init_through(server: &Server, mode: &str) -> Output {
 }
 
 #[test]
+fn the_doctor_tells_of_a_pooler_in_transaction_mode() {
+    let server = Server::start(Folder::new(), "", "host all all 127.0.0.1/32 trust");
+    let pooler = PgBouncer::start(&server, "pool_mode = transaction\ndefault_pool_size = 5");
+    let folder = tempfile::tempdir().unwrap();
+    let url = format!("postgres://postgres@127.0.0.1:{}/postgres?sslmode=disable", pooler.port);
+    let doctor = Pupctl::new(folder.path()).args(["doctor", "--exit-code", "-o", "json"]);
+    let told = doctor.env("DATABASE_URL", url).run().failure(3).json();
+    assert_eq!(
+        (&told["problems"], &told["findings"][0]["check"]),
+        (&1.into(), &"connection".into())
+    );
+}
+
+#[test]
 fn a_pooler_in_transaction_mode_is_refused_and_one_in_session_mode_is_not() {
     let server = Server::start(Folder::new(), "", "host all all 127.0.0.1/32 trust");
     let tables = "SELECT count(*)::text FROM pg_tables WHERE schemaname = 'public'";

@@ -83,6 +83,7 @@ fn verify(context: &Context, archive: &Archive) -> Result<(u64, String)> {
         bar.passed(rows);
         context.interrupt.check()
     })?;
+    archive.note_proven();
     Ok((found.rows, found.digest.to_string()))
 }
 

@@ -1,0 +1,75 @@
+//! Roles that may see little, and names that need quotes.
+
+use crate::store::append;
+use crate::support::TestDatabase;
+use crate::{NOTHING, by_month, doctor, found, found_with};
+
+/// A role of its own, gone with the test.
+struct Role<'a>(&'a TestDatabase, String);
+
+impl<'a> Role<'a> {
+    fn new(db: &'a TestDatabase) -> Self {
+        let name = format!("{}_reader", db.name());
+        db.execute(&format!("CREATE ROLE {name}"));
+        Self(db, name)
+    }
+}
+
+impl Drop for Role<'_> {
+    fn drop(&mut self) {
+        self.0.execute(&format!("DROP OWNED BY {0}; DROP ROLE {0}", self.1));
+    }
+}
+
+#[test]
+fn a_role_without_rights_is_told_so_and_nothing_fails() {
+    let db = by_month();
+    append(&db, "A", "1");
+    let role = Role::new(&db);
+    let told = found_with(&db, &["--role", &role.1, "--schema", "public"]);
+    assert!(!told.is_empty());
+    for line in &told {
+        let check = line.split(' ').nth(1).expect("a check");
+        assert!(line.starts_with("notice "), "{told:?}");
+        assert!(["not_seen", "role_rights"].contains(&check), "{told:?}");
+    }
+    let page = doctor(&db, &["--role", &role.1, "--schema", "public"]).success();
+    assert!(page.stdout.contains("not looked at:"), "{page}");
+}
+
+#[test]
+fn a_role_that_may_read_finds_what_the_owner_finds() {
+    let db = by_month();
+    let leaf = format!("events_{}", crate::suffix(&db, 0));
+    db.execute(&format!("ALTER TABLE {leaf} DROP CONSTRAINT {leaf}_event_id_key"));
+    let role = Role::new(&db);
+    db.execute(&format!(
+        "REVOKE CREATE ON SCHEMA public FROM PUBLIC;
+         GRANT USAGE ON SCHEMA public TO {0}; GRANT SELECT ON ALL TABLES IN SCHEMA public TO {0};
+         GRANT SELECT ON ALL SEQUENCES IN SCHEMA public TO {0}",
+        role.1
+    ));
+    let mut told = found_with(&db, &["--role", &role.1, "--schema", "public"]);
+    let own: Vec<_> = told.extract_if(.., |line| line.starts_with("notice role_rights")).collect();
+    assert_eq!(own.len(), 3, "{own:?}");
+    // The grants on partitions are drift to nobody.
+    told.retain(|line| !line.contains("grants_differ"));
+    assert_eq!(told, [format!("error missing_key public.{leaf}")]);
+}
+
+#[test]
+fn names_that_need_quotes() {
+    let db = TestDatabase::new();
+    std::fs::write(
+        db.folder().join("pupctl.toml"),
+        "schema = \"it's \\\"mine\\\"\"\n[tables]\nevents = \"my \\\"events\\\"\"\n",
+    )
+    .expect("a file");
+    let init = ["schema", "init", "-q", "--partition-by", "context", "--contexts", "it's \"A\""];
+    db.pupctl(init).success();
+    assert_eq!(found(&db), NOTHING);
+    db.execute(r#"ALTER SEQUENCE "it's ""mine"""."my ""events""_global_position_seq" CACHE 3"#);
+    assert_eq!(found(&db).len(), 1);
+    crate::mend(&db, "sequence", &[]);
+    assert_eq!(found(&db), NOTHING);
+}
