@@ -92,7 +92,8 @@ fn commands_in_the_documents_are_accepted_by_the_program() {
                 _ => None,
             };
             let Some(arguments) = command else { continue };
-            let words = arguments.split('#').next().unwrap_or_default().split_whitespace();
+            let words =
+                arguments.split(['#', '>', '|']).next().unwrap_or_default().split_whitespace();
             let parsed =
                 Cli::command().try_get_matches_from(std::iter::once("pupctl").chain(words));
             if let Err(error) = parsed {
