@@ -34,14 +34,14 @@ macro_rules! pages {
 
 pages! {
     readme: "README.md",
-    contributing: "CONTRIBUTING.md",
+    ci: "docs/ci.md",
+    runbook: "docs/runbook.md",
     tutorial: "docs/tutorial.md",
     layouts: "docs/concepts/layouts.md",
     operations: "docs/concepts/operations.md",
     append_and_read: "docs/how-to/append-and-read.md",
     archive: "docs/how-to/archive.md",
     attach_and_detach: "docs/how-to/attach-and-detach.md",
-    ci: "docs/ci.md",
     close_months: "docs/how-to/close-months.md",
     convert: "docs/how-to/convert.md",
     copy_a_store: "docs/how-to/copy-a-store.md",
@@ -111,9 +111,7 @@ fn failure(command: &page::Command, ended: &shell::Ended) -> Option<String> {
     differs.then(|| format!("it prints something else than\n{}", wanted.join("\n")))
 }
 
-/// All pages with consoles, but for the one that is generated from the help.
-fn pages_with_consoles() -> BTreeSet<String> {
-    let mut pages = BTreeSet::new();
+fn all_pages() -> Vec<PathBuf> {
     let mut files = vec![PathBuf::from("README.md"), PathBuf::from("CONTRIBUTING.md")];
     let mut folders = vec![PathBuf::from("docs")];
     while let Some(folder) = folders.pop() {
@@ -124,19 +122,39 @@ fn pages_with_consoles() -> BTreeSet<String> {
             if kind.is_dir() { folders.push(path) } else { files.push(path) }
         }
     }
-    for file in files.iter().filter(|file| file.extension().is_some_and(|ending| ending == "md")) {
+    files.retain(|file| file.extension().is_some_and(|ending| ending == "md"));
+    files
+}
+
+fn pages_with_consoles() -> BTreeSet<String> {
+    let has_console = |file: &&PathBuf| {
         let text = fs::read_to_string(root().join(file)).expect("a page");
-        if text.lines().any(|line| line.trim_start() == "```console") {
-            pages.insert(file.display().to_string());
-        }
-    }
-    pages
+        text.lines().any(|line| line.trim_start() == "```console")
+    };
+    all_pages().iter().filter(has_console).map(|file| file.display().to_string()).collect()
 }
 
 #[test]
 fn every_page_with_commands_is_run() {
     let listed: BTreeSet<_> = PAGES.iter().map(|&page| page.to_owned()).collect();
     assert_eq!(listed, pages_with_consoles(), "tests/docs_run/main.rs lists the pages");
+}
+
+/// What stands in other blocks of a shell is for other programs, and not run.
+#[test]
+fn commands_of_pupctl_stand_in_consoles() {
+    for page in all_pages() {
+        let text = fs::read_to_string(root().join(&page)).expect("a page");
+        let mut fence = String::new();
+        for (number, line) in (1..).zip(text.lines()) {
+            if let Some(kind) = line.trim_start().strip_prefix("```") {
+                kind.clone_into(&mut fence);
+            }
+            let is_ours = line.trim_start_matches("$ ").starts_with("pupctl ");
+            let is_shell = ["sh", "bash", "shell"].contains(&fence.as_str());
+            assert!(!(is_ours && is_shell), "{}:{number}: `{line}` is not run", page.display());
+        }
+    }
 }
 
 #[test]

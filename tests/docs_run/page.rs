@@ -111,7 +111,6 @@ fn commands(fence: usize, block: &[(usize, &str)], notes: &Notes) -> Result<Vec<
         return Ok(vec![Step::Skipped { line: fence, reason: reason.clone() }]);
     }
     let mut found: Vec<Command> = Vec::new();
-    let mut goes_on = false;
     for (line, text) in block {
         if let Some(command) = text.strip_prefix("$ ") {
             found.push(Command {
@@ -122,16 +121,13 @@ fn commands(fence: usize, block: &[(usize, &str)], notes: &Notes) -> Result<Vec<
                 yes: notes.yes,
                 output: None,
             });
-            goes_on = command.ends_with('\\');
             continue;
         }
         let wrong = format!("line {line}: a console shows `$ ` and a command first");
         let command = found.last_mut().ok_or(wrong)?;
-        if goes_on {
-            command.text = format!("{}\n{text}", command.text);
-            goes_on = text.ends_with('\\');
-        } else {
-            command.output.get_or_insert_default().push((*text).to_owned());
+        match text.strip_prefix("> ") {
+            Some(more) => command.text = format!("{}\n{more}", command.text),
+            None => command.output.get_or_insert_default().push((*text).to_owned()),
         }
     }
     if found.is_empty() {
@@ -193,7 +189,7 @@ mod tests {
     #[test]
     fn a_page_is_a_list_of_steps() {
         let page = "Words.\n\n<!-- run\npupctl a\npupctl b\n-->\n<!-- exit 3: plan -->\n\
-            <!-- stop: run -->\n```console\n$ pupctl plan\n$ pupctl run \\\n    --all\nDone …\n```\n\
+            <!-- stop: run -->\n```console\n$ pupctl plan\n$ pupctl run \\\n> --all\nDone …\n```\n\
             <!-- fresh -->\n<!-- skip: needs another machine -->\n```console\n$ scp x y:\n```\n\
             ```sql\n$ no command\n```\n";
         let command = |line, text: &str| Command {
@@ -210,7 +206,7 @@ mod tests {
             Step::Command(Command {
                 runs_for: Some(RUNS_FOR),
                 output: Some(lines("Done …")),
-                ..command(11, "pupctl run \\\n    --all")
+                ..command(11, "pupctl run \\\n--all")
             }),
             Step::Fresh,
             Step::Skipped { line: 17, reason: "needs another machine".to_owned() },

@@ -74,7 +74,7 @@ fn the_files_of_the_debian_package_are_there() {
 
 /// The command of the unit, as systemd starts it.
 fn exec_start() -> Vec<String> {
-    let unit = fs::read_to_string(root().join("packaging/pupctl-schedule.service"));
+    let unit = fs::read_to_string(root().join("packaging/debian/pupctl-schedule.service"));
     let unit = unit.expect("the unit").replace("\\\n", "");
     let line = unit.lines().find_map(|line| line.strip_prefix("ExecStart=")).expect("a command");
     line.split_whitespace().map(str::to_owned).collect()
@@ -96,7 +96,7 @@ fn the_unit_starts_a_command_that_exists() {
 fn systemd_takes_the_unit() {
     let Some(analyze) = program("systemd-analyze") else { return };
     let folder = tempfile::tempdir().expect("a folder");
-    let unit = fs::read_to_string(root().join("packaging/pupctl-schedule.service"));
+    let unit = fs::read_to_string(root().join("packaging/debian/pupctl-schedule.service"));
     // It looks for the program, which is not installed here.
     let here = env!("CARGO_BIN_EXE_pupctl");
     let unit = unit.expect("the unit").replace("/usr/bin/pupctl", here);
