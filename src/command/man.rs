@@ -64,7 +64,8 @@ fn find<'a>(program: &'a clap::Command, words: &[String]) -> Result<&'a clap::Co
 /// The file name and the text of the page of one command.
 fn page(command: &clap::Command) -> Result<(String, String)> {
     let source = format!("pupctl {}", env!("CARGO_PKG_VERSION"));
-    let man = Man::new(command.clone()).source(source).manual("pupctl");
+    let title = command.get_display_name().unwrap_or_else(|| command.get_name()).to_uppercase();
+    let man = Man::new(command.clone()).title(title).source(source).manual("pupctl");
     let mut text = Vec::new();
     man.render(&mut text).map_err(|error| Error::system("cannot make the page", error))?;
     Ok((man.get_filename(), ascii(&String::from_utf8_lossy(&text))))
@@ -72,9 +73,11 @@ fn page(command: &clap::Command) -> Result<(String, String)> {
 
 /// Formatters read ASCII without being told; other characters have their numbers.
 fn ascii(text: &str) -> String {
-    let escaped = |character: char| match character.is_ascii() {
-        true => character.to_string(),
-        false => format!("\\[u{:04X}]", u32::from(character)),
+    let escaped = |character: char| {
+        if character.is_ascii() {
+            return character.to_string();
+        }
+        format!("\\[u{:04X}]", u32::from(character))
     };
     text.chars().map(escaped).collect()
 }

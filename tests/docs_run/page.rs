@@ -66,10 +66,10 @@ pub(crate) fn parse(text: &str) -> Result<Vec<Step>, String> {
                 .map_err(|error| format!("line {number}: {error}"))?;
         }
     }
-    match notes.is_empty() {
-        true => Ok(steps),
-        false => Err("a comment stands in front of no block".to_owned()),
+    if !notes.is_empty() {
+        return Err("a comment stands in front of no block".to_owned());
     }
+    Ok(steps)
 }
 
 impl Notes {
@@ -144,7 +144,9 @@ fn commands(fence: usize, block: &[(usize, &str)], notes: &Notes) -> Result<Vec<
         }
     }
     if notes.example {
-        found.iter_mut().for_each(|command| command.output = None);
+        for command in &mut found {
+            command.output = None;
+        }
     }
     Ok(found.into_iter().map(Step::Command).collect())
 }
@@ -154,10 +156,10 @@ fn concerned<'a>(found: &'a mut [Command], words: &str) -> Result<Vec<&'a mut Co
     let exact = found.iter().any(|command| command.text == words);
     let is_meant = |text: &str| if exact { text == words } else { text.contains(words) };
     let concerned: Vec<_> = found.iter_mut().filter(|command| is_meant(&command.text)).collect();
-    match concerned.is_empty() {
-        true => Err(format!("no command of the block has `{words}`")),
-        false => Ok(concerned),
+    if concerned.is_empty() {
+        return Err(format!("no command of the block has `{words}`"));
     }
+    Ok(concerned)
 }
 
 /// Whether an output is what a page shows of it: `…` stands for anything within a line, and alone

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process_group};
 use tempfile::TempDir;
 
-use crate::support::{TestDatabase, open_folder};
+use crate::support::{TestDatabase, open_folder, psql};
 
 /// How long a command may take on a busy machine.
 const PATIENCE: Duration = Duration::from_mins(2);
@@ -56,6 +56,7 @@ impl Shell {
         let pupctl = Path::new(env!("CARGO_BIN_EXE_pupctl"));
         symlink(pupctl, programs.join("pupctl")).expect("a link");
         symlink(root().join("tests/docs_run/cargo.sh"), programs.join("cargo")).expect("a link");
+        symlink(psql().expect("psql; run scripts/setup"), programs.join("psql")).expect("a link");
         let shell = Self {
             database: TestDatabase::new(),
             folder: open_folder(),

@@ -37,7 +37,11 @@ fn scripts(yaml: &Yaml, key: &str, found: &mut Vec<String>) {
                 scripts(value, key.as_str().unwrap_or_default(), found);
             }
         }
-        Yaml::Array(items) => items.iter().for_each(|item| scripts(item, key, found)),
+        Yaml::Array(items) => {
+            for item in items {
+                scripts(item, key, found);
+            }
+        }
         Yaml::String(text) if ["run", "script", "before_script"].contains(&key) => {
             found.extend(text.lines().map(str::to_owned));
         }
@@ -52,7 +56,9 @@ fn pipelines_parse_and_their_commands_are_accepted() {
         let documents = YamlLoader::load_from_str(&block)
             .unwrap_or_else(|error| panic!("{page}: {error} in\n{block}"));
         let mut lines = Vec::new();
-        documents.iter().for_each(|document| scripts(document, "", &mut lines));
+        for document in &documents {
+            scripts(document, "", &mut lines);
+        }
         for line in lines {
             let Some(arguments) = line.trim().strip_prefix("pupctl ") else { continue };
             let command = arguments.split(['>', '|', '&']).next().unwrap_or_default();

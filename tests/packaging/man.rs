@@ -38,7 +38,7 @@ fn every_command_has_a_page() {
     run();
     let page = fs::read_to_string(folder.path().join("share/man1/pupctl-partitions-ensure.1"));
     let page = page.expect("a page");
-    assert!(page.contains(".TH pupctl-partitions-ensure 1"), "{page}");
+    assert!(page.contains(".TH PUPCTL-PARTITIONS-ENSURE 1"), "{page}");
     assert!(page.contains("\\fB\\-\\-months\\fR"), "{page}");
     let printed = pupctl(folder.path(), &["man", "partitions", "ensure"]).run().success();
     assert_eq!(printed.stdout, page);
