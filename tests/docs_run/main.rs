@@ -43,6 +43,7 @@ pages! {
     archive: "docs/how-to/archive.md",
     attach_and_detach: "docs/how-to/attach-and-detach.md",
     close_months: "docs/how-to/close-months.md",
+    contexts: "docs/how-to/contexts.md",
     convert: "docs/how-to/convert.md",
     copy_a_store: "docs/how-to/copy-a-store.md",
     cron: "docs/how-to/cron.md",
