@@ -130,6 +130,16 @@ fn links_between_the_documents_lead_somewhere() {
 }
 
 #[test]
+fn every_page_is_in_the_index() {
+    let index = fs::read_to_string(root().join("docs/README.md")).expect("the page");
+    for page in pages() {
+        let Ok(path) = page.strip_prefix(root().join("docs")) else { continue };
+        let path = path.display().to_string();
+        assert!(path == "README.md" || index.contains(&format!("({path}")), "{path}");
+    }
+}
+
+#[test]
 fn the_projection_in_the_readme_is_the_one_that_is_compiled() {
     let source = fs::read_to_string(root().join("src/projection/mod.rs")).expect("the module");
     let mut example = String::new();
