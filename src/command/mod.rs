@@ -10,9 +10,12 @@ pub mod embedded;
 pub mod events;
 mod file;
 mod findings;
+pub mod metrics;
 pub mod operations;
+mod overview;
 pub mod partitions;
 pub mod projections;
+pub mod report;
 pub mod restore;
 pub mod schema;
 pub mod write;
@@ -76,6 +79,10 @@ pub enum Command {
     /// See what pupctl has done, go on with what was interrupted, or call it off
     #[command(subcommand)]
     Operations(operations::OperationsCommand),
+    #[expect(missing_docs, reason = "the words are those of the arguments, for the help too")]
+    Report(report::ReportArgs),
+    #[expect(missing_docs, reason = "the words are those of the arguments, for the help too")]
+    Metrics(metrics::MetricsArgs),
     /// Run a private PostgreSQL server in the folder .pupctl
     #[command(subcommand)]
     Embedded(embedded::EmbeddedCommand),
@@ -97,6 +104,8 @@ impl Command {
             Self::Projections(command) => command.name(),
             Self::Events(command) => command.name(),
             Self::Operations(command) => command.name(),
+            Self::Report(_) => "report",
+            Self::Metrics(_) => "metrics",
             Self::Embedded(command) => command.name(),
             Self::Demo(_) => "demo",
         }
@@ -122,6 +131,8 @@ pub fn run(cli: Cli, output: &Output, interrupt: &Interrupt) -> anyhow::Result<E
         Command::Projections(command) => projections::run(command, &context),
         Command::Events(command) => events::run(command, &context),
         Command::Operations(command) => operations::run(command, &context),
+        Command::Report(args) => report::run(args, &context),
+        Command::Metrics(args) => metrics::run(args, &context),
         Command::Embedded(command) => embedded::run(command, &context),
         Command::Demo(args) => demo::run(args, &context),
     }

@@ -8,6 +8,7 @@ pub mod convert;
 pub mod environment;
 pub mod formats;
 pub mod generate;
+pub mod html;
 pub mod index;
 mod lifecycle;
 pub mod mend;
