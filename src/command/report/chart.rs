@@ -13,6 +13,9 @@ use super::words;
 const WIDTH: i32 = 540;
 const HEIGHT: i32 = 132;
 
+/// The width of a label.
+const LABEL: i32 = 28;
+
 #[derive(Debug, Serialize)]
 pub(super) struct Chart {
     pub(super) id: &'static str,
@@ -104,13 +107,14 @@ fn chart(
     Chart {
         id,
         title,
-        words: format!("{title} by {}{peak}", scale.unit_word()),
+        words: format!("{title}, a column for {}{peak}", scale.a_unit()),
         width: WIDTH,
         height: HEIGHT,
         bar: format!("{:.1}", (step * 0.8).max(1.0)),
         bars: values.iter().enumerate().filter(has_any).map(bar).collect(),
         lines: (0..=2).map(line).collect(),
-        ticks: scale.ticks(step),
+        // The last one would not have the room.
+        ticks: scale.ticks(step).into_iter().filter(|tick| tick.x < WIDTH - LABEL).collect(),
     }
 }
 

@@ -111,3 +111,6 @@ fn text(overview: &Overview) -> String {
     let rows = rows.into_iter().map(|(key, value)| vec![key.to_owned(), value]).collect();
     table(&["the store", ""], rows, 2)
 }
+
+#[cfg(test)]
+mod tests;

@@ -69,11 +69,11 @@ impl Scale {
     }
 
     /// What a column is.
-    pub(super) fn unit_word(&self) -> &'static str {
+    pub(super) fn a_unit(&self) -> &'static str {
         match self.unit {
-            1 => "month",
-            3 => "quarter",
-            12 => "year",
+            1 => "a month",
+            3 => "a quarter",
+            12 => "a year",
             60 => "five years",
             _ => "ten years",
         }

@@ -20,7 +20,7 @@ const SHADES: f64 = 5.0;
 #[derive(Debug, Serialize)]
 pub(super) struct Timeline {
     /// What a column is.
-    pub(super) unit: &'static str,
+    pub(super) a_unit: &'static str,
     /// The width of all columns; 0 where nothing is known of months.
     pub(super) width: i32,
     pub(super) ticks: Vec<Tick>,
@@ -130,7 +130,7 @@ pub(super) fn timeline(overview: &Overview) -> Timeline {
     };
     let any = |is: &dyn Fn(&Sum) -> bool| all().any(is);
     Timeline {
-        unit: scale.map_or("", |scale| scale.unit_word()),
+        a_unit: scale.map_or("", |scale| scale.a_unit()),
         width: scale.map_or(0, |scale| scale.columns * scale.width),
         ticks: scale.map_or_else(Vec::new, |scale| scale.ticks(f64::from(scale.width))),
         now: scale.and_then(|scale| {
@@ -229,7 +229,7 @@ fn row(name: &str, line: &Line, scale: Option<&Scale>, shade: &dyn Fn(&Sum) -> u
     let leaves = count(line.leaves, "leaf").replace("leafs", "leaves");
     let events = if line.counted { words::number(line.rows) } else { "–".to_owned() };
     let of = |what: &dyn Fn(&Sum) -> usize| line.cells.values().map(what).sum::<usize>();
-    let mut facts = vec![leaves.clone(), format!("{events} events"), bytes(line.bytes)];
+    let mut facts = vec![leaves, format!("{events} events"), bytes(line.bytes)];
     let states = [
         (of(&|sum| sum.closed), "closed"),
         (of(&|sum| sum.archived), "archived"),
@@ -241,7 +241,7 @@ fn row(name: &str, line: &Line, scale: Option<&Scale>, shade: &dyn Fn(&Sum) -> u
     Row {
         name: name.to_owned(),
         words: format!("{name}: {}", facts.join(", ")),
-        leaves,
+        leaves: words::number(line.leaves),
         events,
         size: bytes(line.bytes),
         cells,
