@@ -55,10 +55,9 @@ pub fn snapshot(
 
 /// An older pupctl made a store without their table, which fails in a savepoint.
 fn closed_months(transaction: &mut Transaction<'_>, schema: &str) -> Result<Vec<Closed>> {
-    let savepoint = transaction
+    let mut savepoint = transaction
         .transaction()
         .map_err(|error| Error::database("reading which months are closed", error))?;
-    let mut savepoint = savepoint;
     closed::list(&mut savepoint, schema)
 }
 
@@ -76,7 +75,8 @@ fn read_histograms(transaction: &mut Transaction<'_>, found: &mut Snapshot) {
     });
     match rows {
         Ok(rows) => {
-            found.histograms = rows.iter().map(|row| (row.get("oid"), histogram(row))).collect()
+            let known = rows.iter().map(|row| (row.get("oid"), histogram(row)));
+            found.histograms = known.collect();
         }
         Err(error) => {
             let error = Error::database("reading the statistics of the planner", error);

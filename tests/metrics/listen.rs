@@ -55,8 +55,8 @@ fn it_answers_what_it_is_asked_and_ends_when_it_is_told_to() {
     assert_eq!(body(&get(port, "/metrics?x=1")), body(&answer));
     assert!(get(port, "/-/healthy").ends_with("pupctl is healthy\n"));
     assert!(get(port, "/").starts_with("HTTP/1.1 404 "));
-    let post = "POST /metrics HTTP/1.1\r\nContent-Length: 1\r\n\r\nx";
-    let told = ask(port, post).expect("an answer");
+    let sent = "POST /metrics HTTP/1.1\r\nContent-Length: 1\r\n\r\nx";
+    let told = ask(port, sent).expect("an answer");
     assert!(told.starts_with("HTTP/1.1 405 ") && told.contains("Allow: GET, HEAD\r\n"), "{told}");
     let head = ask(port, "HEAD /metrics HTTP/1.1\r\n\r\n").expect("an answer");
     assert!(head.starts_with("HTTP/1.1 200 ") && body(&head).is_empty(), "{head}");

@@ -1,5 +1,8 @@
 //! Metrics for Prometheus: on standard output, in a file, over HTTP.
 
+// Counts are whole numbers, which floats hold as they are.
+#![allow(clippy::float_cmp)]
+
 #[path = "../support/mod.rs"]
 mod support;
 

@@ -7,6 +7,7 @@ use crate::overview::Overview;
 use crate::overview::growth::MonthTotal;
 
 use super::scale::{Scale, Tick};
+use super::timeline::used;
 use super::words;
 
 /// The size of the area of the bars, in pixels.
@@ -27,6 +28,8 @@ pub(super) struct Chart {
     pub(super) bars: Vec<Bar>,
     pub(super) lines: Vec<Gridline>,
     pub(super) ticks: Vec<Tick>,
+    /// Where years are left out.
+    pub(super) holes: Vec<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -45,15 +48,12 @@ pub(super) struct Gridline {
 
 /// The events and the bytes of every month; none where nothing is known of months.
 pub(super) fn charts(overview: &Overview) -> Vec<Chart> {
-    let Some((first, last)) = overview.months.first().zip(overview.months.last()) else {
-        return Vec::new();
-    };
-    let scale = Scale::of(first.month, last.month);
+    let Some(scale) = Scale::of(&used(overview)) else { return Vec::new() };
     let events = sums(overview, &scale, &|total| total.rows);
     let sizes = sums(overview, &scale, &|total| total.bytes);
     let most_events = ceiling(events.iter().copied().max().unwrap_or(0), 1);
     let largest = sizes.iter().copied().max().unwrap_or(0);
-    let unit = 1_u64 << (10 * (63 - largest.max(1).leading_zeros()) / 10);
+    let unit = 1_u64 << (largest.max(1).ilog2() / 10 * 10);
     let most_bytes = ceiling(largest, unit);
     let count = |events: u64| format!("{} events", words::number(events));
     vec![
@@ -65,8 +65,8 @@ pub(super) fn charts(overview: &Overview) -> Vec<Chart> {
 fn sums(overview: &Overview, scale: &Scale, value: &dyn Fn(&MonthTotal) -> u64) -> Vec<u64> {
     let mut sums = vec![0; usize::try_from(scale.columns).unwrap_or(0)];
     for total in &overview.months {
-        let column = usize::try_from(scale.column(total.month)).unwrap_or(0);
-        if let Some(sum) = sums.get_mut(column) {
+        let column = scale.column(total.month).and_then(|column| usize::try_from(column).ok());
+        if let Some(sum) = column.and_then(|column| sums.get_mut(column)) {
             *sum += value(total);
         }
     }
@@ -113,6 +113,11 @@ fn chart(
         bar: format!("{:.1}", (step * 0.8).max(1.0)),
         bars: values.iter().enumerate().filter(has_any).map(bar).collect(),
         lines: (0..=2).map(line).collect(),
+        holes: scale
+            .holes()
+            .into_iter()
+            .map(|hole| format!("{:.1}", (f64::from(hole) + 0.5) * step))
+            .collect(),
         // The last one would not have the room.
         ticks: scale.ticks(step).into_iter().filter(|tick| tick.x < WIDTH - LABEL).collect(),
     }

@@ -1,11 +1,13 @@
 //! The months of each context, side by side: how large each is, and what became of it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
 use crate::cli::output::{bytes, count};
+use crate::layout::month::Month;
 use crate::overview::Overview;
+use crate::overview::growth::MonthTotal;
 use crate::overview::partitions::{Absence, State};
 
 use super::scale::{Scale, Tick};
@@ -24,6 +26,8 @@ pub(super) struct Timeline {
     /// The width of all columns; 0 where nothing is known of months.
     pub(super) width: i32,
     pub(super) ticks: Vec<Tick>,
+    /// Where years are left out.
+    pub(super) holes: Vec<i32>,
     /// Where the current month is.
     pub(super) now: Option<i32>,
     pub(super) column: i32,
@@ -35,6 +39,7 @@ pub(super) struct Timeline {
 
 /// Which kinds of cells there are, for the legend.
 #[derive(Debug, Default, Serialize)]
+#[expect(clippy::struct_excessive_bools, reason = "each is one entry of the legend")]
 pub(super) struct Kinds {
     closed: bool,
     future: bool,
@@ -56,6 +61,7 @@ pub(super) struct Row {
 }
 
 #[derive(Debug, Serialize)]
+#[expect(clippy::struct_excessive_bools, reason = "each is one mark")]
 pub(super) struct Cell {
     pub(super) x: i32,
     /// How it is filled.
@@ -116,8 +122,7 @@ impl Line {
 }
 
 pub(super) fn timeline(overview: &Overview) -> Timeline {
-    let ends = overview.months.first().zip(overview.months.last());
-    let scale = ends.map(|(first, last)| Scale::of(first.month, last.month));
+    let scale = Scale::of(&used(overview));
     let lines = at_most(lines(overview, scale.as_ref()));
     // What nobody has counted would look empty.
     let totals = &overview.totals;
@@ -130,14 +135,14 @@ pub(super) fn timeline(overview: &Overview) -> Timeline {
     };
     let any = |is: &dyn Fn(&Sum) -> bool| all().any(is);
     Timeline {
-        a_unit: scale.map_or("", |scale| scale.a_unit()),
-        width: scale.map_or(0, |scale| scale.columns * scale.width),
-        ticks: scale.map_or_else(Vec::new, |scale| scale.ticks(f64::from(scale.width))),
-        now: scale.and_then(|scale| {
-            let column = scale.column(overview.month);
-            (0..scale.columns).contains(&column).then_some(column * scale.width)
+        a_unit: scale.as_ref().map_or("", Scale::a_unit),
+        width: scale.as_ref().map_or(0, |scale| scale.columns * scale.width),
+        ticks: scale.as_ref().map_or_else(Vec::new, |scale| scale.ticks(f64::from(scale.width))),
+        holes: scale.as_ref().map_or_else(Vec::new, |scale| {
+            scale.holes().into_iter().map(|hole| hole * scale.width).collect()
         }),
-        column: scale.map_or(0, |scale| scale.width),
+        now: scale.as_ref().and_then(|scale| Some(scale.column(overview.month)? * scale.width)),
+        column: scale.as_ref().map_or(0, |scale| scale.width),
         rows: lines.iter().map(shown).collect(),
         shade: if by_rows { "events (estimated)" } else { "bytes" },
         kinds: Kinds {
@@ -150,6 +155,14 @@ pub(super) fn timeline(overview: &Overview) -> Timeline {
             estimated: any(&|sum| sum.estimated),
         },
     }
+}
+
+/// The months in which there is something, or should be.
+pub(super) fn used(overview: &Overview) -> BTreeSet<Month> {
+    let is_used = |total: &&MonthTotal| {
+        total.rows > 0 || total.leaves + total.archived + total.detached + total.missing > 0
+    };
+    overview.months.iter().filter(is_used).map(|total| total.month).collect()
 }
 
 fn lines(overview: &Overview, scale: Option<&Scale>) -> BTreeMap<String, Line> {
@@ -166,13 +179,14 @@ fn lines(overview: &Overview, scale: Option<&Scale>) -> BTreeMap<String, Line> {
         line.bytes += size;
         let Some(scale) = scale else { continue };
         for share in &leaf.estimated_months {
-            let sum = line.cells.entry(scale.column(share.month)).or_default();
+            let Some(column) = scale.column(share.month) else { continue };
+            let sum = line.cells.entry(column).or_default();
             (sum.rows, sum.bytes) = (sum.rows + share.rows, sum.bytes + share.bytes);
             sum.estimated = true;
             sum.pending += usize::from(leaf.state == State::DetachPending);
         }
-        let Some(month) = leaf.month else { continue };
-        let sum = line.cells.entry(scale.column(month)).or_default();
+        let Some(column) = leaf.month.and_then(|month| scale.column(month)) else { continue };
+        let sum = line.cells.entry(column).or_default();
         sum.leaves += 1;
         (sum.rows, sum.bytes) = (sum.rows + leaf.rows.unwrap_or(0), sum.bytes + size);
         match leaf.state {
@@ -184,8 +198,9 @@ fn lines(overview: &Overview, scale: Option<&Scale>) -> BTreeMap<String, Line> {
     }
     for one in &overview.absent {
         let line = lines.entry(name(&one.context, &one.share)).or_default();
-        let Some((scale, month)) = scale.zip(one.month) else { continue };
-        let sum = line.cells.entry(scale.column(month)).or_default();
+        let column = scale.zip(one.month).and_then(|(scale, month)| scale.column(month));
+        let Some(column) = column else { continue };
+        let sum = line.cells.entry(column).or_default();
         match one.absence {
             Absence::Missing => sum.missing += 1,
             Absence::Detached => sum.detached += 1,

@@ -8,7 +8,7 @@ use crate::projection::control::lag::Lag;
 use crate::projection::control::status::{ProjectionStatus, State};
 
 /// `1,234,567`.
-pub(super) fn number(number: impl ToString) -> String {
+pub(super) fn number(number: impl ToString + Copy) -> String {
     let digits = number.to_string();
     let (sign, digits) = digits.strip_prefix('-').map_or(("", digits.as_str()), |rest| ("-", rest));
     let mut text = String::new();
