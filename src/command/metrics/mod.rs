@@ -23,9 +23,9 @@ use exposition::{Family, text};
 /// Print the state of the store as metrics for Prometheus
 ///
 /// On standard output, into a file that node_exporter picks up (--textfile), or over HTTP
-/// (--listen). Findings are those of partitions check. Whatever the form, pupctl_up is 1 when the
-/// store could be read and 0 when not: the file is written in both cases, and then the command
-/// fails. Reads only.
+/// (--listen). Findings are those of partitions check. pupctl_up is 1 when the store could be read.
+/// When not, a file is written all the same, with pupctl_up 0 and nothing else of the store, and the
+/// command fails. Reads only.
 ///
 /// With --listen it serves GET /metrics and GET /-/healthy until it is stopped, connects anew when
 /// the server was gone, and reads the store at most every --interval, however many ask. There is no

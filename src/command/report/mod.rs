@@ -27,7 +27,7 @@ use crate::overview::Overview;
 ///
 /// Examples:
 ///   pupctl report --html store.html
-///   pupctl report --html - --title "Shop, production" > store.html
+///   pupctl report --html store.html --title Shop
 ///   pupctl report --output json
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]
