@@ -50,6 +50,7 @@ pub const NAMES: &[&str] = &[
     "execute::before_step",
     "export::before_rename",
     "export::before_window",
+    "file::before_rename",
     "generate::before_file",
     "import::after_commit",
     "import::before_commit",

@@ -25,6 +25,7 @@
 //! - [`archive`] writes the rows of a table into files, reads them back and proves them.
 //! - [`store`] appends events and reads them, for applications.
 //! - [`projection`] keeps read models up to date, exactly once.
+//! - [`overview`] is a store at a glance, for whoever watches it.
 //! - [`server`] runs a private PostgreSQL for people who have none at hand.
 //!
 //! # Example
@@ -87,6 +88,7 @@ pub mod finding;
 pub mod layout;
 pub mod migration;
 pub mod operation;
+pub mod overview;
 pub mod plan;
 pub mod projection;
 pub mod render;

@@ -458,10 +458,14 @@ const SLOTS: [&str; 7] = [
 fn every_fail_point_is_one_of_those_above() {
     let all: BTreeSet<_> = pupctl::failpoint::NAMES.iter().copied().collect();
     let killed = [run(1, 1), migrations(1), import(1)].concat().into_iter().map(|(point, _)| point);
-    // Where `schema generate` is killed, its own tests do that; so do those of archive files.
+    // Where `schema generate` is killed, its own tests do that; so do those of archive files, of
+    // reports and of metrics.
     let killed = killed.chain(EMBEDDED.map(|(_, point)| point)).chain(EXPORT);
-    let killed =
-        killed.chain(["generate::before_file"]).chain(ARCHIVE).chain(ARCHIVES).chain(TRANSFER);
+    let killed = killed
+        .chain(["file::before_rename", "generate::before_file"])
+        .chain(ARCHIVE)
+        .chain(ARCHIVES)
+        .chain(TRANSFER);
     let killed = killed.chain(PROJECTION).chain(PROJECTIONS).chain(REBUILD).chain(SLOTS);
     let killed = killed.chain(CONVERT);
     assert_eq!(killed.collect::<BTreeSet<_>>(), all);

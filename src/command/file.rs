@@ -6,6 +6,7 @@ use std::path::Path;
 use tempfile::NamedTempFile;
 
 use crate::error::{Error, Kind, Result};
+use crate::failpoint::reach;
 
 /// Writes a file that is not there yet, and its folder.
 pub(super) fn create(path: &Path, text: &str) -> Result<()> {
@@ -17,10 +18,30 @@ pub(super) fn create(path: &Path, text: &str) -> Result<()> {
     })
 }
 
-/// Writes a file, in the place of one that may be there.
+/// Writes a file, in the place of one that may be there. Whoever reads meanwhile sees the old one
+/// or the new one, and so does whoever looks after a crash.
 pub(super) fn replace(path: &Path, text: &str) -> Result<()> {
+    refuse_unwritable(path)?;
+    // What a link leads to is replaced, and the link stays.
+    let path = &std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
     let temporary = temporary(path, text)?;
-    temporary.persist(path).map(drop).map_err(|error| failed(path, error.error))
+    reach("file::before_rename");
+    temporary.persist(path).map_err(|error| failed(path, error.error))?;
+    // The new name is in the folder, which is written apart from the file.
+    let synced = std::fs::File::open(folder(path)).and_then(|folder| folder.sync_all());
+    synced.map_err(|error| failed(path, error))
+}
+
+/// Refuses a path at which no file can be replaced, before any work is done for it. A device would
+/// be replaced too.
+pub(super) fn refuse_unwritable(path: &Path) -> Result<()> {
+    match std::fs::metadata(path) {
+        Ok(found) if found.is_file() => Ok(()),
+        Ok(_) => Err(Error::new(Kind::Invalid, format!("{} is no file", path.display()))
+            .hint("name a file; - is standard output, where that is taken")),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(failed(path, error)),
+    }
 }
 
 /// A file is there that would be written.
@@ -30,8 +51,7 @@ pub(super) fn there(path: &Path) -> Error {
 
 /// Beside the file, so that it can be renamed.
 fn temporary(path: &Path, text: &str) -> Result<NamedTempFile> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-    let folder = folder.unwrap_or(Path::new("."));
+    let folder = folder(path);
     std::fs::create_dir_all(folder).map_err(|error| failed(folder, error))?;
     let mut builder = tempfile::Builder::new();
     #[cfg(unix)]
@@ -47,6 +67,11 @@ fn temporary(path: &Path, text: &str) -> Result<NamedTempFile> {
         .and_then(|()| temporary.as_file().sync_all())
         .map_err(|error| failed(path, error))?;
     Ok(temporary)
+}
+
+fn folder(path: &Path) -> &Path {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    folder.unwrap_or(Path::new("."))
 }
 
 fn failed(path: &Path, error: std::io::Error) -> Error {

@@ -14,9 +14,12 @@ pub mod events;
 mod file;
 mod findings;
 pub mod man;
+pub mod metrics;
 pub mod operations;
+mod overview;
 pub mod partitions;
 pub mod projections;
+pub mod report;
 pub mod restore;
 pub mod schema;
 pub mod write;
@@ -80,6 +83,10 @@ pub enum Command {
     /// See what pupctl has done, go on with what was interrupted, or call it off
     #[command(subcommand)]
     Operations(operations::OperationsCommand),
+    #[expect(missing_docs, reason = "the words are those of the arguments, for the help too")]
+    Report(report::ReportArgs),
+    #[expect(missing_docs, reason = "the words are those of the arguments, for the help too")]
+    Metrics(metrics::MetricsArgs),
     /// Run a private PostgreSQL server in the folder .pupctl
     #[command(subcommand)]
     Embedded(embedded::EmbeddedCommand),
@@ -109,6 +116,8 @@ impl Command {
             Self::Projections(command) => command.name(),
             Self::Events(command) => command.name(),
             Self::Operations(command) => command.name(),
+            Self::Report(_) => "report",
+            Self::Metrics(_) => "metrics",
             Self::Embedded(command) => command.name(),
             Self::Doctor(_) => "doctor",
             Self::Advise(_) => "advise",
@@ -149,6 +158,8 @@ pub fn run(cli: Cli, output: &Output, interrupt: &Interrupt) -> anyhow::Result<E
         Command::Projections(command) => projections::run(command, &context),
         Command::Events(command) => events::run(command, &context),
         Command::Operations(command) => operations::run(command, &context),
+        Command::Report(args) => report::run(args, &context),
+        Command::Metrics(args) => metrics::run(args, &context),
         Command::Embedded(command) => embedded::run(command, &context),
         Command::Doctor(args) => doctor::run(args, &context),
         Command::Advise(args) => advise::run(args, &context),

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
-use postgres::Client;
+use postgres::{Client, GenericClient};
 use serde::Serialize;
 
 use crate::error::{CLOSED_CHECK, Error, Result};
@@ -35,7 +35,7 @@ pub struct Closed {
 }
 
 /// Every month that was closed and is still there.
-pub fn list(client: &mut Client, schema: &str) -> Result<Vec<Closed>> {
+pub fn list(client: &mut impl GenericClient, schema: &str) -> Result<Vec<Closed>> {
     let closed = closed_table(schema);
     let rows = match client.query(&render("close/list", &values! { closed }), &[&CLOSED_CHECK]) {
         Ok(rows) => rows,

@@ -4,6 +4,7 @@
 use crate::catalog::Catalog;
 use crate::catalog::index::Index;
 use crate::catalog::relation::{Constraint, Relation};
+use crate::error::CLOSED_CHECK;
 use crate::layout::Role;
 use crate::layout::bounds::Bound;
 use crate::render::mend;
@@ -52,7 +53,9 @@ fn extra(role: Role, partition: &Relation, constraint: &Constraint) -> Option<Fi
         }
         _ => false,
     };
-    if *inherited || is_needed || name.starts_with(OWN_PREFIX) {
+    // A closed month refuses late events because it was closed.
+    let is_own = name.starts_with(OWN_PREFIX) || name == CLOSED_CHECK;
+    if *inherited || is_needed || is_own {
         return None;
     }
     let message = format!(

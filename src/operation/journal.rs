@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use postgres::{Client, GenericClient, Row};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::db::{Locked, lock};
@@ -44,6 +44,13 @@ impl Operation {
         serde_json::from_value(self.state.as_ref()?.get("request")?.clone()).ok()
     }
 
+    /// The command, as a job that is run again and again.
+    fn job(&self) -> String {
+        let is_expired = |words: Vec<String>| words.iter().any(|word| word == "--expired");
+        let expired = self.request().is_some_and(is_expired);
+        if expired { format!("{} --expired", self.command) } else { self.command.clone() }
+    }
+
     /// What it was busy with last.
     #[must_use]
     pub fn subject(&self) -> Option<&str> {
@@ -68,6 +75,30 @@ impl Operation {
     pub fn can_be_resumed(&self) -> bool {
         !matches!(self.outcome.as_str(), "done" | "running") && self.request().is_some()
     }
+}
+
+/// How the runs of a command ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Job {
+    /// The command; `archive --expired` is one of its own.
+    pub job: String,
+    /// How: `done`, `failed`, `interrupted`, or `running`.
+    pub outcome: String,
+    /// How many of them.
+    pub runs: i64,
+    /// When the last of them ended.
+    pub latest: Option<DateTime<Utc>>,
+}
+
+/// A table that a run which takes out expired months had to leave where it was.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Held {
+    /// Its number.
+    pub table: u32,
+    /// Its name.
+    pub leaf: String,
+    /// Why.
+    pub reason: String,
 }
 
 /// Ends the rows that still say `running`. They belong to processes that died: whoever holds the
@@ -180,6 +211,41 @@ pub fn latest(client: &mut Client, schema: &str, count: i64) -> Result<Vec<Opera
     let table = operations_table(schema);
     let found = rows(client.query(&render("operation/list", &values! { table }), &[&count]))?;
     with_the_dead(client, schema, found)
+}
+
+/// How the runs of each command ended, those that run too; none where there is no journal yet.
+/// `stated` says whether it has states.
+pub fn jobs(client: &mut Client, schema: &str, stated: bool) -> Result<Vec<Job>> {
+    let failed = |error| Error::database("reading the journal", error);
+    let table = operations_table(schema);
+    let found =
+        client.query(&render("operation/jobs", &values! { table, stated }), &[]).map_err(failed)?;
+    let job = |row: &Row| Job {
+        job: row.get("job"),
+        outcome: row.get("outcome"),
+        runs: row.get("runs"),
+        latest: row.get("latest"),
+    };
+    let mut jobs: Vec<_> = found.iter().map(job).collect();
+    let running = rows(client.query(&render("operation/running", &values! { table }), &[]))?;
+    for operation in with_the_dead(client, schema, running)? {
+        let (name, outcome) = (operation.job(), operation.outcome);
+        match jobs.iter_mut().find(|job| job.job == name && job.outcome == outcome) {
+            Some(job) => job.runs += 1,
+            None => jobs.push(Job { job: name, outcome, runs: 1, latest: None }),
+        }
+    }
+    Ok(jobs)
+}
+
+/// What the last run that took out expired months had to leave where it was.
+pub fn held(client: &mut Client, schema: &str) -> Result<Vec<Held>> {
+    let table = operations_table(schema);
+    let row = client
+        .query_opt(&render("operation/held", &values! { table }), &[])
+        .map_err(|error| Error::database("reading the journal", error))?;
+    let held = row.map(|row| row.get::<_, Value>("held"));
+    Ok(held.and_then(|held| serde_json::from_value(held).ok()).unwrap_or_default())
 }
 
 /// A process that was killed says that it runs until the next run marks it. Who runs holds the lock

@@ -10,6 +10,7 @@ mod filters;
 pub mod formats;
 pub mod generate;
 pub mod health;
+pub mod html;
 pub mod index;
 mod lifecycle;
 pub mod mend;

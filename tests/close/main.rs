@@ -55,6 +55,8 @@ fn a_closed_month_takes_no_more_events_and_says_why() {
             "public.{name} CHECK (((global_position >= 1) AND (global_position <= 9))) valid=t: 6 rows 1 to 9"
         )]
     );
+    // It is as it should be: nobody proposes to drop the CHECK.
+    db.pupctl(["schema", "verify", "--exit-code"]).success();
     let created_at = format!("{month}-05T00:00:00Z");
     let late = Append { context: "A", id: "9", head: None, events: 1, created_at: &created_at };
     let error = late.run(&mut db.client()).expect_err("it is closed");

@@ -34,6 +34,10 @@ pub(crate) const EDGES: &[(&str, &[&str])] = &[
             "store",
         ],
     ),
+    (
+        "overview",
+        &["error", "layout", "catalog", "plan", "finding", "db", "operation", "projection"],
+    ),
     ("cli", &["error", "layout", "render", "db", "operation", "event"]),
     (
         "command",
@@ -52,6 +56,7 @@ pub(crate) const EDGES: &[(&str, &[&str])] = &[
             "operation",
             "event",
             "projection",
+            "overview",
             "cli",
         ],
     ),

@@ -254,6 +254,47 @@ fn every_template_and_every_sql_file_is_used() {
 }
 
 #[test]
+fn every_page_is_listed_and_cannot_get_around_its_escape() {
+    let files = files();
+    let listed = files.iter().find(|file| file.path == "src/render/html.rs");
+    let code = listed.expect("the environment of pages").code();
+    let listed: BTreeSet<_> = literals(&code)
+        .into_iter()
+        .filter(|literal| literal.starts_with("report/") && !literal.contains(' '))
+        .collect();
+    let pages: Vec<_> =
+        files.iter().filter(|file| file.path.starts_with("templates/report/")).collect();
+    let names: BTreeSet<_> =
+        pages.iter().map(|file| file.path.replacen("templates/", "", 1)).collect();
+    assert_eq!(listed, names);
+    let mut complaints = Vec::new();
+    for file in pages {
+        for value in file.text.split("{{").skip(1).filter_map(|rest| rest.split("}}").next()) {
+            if value.contains('|') {
+                complaints.push(format!("{}: {value} has a filter", file.path));
+            }
+        }
+        // What is named in attributes is quoted there, or a space would end it.
+        if file.text.contains("={{") {
+            complaints.push(format!("{}: an attribute without quotes", file.path));
+        }
+        for word in ["autoescape", "{% macro", "{% set", "http://", "https://", " on", " src="] {
+            let is_there = match word {
+                " on" => file.text.split(" on").skip(1).any(|rest| {
+                    let name: String = rest.chars().take_while(char::is_ascii_lowercase).collect();
+                    !name.is_empty() && rest[name.len()..].starts_with('=')
+                }),
+                _ => file.text.contains(word),
+            };
+            if is_there {
+                complaints.push(format!("{}: {word}", file.path));
+            }
+        }
+    }
+    none(&complaints);
+}
+
+#[test]
 fn every_fail_point_has_its_name_in_the_list() {
     let mut reached = BTreeSet::new();
     for file in sources().iter().filter(|file| file.path != "src/failpoint.rs") {

@@ -174,11 +174,13 @@ fn work(
     let schema = archiver.catalog.schema_name.clone();
     let mut done = Done::default();
     let mut drops = 0;
+    let mut held = Vec::new();
     archiver.survey(items)?;
     for item in items {
         let subject = subject(item);
         if item.drop && max.is_some_and(|max| drops >= max) {
             let reason = format!("one run drops at most {} (--max)", count(drops, "table"));
+            held.extend(oid(item).map(|table| held_back(table, &subject, &reason)));
             done.held.push(Held { leaf: subject, reason, details: Vec::new(), hint: None });
             continue;
         }
@@ -192,6 +194,7 @@ fn work(
             Ok(Outcome::Empty(leaf)) => done.empty.push(leaf.name),
             // What one month waits for is no reason for the others to stay.
             Err(error) if args.expired && error.kind() == Kind::Refused => {
+                held.extend(oid(item).map(|table| held_back(table, &subject, error.message())));
                 done.held.push(Held {
                     leaf: subject,
                     reason: error.message().to_owned(),
@@ -205,6 +208,12 @@ fn work(
             }
         }
     }
+    if args.expired {
+        // For whoever watches: `metrics` and `report` tell of them until they have left.
+        let last = items.last().map(subject);
+        let state = json!({ "request": words, "subject": last, "tables": oids, "held": held });
+        journal::note(archiver.locked.client(), &schema, operation, &state)?;
+    }
     if let Some(name) = &found.retire {
         let state = json!({ "request": words, "subject": name, "tables": oids });
         journal::note(archiver.locked.client(), &schema, operation, &state)?;
@@ -217,6 +226,10 @@ fn work(
     }
     done.notes = std::mem::take(&mut archiver.notes);
     Ok(done)
+}
+
+fn held_back(table: u32, leaf: &str, reason: &str) -> journal::Held {
+    journal::Held { table, leaf: leaf.to_owned(), reason: reason.to_owned() }
 }
 
 /// What was refused before anything was begun leaves nothing to go on with.

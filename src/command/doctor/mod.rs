@@ -12,12 +12,15 @@ use crate::catalog::health::Keeps;
 use crate::cli::argument::duration;
 use crate::cli::config::Config;
 use crate::cli::exit::Exit;
-use crate::command::context::Context;
+use crate::command::context::{Context, Store};
 use crate::command::failure;
 use crate::error::{Error, Kind, Result};
-use crate::finding;
+use crate::finding::{self, Finding};
 
 use report::Report;
+
+/// How long transactions may be open, and projections be behind, unless told otherwise.
+const PATIENCE: TimeDelta = TimeDelta::minutes(5);
 
 /// Look at everything that may be wrong with a store, and say what mends it
 ///
@@ -64,6 +67,12 @@ pub(super) fn run(args: &DoctorArgs, context: &Context) -> anyhow::Result<Exit> 
     context.output.result(context.name, &report, &text)?;
     report.tell(&context.output);
     Ok(if report.problems > 0 && args.exit_code { Exit::Found } else { Exit::Done })
+}
+
+/// All that is found, for whoever shows it in another way.
+pub(in crate::command) fn findings(context: &Context, store: &mut Store) -> Result<Vec<Finding>> {
+    let (catalog, health) = look::look(context, store, PATIENCE, keeps(&context.config)?)?;
+    finding::examine(catalog.layout.as_ref(), &catalog, &health)
 }
 
 /// How long events are to stay, as the configuration says.
