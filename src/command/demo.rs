@@ -83,6 +83,8 @@ struct StepDone {
 
 impl Demo<'_> {
     fn story(&mut self, client: &mut Client, file: &str, archives: &str) -> anyhow::Result<()> {
+        let report = Path::new(archives).with_file_name("report.html").display().to_string();
+        let report = report.as_str();
         self.tell("An event store, divided by bounded context and by month:");
         self.pupctl(&["schema", "init", "--partition-by", "context,month"], Exit::Done)?;
         self.tell("Run it again, as a deployment would: it is there already.");
@@ -114,6 +116,10 @@ impl Demo<'_> {
         self.pupctl(&["partitions", "ensure"], Exit::Done)?;
         self.pupctl(&["partitions", "check", "--exit-code"], Exit::Done)?;
         self.tell(
+            "So that nobody has to think of it: these run by themselves, unless told otherwise.",
+        );
+        self.pupctl(&["schedule", "next", "--count", "5"], Exit::Done)?;
+        self.tell(
             "The first month leaves the store for a file that DuckDB opens. Nothing is dropped \
              before the file was read back and compared:",
         );
@@ -124,7 +130,9 @@ impl Demo<'_> {
         self.pupctl(&["restore", "2005-04"], Exit::Done)?;
         self.projection(client, archives)?;
         self.tell("The journal knows what was done:");
-        self.pupctl(&["operations", "list"], Exit::Done)
+        self.pupctl(&["operations", "list"], Exit::Done)?;
+        self.tell("And all of it is on one page, for a browser:");
+        self.pupctl(&["report", "--html", report], Exit::Done)
     }
 
     /// A read model in SQL.
