@@ -24,8 +24,8 @@ use exposition::{Family, text};
 ///
 /// On standard output, into a file that node_exporter picks up (--textfile), or over HTTP
 /// (--listen). Findings are those of partitions check. pupctl_up is 1 when the store could be read.
-/// When not, a file is written all the same, with pupctl_up 0 and nothing else of the store, and the
-/// command fails. Reads only.
+/// When not, a file is written all the same, with pupctl_up 0 and nothing else of the store, and
+/// the command fails. Reads only.
 ///
 /// With --listen it serves GET /metrics and GET /-/healthy until it is stopped, connects anew when
 /// the server was gone, and reads the store at most every --interval, however many ask. There is no
@@ -97,7 +97,7 @@ fn read(context: &Context) -> anyhow::Result<Vec<Family>> {
     let mut store = context.open()?;
     let overview = take(context, &mut store, Look::Often)?;
     for note in &overview.notes {
-        context.output.warn(note);
+        context.output.say(format!("note: {note}"));
     }
     Ok(families::of(&overview))
 }

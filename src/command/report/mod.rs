@@ -73,7 +73,7 @@ pub(super) fn run(args: &ReportArgs, context: &Context) -> anyhow::Result<Exit> 
         output.result(context.name, &overview, &summary)?;
     }
     for note in &overview.notes {
-        output.warn(note);
+        output.say(format!("note: {note}"));
     }
     let problems = overview.problems();
     match args.html.as_deref() {

@@ -187,7 +187,7 @@ fn tiles(overview: &Overview) -> Vec<Tile> {
     let size = bytes(totals.table_bytes + totals.index_bytes);
     let of_tables = format!("{} of it in indexes", bytes(totals.index_bytes));
     let grows = match growth.months {
-        0 => ("–".to_owned(), "no month is over yet".to_owned()),
+        0 => ("–".to_owned(), "nothing in the last 3 months".to_owned()),
         months => (
             bytes(growth.bytes_per_month),
             format!("{} events; mean of {months} months", number(growth.rows_per_month)),
@@ -204,6 +204,11 @@ fn tiles(overview: &Overview) -> Vec<Tile> {
         .months_ahead
         .iter()
         .all(|one| one.current && one.ready >= overview.store.months_ahead);
+    let ready = if overview.months_ahead.is_empty() {
+        ("–".to_owned(), "not divided by month")
+    } else {
+        (words::ahead(overview), "beyond the current one")
+    };
     vec![
         plain("Events", words::rows(totals), uncounted),
         plain("Size", size, of_tables),
@@ -227,8 +232,8 @@ fn tiles(overview: &Overview) -> Vec<Tile> {
         },
         Tile {
             label: "Months ready",
-            value: words::ahead(overview),
-            note: "beyond the current one".to_owned(),
+            value: ready.0,
+            note: ready.1.to_owned(),
             tone: if is_ready { "" } else { "warn" },
         },
         Tile {
