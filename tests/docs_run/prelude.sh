@@ -21,5 +21,8 @@ events() { lines "$@" | pupctl events import - --create-partitions --quiet; }
 killed() {
     point=$1
     shift
-    ! FAILPOINTS="$point=return" pupctl "$@"
+    if FAILPOINTS="$point=return" pupctl "$@"; then
+        echo "pupctl did not come by $point, or has no fail points" >&2
+        exit 1
+    fi
 }
