@@ -99,7 +99,8 @@ fn commands_in_the_documents_are_accepted_by_the_program() {
                 _ => None,
             };
             let Some(arguments) = command else { continue };
-            let words = arguments.split('#').next().unwrap_or_default().split_whitespace();
+            let words =
+                arguments.split(['#', '>', '|']).next().unwrap_or_default().split_whitespace();
             let parsed =
                 Cli::command().try_get_matches_from(std::iter::once("pupctl").chain(words));
             if let Err(error) = parsed {
@@ -132,6 +133,16 @@ fn links_between_the_documents_lead_somewhere() {
             let target = page.parent().expect("a folder").join(file);
             assert!(target.exists(), "{}: {link} leads nowhere", page.display());
         }
+    }
+}
+
+#[test]
+fn every_page_is_in_the_index() {
+    let index = fs::read_to_string(root().join("docs/README.md")).expect("the page");
+    for page in pages() {
+        let Ok(path) = page.strip_prefix(root().join("docs")) else { continue };
+        let path = path.display().to_string();
+        assert!(path == "README.md" || index.contains(&format!("({path}")), "{path}");
     }
 }
 

@@ -3,6 +3,7 @@
 
 pub mod advise;
 pub mod archive;
+pub mod completions;
 pub mod context;
 pub mod contexts;
 pub mod convert;
@@ -12,6 +13,7 @@ pub mod embedded;
 pub mod events;
 mod file;
 mod findings;
+pub mod man;
 pub mod operations;
 pub mod partitions;
 pub mod projections;
@@ -87,6 +89,10 @@ pub enum Command {
     Advise(advise::AdviseArgs),
     #[expect(missing_docs, reason = "the words are those of the arguments, for the help too")]
     Demo(demo::DemoArgs),
+    #[expect(missing_docs, reason = "the words are those of the arguments, for the help too")]
+    Completions(completions::CompletionsArgs),
+    #[expect(missing_docs, reason = "the words are those of the arguments, for the help too")]
+    Man(man::ManArgs),
 }
 
 impl Command {
@@ -107,17 +113,30 @@ impl Command {
             Self::Doctor(_) => "doctor",
             Self::Advise(_) => "advise",
             Self::Demo(_) => "demo",
+            Self::Completions(_) => "completions",
+            Self::Man(_) => "man",
         }
+    }
+
+    /// Whether it does nothing in a store that could be shown instead.
+    fn has_no_sql(&self) -> bool {
+        matches!(self, Self::Embedded(_) | Self::Demo(_) | Self::Completions(_) | Self::Man(_))
     }
 }
 
 /// Runs a command.
 pub fn run(cli: Cli, output: &Output, interrupt: &Interrupt) -> anyhow::Result<Exit> {
     let Cli { command, global } = cli;
-    if global.dry_run && matches!(command, Command::Embedded(_) | Command::Demo(_)) {
+    if global.dry_run && command.has_no_sql() {
         return Err(Error::invalid("this command has no SQL to show")
             .hint("leave out --dry-run")
             .into());
+    }
+    match &command {
+        // What a shell runs at its start must not fail over a configuration file.
+        Command::Completions(args) => return completions::run(args, output),
+        Command::Man(args) => return man::run(args, output),
+        _ => {}
     }
     let context = Context::new(command.name(), global, output.clone(), interrupt.clone())?;
     match &command {
@@ -134,6 +153,8 @@ pub fn run(cli: Cli, output: &Output, interrupt: &Interrupt) -> anyhow::Result<E
         Command::Doctor(args) => doctor::run(args, &context),
         Command::Advise(args) => advise::run(args, &context),
         Command::Demo(args) => demo::run(args, &context),
+        Command::Completions(args) => completions::run(args, output),
+        Command::Man(args) => man::run(args, output),
     }
 }
 

@@ -132,7 +132,7 @@ fn fresh_name() -> String {
 }
 
 /// The program psql, which fetched servers do not bring along.
-fn psql() -> Option<PathBuf> {
+pub fn psql() -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let on_path = std::env::split_paths(&path).collect::<Vec<_>>().into_iter();
     let installed = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();

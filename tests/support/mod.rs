@@ -27,7 +27,7 @@ mod server;
 mod standby;
 
 pub use command::{Background, Output, Pupctl, eventually};
-pub use database::TestDatabase;
+pub use database::{TestDatabase, psql};
 pub use events::{Append, event_id};
 pub use fingerprint::fingerprint;
 pub use server::{SETTINGS, TestServer, folder, open_folder};

@@ -61,11 +61,13 @@ pub(crate) const EDGES: &[(&str, &[&str])] = &[
 pub(crate) const PURE: [&str; 5] = ["catalog", "finding", "layout", "plan", "render"];
 
 /// What only commands and the terminal may use.
-pub(crate) const TERMINAL: [&str; 8] = [
+pub(crate) const TERMINAL: [&str; 10] = [
     "anstream",
     "anstyle",
     "anyhow",
     "clap",
+    "clap_complete",
+    "clap_mangen",
     "indicatif",
     "schemars",
     "tabled",
