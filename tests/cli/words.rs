@@ -51,6 +51,8 @@ fn help() {
       doctor       Look at everything that may be wrong with a store, and say what mends it
       advise       Say which layout a store should have, or that it should not be partitioned
       demo         Show what pupctl does, on a private server
+      completions  Print the completions of commands and options for a shell
+      man          Print a manual page, or write them all
       help         Print this message or the help of the given subcommand(s)
 
     Options:
