@@ -88,6 +88,9 @@ pub const NAMES: &[&str] = &[
     "restore::recorded",
     "restore::rehearsed",
     "restore::replaced",
+    "schedule::after_job",
+    "schedule::before_job",
+    "schedule::saved",
     "transfer::before_commit",
     "transfer::chunk_copied",
     "transfer::completed",
@@ -103,6 +106,19 @@ pub const NAMES: &[&str] = &[
 pub fn setup() {
     // The scenario lives as long as the process: dropping it would clear the points.
     std::mem::forget(fail::FailScenario::setup());
+}
+
+/// How far the clock of tests is set apart from the machine's, in seconds: what stands in the file
+/// that `PUPCTL_TEST_CLOCK` names. Nothing without the feature `failpoints`.
+#[cfg(feature = "cli")]
+pub(crate) fn clock_offset() -> chrono::TimeDelta {
+    #[cfg(feature = "failpoints")]
+    if let Some(path) = std::env::var_os("PUPCTL_TEST_CLOCK") {
+        let seconds = std::fs::read_to_string(path).ok();
+        let seconds = seconds.and_then(|text| text.trim().parse().ok()).unwrap_or(0);
+        return chrono::TimeDelta::seconds(seconds);
+    }
+    chrono::TimeDelta::zero()
 }
 
 /// Marks a phase boundary. Costs nothing without the feature `failpoints`.

@@ -90,6 +90,8 @@ pub mod operation;
 pub mod plan;
 pub mod projection;
 pub mod render;
+#[cfg(feature = "cli")]
+pub mod schedule;
 pub mod server;
 pub mod store;
 

@@ -14,6 +14,7 @@ pub mod operations;
 pub mod partitions;
 pub mod projections;
 pub mod restore;
+pub mod schedule;
 pub mod schema;
 pub mod write;
 
@@ -26,6 +27,7 @@ use crate::db::Interrupt;
 use crate::error::{Error, Kind};
 
 use context::Context;
+use schedule::ScheduleCommand;
 
 /// Schema, migrations and partitions of PostgreSQL event stores
 ///
@@ -76,6 +78,9 @@ pub enum Command {
     /// See what pupctl has done, go on with what was interrupted, or call it off
     #[command(subcommand)]
     Operations(operations::OperationsCommand),
+    /// Run jobs at their times, or have another scheduler run them
+    #[command(subcommand)]
+    Schedule(ScheduleCommand),
     /// Run a private PostgreSQL server in the folder .pupctl
     #[command(subcommand)]
     Embedded(embedded::EmbeddedCommand),
@@ -97,6 +102,7 @@ impl Command {
             Self::Projections(command) => command.name(),
             Self::Events(command) => command.name(),
             Self::Operations(command) => command.name(),
+            Self::Schedule(command) => command.name(),
             Self::Embedded(command) => command.name(),
             Self::Demo(_) => "demo",
         }
@@ -106,7 +112,11 @@ impl Command {
 /// Runs a command.
 pub fn run(cli: Cli, output: &Output, interrupt: &Interrupt) -> anyhow::Result<Exit> {
     let Cli { command, global } = cli;
-    if global.dry_run && matches!(command, Command::Embedded(_) | Command::Demo(_)) {
+    let without_sql = matches!(
+        command,
+        Command::Embedded(_) | Command::Demo(_) | Command::Schedule(ScheduleCommand::Run(_))
+    );
+    if global.dry_run && without_sql {
         return Err(Error::invalid("this command has no SQL to show")
             .hint("leave out --dry-run")
             .into());
@@ -122,6 +132,7 @@ pub fn run(cli: Cli, output: &Output, interrupt: &Interrupt) -> anyhow::Result<E
         Command::Projections(command) => projections::run(command, &context),
         Command::Events(command) => events::run(command, &context),
         Command::Operations(command) => operations::run(command, &context),
+        Command::Schedule(command) => schedule::run(command, &context),
         Command::Embedded(command) => embedded::run(command, &context),
         Command::Demo(args) => demo::run(args, &context),
     }

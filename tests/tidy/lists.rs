@@ -34,6 +34,7 @@ pub(crate) const EDGES: &[(&str, &[&str])] = &[
             "store",
         ],
     ),
+    ("schedule", &["error", "layout", "render"]),
     ("cli", &["error", "layout", "render", "db", "operation", "event"]),
     (
         "command",
@@ -52,13 +53,14 @@ pub(crate) const EDGES: &[(&str, &[&str])] = &[
             "operation",
             "event",
             "projection",
+            "schedule",
             "cli",
         ],
     ),
 ];
 
 /// The modules that are pure: values in, values out.
-pub(crate) const PURE: [&str; 5] = ["catalog", "finding", "layout", "plan", "render"];
+pub(crate) const PURE: [&str; 6] = ["catalog", "finding", "layout", "plan", "render", "schedule"];
 
 /// What only commands and the terminal may use.
 pub(crate) const TERMINAL: [&str; 8] = [
