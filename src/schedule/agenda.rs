@@ -119,15 +119,16 @@ impl Agenda {
     /// the clock was wrong by so much that nothing would run for days.
     pub fn observe(&mut self, now: DateTime<Utc>) {
         for index in 0..self.entries.len() {
+            let latest = now + self.pause(index);
             let entry = &mut self.entries[index];
             let far = entry.begun.max(entry.covered) - now > SET_BACK_MAX;
-            let late = entry.retry_at.is_some_and(|at| at - now > RETRY_LONGEST);
+            let late = entry.retry_at.is_some_and(|at| at > latest);
             if far {
                 entry.covered = entry.covered.min(now);
                 entry.begun = now;
             }
             if far || late {
-                entry.retry_at = entry.retry_at.map(|at| at.min(now + RETRY_LONGEST));
+                entry.retry_at = entry.retry_at.map(|at| at.min(latest));
                 self.plan(index);
             }
         }
@@ -156,8 +157,9 @@ impl Agenda {
         } else if entry.failures <= RETRIES_MAX {
             entry.retry_at = Some(at + pause);
         } else {
+            let earliest = at + RETRY_LONGEST;
             let regular = entry.job.timetable.next_after(at);
-            entry.retry_at = regular.map(|regular| regular.max(at + RETRY_LONGEST));
+            entry.retry_at = regular.filter(|at| *at < earliest).map(|_| earliest);
         }
         self.plan(index);
     }

@@ -125,8 +125,7 @@ impl<'a> Daemon<'a> {
         let (now, set) = self.clock.look();
         if let Some(by) = set {
             let way = if by > TimeDelta::zero() { "forth" } else { "back" };
-            let by =
-                humantime::format_duration(Duration::from_secs(by.num_seconds().unsigned_abs()));
+            let by = roughly(by.num_seconds().unsigned_abs());
             self.context.output.warn(format!("the clock was set {way} by {by}"));
         }
         self.agenda.observe(now);
@@ -302,4 +301,13 @@ impl<'a> Daemon<'a> {
         let doing = Doing { at: clock::now(), state, connected: self.connected };
         health::write(path, &self.schema, doing, self.agenda.entries(), &self.lasts)
     }
+}
+
+/// A time in the unit that people would take.
+fn roughly(seconds: u64) -> String {
+    const DAY: u64 = 24 * 3600;
+    if seconds < 2 * DAY {
+        return humantime::format_duration(Duration::from_secs(seconds)).to_string();
+    }
+    format!("{} days", (seconds + DAY / 2) / DAY)
 }
