@@ -142,6 +142,30 @@ fn an_idle_daemon_stops_at_once() {
 }
 
 #[test]
+fn a_machine_is_told_at_the_end() {
+    let db = store(ENSURE);
+    missed(&db, &["ensure"], 2);
+    let told = once(&db).args(["--output", "json"]).run().success().json();
+    assert_eq!(told["command"], "schedule run");
+    assert_eq!((&told["stopped"], &told["jobs"][0]["exit_code"]), (&false.into(), &0.into()));
+    assert!(told["jobs"][0]["succeeded"].is_string(), "{told}");
+}
+
+#[test]
+fn names_with_quotes_arrive() {
+    let db = TestDatabase::new();
+    let options = ["--schema", "o'd\"d $x"];
+    db.command(["schema", "init", "--partition-by", "month", "--months", "0"])
+        .args(options)
+        .run()
+        .success();
+    configure(&db, &ENSURE.replace("partitions ensure", "partitions ensure --months 1"));
+    missed(&db, &["ensure"], 2);
+    once(&db).args(options).run().success();
+    assert_eq!(db.leaves("\"o''d\"\"d $x\".events").len(), 2);
+}
+
+#[test]
 fn quiet_means_quiet() {
     let db = store(ENSURE);
     missed(&db, &["ensure"], 2);

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, TimeDelta, Utc};
+use serde::Serialize;
 
 use crate::cli::exit::Exit;
 use crate::command::context::Context;
@@ -14,7 +15,7 @@ use crate::schedule::agenda::{Agenda, Verdict};
 
 use super::child::{Ended, Launcher, Wish};
 use super::clock::{self, Clock};
-use super::health::{self, Doing, Last};
+use super::health::{self, Doing, Last, Row};
 use super::notify::Notify;
 use super::run::{Wishes, survive};
 use super::seat::Seat;
@@ -41,6 +42,14 @@ pub(super) struct Daemon<'a> {
     clock: Clock,
     schema: String,
     failed: bool,
+}
+
+/// What a daemon has done that has ended.
+#[derive(Serialize)]
+struct Ran<'a> {
+    /// By a signal.
+    stopped: bool,
+    jobs: Vec<Row<'a>>,
 }
 
 /// When it told last that it lives.
@@ -116,6 +125,8 @@ impl<'a> Daemon<'a> {
         self.pulse.notify.stopping();
         survive(self.context, self.write_health("stopping"));
         let stopped = self.context.interrupt.is_raised();
+        let ran = Ran { stopped, jobs: health::rows(self.agenda.entries(), &self.lasts) };
+        self.context.output.result(self.context.name, &ran, "")?;
         self.context.output.say(if stopped { "Stopped" } else { "Nothing is due any more" });
         let failed = self.wishes.once && self.failed;
         Ok(if failed { Exit::Failed } else { Exit::Done })

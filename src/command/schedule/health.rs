@@ -35,8 +35,9 @@ pub(super) struct Doing {
     pub(super) connected: bool,
 }
 
+/// A job, and how its last run ended.
 #[derive(Debug, Serialize)]
-struct Row<'a> {
+pub(super) struct Row<'a> {
     name: &'a str,
     command: String,
     cron: String,
@@ -45,6 +46,11 @@ struct Row<'a> {
     failures: u32,
     #[serde(flatten)]
     last: &'a Last,
+}
+
+/// The jobs, in their order.
+pub(super) fn rows<'a>(entries: &'a [Entry], lasts: &'a [Last]) -> Vec<Row<'a>> {
+    entries.iter().zip(lasts).map(|(entry, last)| Row::of(entry, last)).collect()
 }
 
 impl<'a> Row<'a> {
@@ -88,7 +94,7 @@ pub(super) fn write(
         schema,
         state,
         connected,
-        jobs: entries.iter().zip(lasts).map(|(entry, last)| Row::of(entry, last)).collect(),
+        jobs: rows(entries, lasts),
     };
     let text = serde_json::to_string_pretty(&health).unwrap_or_default();
     file::replace(path, &(text + "\n"))

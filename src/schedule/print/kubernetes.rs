@@ -8,7 +8,7 @@ use crate::error::{Error, Result};
 use crate::schedule::field::Unit;
 use crate::schedule::{Expression, Job};
 
-use super::{Sheet, render};
+use super::{Sheet, line, render};
 
 const TEMPLATE: &str = include_str!("../../../templates/schedule/kubernetes.j2");
 
@@ -74,7 +74,7 @@ fn schedule(expression: &Expression) -> Result<String> {
 /// characters are ends of lines to some readers.
 fn yaml(text: &str) -> Result<String, String> {
     let mut quoted = "\"".to_owned();
-    for character in text.chars() {
+    for character in line(text)?.chars() {
         match character {
             '"' | '\\' => quoted.extend(['\\', character]),
             ' '..='~' => quoted.push(character),
