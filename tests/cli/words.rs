@@ -47,6 +47,7 @@ fn help() {
       projections  Look at projections, and steer them
       events       Load events from files into the store, and write them to files
       operations   See what pupctl has done, go on with what was interrupted, or call it off
+      schedule     Run jobs at their times, or have another scheduler run them
       embedded     Run a private PostgreSQL server in the folder .pupctl
       demo         Show what pupctl does, on a private server
       help         Print this message or the help of the given subcommand(s)
@@ -103,6 +104,15 @@ fn help() {
 
       -q, --quiet
               Print nothing on success
+
+          --log-format <FORMAT>
+              How messages are written on standard error
+
+              Possible values:
+              - text: For people
+              - json: One object a line, with time and level, for what collects logs
+
+              [default: text]
 
           --color <WHEN>
               When to use colours
