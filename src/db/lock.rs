@@ -141,6 +141,30 @@ pub fn take_daemon(client: &mut Client, schema: &str) -> Result<()> {
     take(client, DAEMON, half, &what)
 }
 
+/// A session, which may be gone while another one has its number.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Holder {
+    pid: i32,
+    since: Option<chrono::DateTime<chrono::Utc>>,
+}
+
+/// Who holds the lock of the daemon of a store.
+pub fn daemon_holder(client: &mut Client, schema: &str) -> Result<Option<Holder>> {
+    let half = i32::from_ne_bytes(fnv1a(schema).to_ne_bytes());
+    let holder = client
+        .query_opt(include_str!("../../sql/lock/holder.sql"), &[&unsigned(DAEMON), &unsigned(half)])
+        .map_err(|error| Error::database("looking for the daemon of the store", error))?;
+    Ok(holder.map(|row| Holder { pid: row.get("pid"), since: row.get("since") }))
+}
+
+/// Ends a session of one's own that the server still keeps after the network has lost it.
+pub fn end_lost(client: &mut Client, holder: &Holder) -> Result<()> {
+    client
+        .query_one(include_str!("../../sql/lock/terminate.sql"), &[&holder.pid])
+        .map_err(|error| Error::database("ending a session that was lost", error))?;
+    Ok(())
+}
+
 fn take(client: &mut Client, class: i32, half: i32, what: &str) -> Result<()> {
     let failed = |error| Error::database("taking a lock of the store", error);
     let row = client

@@ -283,6 +283,30 @@ fn the_server_goes_away_and_comes_back() {
     assert!(output.stderr.contains("The server is back"), "{output}");
 }
 
+/// The network may lose a session that the server still keeps, with its lock.
+#[test]
+fn a_session_that_hangs_is_not_taken_for_another_daemon() {
+    // A server of its own: one that hangs holds up all databases.
+    let server = crate::support::TestServer::private(&[]);
+    let db = TestDatabase::on(&server);
+    configure(&db, ENSURE);
+    let daemon = run(&db).env("WATCHDOG_USEC", "1000000").spawn();
+    eventually("it waits", || waits(&db));
+    let pid: i32 = db.one(
+        "SELECT pid FROM pg_stat_activity
+         WHERE datname = current_database() AND application_name = 'pupctl/schedule run'",
+    );
+    let stopped = Stopped::begin(pid);
+    eventually("it is missed", || health(&db).is_some_and(|health| health["connected"] == false));
+    drop(stopped);
+    eventually("it is back", || health(&db).is_some_and(|health| health["connected"] == true));
+    db.pupctl(["schedule", "run", "--once"]).failure(4);
+    daemon.signal("TERM");
+    let output = daemon.wait().success();
+    assert!(output.stderr.contains("still keeps the session that was lost"), "{output}");
+    assert!(output.stderr.contains("The server is back"), "{output}");
+}
+
 #[test]
 fn jobs_run_as_they_are_told_and_show_no_password() {
     let db = store(ENSURE);
@@ -323,4 +347,25 @@ fn children_of(parent: u32) -> Vec<String> {
         }
     }
     found
+}
+
+/// A process that hangs for as long as this lives, also when the test fails meanwhile.
+struct Stopped(i32);
+
+impl Stopped {
+    fn begin(pid: i32) -> Self {
+        signal(pid, "STOP");
+        Self(pid)
+    }
+}
+
+impl Drop for Stopped {
+    fn drop(&mut self) {
+        signal(self.0, "CONT");
+    }
+}
+
+fn signal(pid: i32, name: &str) {
+    let sent = std::process::Command::new("kill").args(["-s", name, &pid.to_string()]).status();
+    assert!(sent.expect("kill").success(), "cannot send {name}");
 }
