@@ -20,6 +20,7 @@ fn the_arguments_are_sound() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a snapshot of a whole page")]
 fn help() {
     let folder = tempfile::tempdir().expect("a folder");
     let help = |arguments: &[&str]| Pupctl::new(folder.path()).args(arguments).run().success();
