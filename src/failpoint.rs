@@ -92,6 +92,9 @@ pub const NAMES: &[&str] = &[
     "restore::recorded",
     "restore::rehearsed",
     "restore::replaced",
+    "schedule::after_job",
+    "schedule::before_job",
+    "schedule::saved",
     "transfer::before_commit",
     "transfer::chunk_copied",
     "transfer::completed",
@@ -148,6 +151,19 @@ pub(crate) fn is_on(name: &str) -> bool {
     #[cfg(feature = "failpoints")]
     fail::fail_point!(name, |_| true);
     false
+}
+
+/// How far the clock of tests is set apart from the machine's, in seconds: what stands in the file
+/// that `PUPCTL_TEST_CLOCK` names. Nothing without the feature `failpoints`.
+#[cfg(feature = "cli")]
+pub(crate) fn clock_offset() -> chrono::TimeDelta {
+    #[cfg(feature = "failpoints")]
+    if let Some(path) = std::env::var_os("PUPCTL_TEST_CLOCK") {
+        let seconds = std::fs::read_to_string(path).ok();
+        let seconds = seconds.and_then(|text| text.trim().parse().ok()).unwrap_or(0);
+        return chrono::TimeDelta::seconds(seconds);
+    }
+    chrono::TimeDelta::zero()
 }
 
 /// Marks a phase boundary. Costs nothing without the feature `failpoints`.

@@ -92,6 +92,8 @@ pub mod overview;
 pub mod plan;
 pub mod projection;
 pub mod render;
+#[cfg(feature = "cli")]
+pub mod schedule;
 pub mod server;
 pub mod store;
 

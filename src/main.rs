@@ -4,8 +4,8 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use pupctl::cli::exit::Exit;
-use pupctl::cli::global::{Format, GlobalArgs};
-use pupctl::cli::output::Output;
+use pupctl::cli::global::{Format, GlobalArgs, LogFormat};
+use pupctl::cli::output::{Output, SAYS};
 use pupctl::command::{self, Cli};
 use pupctl::db::Interrupt;
 
@@ -62,12 +62,14 @@ fn start_tracing(cli: &Cli, colours: bool) {
         (false, 1) => "info",
         (false, _) => "debug",
     };
-    let filter = tracing_subscriber::EnvFilter::new(format!("warn,pupctl={level}"));
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
+    // What is told to people is chosen already where it is told.
+    let filter = format!("warn,pupctl={level},{SAYS}=info");
+    let subscriber = tracing_subscriber::fmt()
+        .with_env_filter(tracing_subscriber::EnvFilter::new(filter))
         .with_writer(std::io::stderr)
-        .with_ansi(colours)
-        .without_time()
-        .with_target(false)
-        .init();
+        .with_target(false);
+    match cli.global.log_format {
+        LogFormat::Text => subscriber.with_ansi(colours).without_time().init(),
+        LogFormat::Json => subscriber.json().flatten_event(true).with_current_span(false).init(),
+    }
 }

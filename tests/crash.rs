@@ -443,6 +443,9 @@ const REBUILD: [&str; 8] = [
     "rebuild::swapped",
 ];
 
+/// The points of `pupctl schedule run`, at which its own tests kill.
+const SCHEDULE: [&str; 3] = ["schedule::after_job", "schedule::before_job", "schedule::saved"];
+
 /// The points of `pupctl projections rescale` and `adopt`, at which their own tests kill.
 const SLOTS: [&str; 7] = [
     "adopt::after_commit",
@@ -467,6 +470,6 @@ fn every_fail_point_is_one_of_those_above() {
         .chain(ARCHIVES)
         .chain(TRANSFER);
     let killed = killed.chain(PROJECTION).chain(PROJECTIONS).chain(REBUILD).chain(SLOTS);
-    let killed = killed.chain(CONVERT);
+    let killed = killed.chain(CONVERT).chain(SCHEDULE);
     assert_eq!(killed.collect::<BTreeSet<_>>(), all);
 }

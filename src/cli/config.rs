@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer};
+use toml::Spanned;
 
 use crate::db::execute::LockLimits;
 use crate::error::{Error, Result};
@@ -15,6 +16,8 @@ use crate::layout::name::Tables;
 use crate::layout::protection::Guard;
 use crate::layout::retention::Retention;
 use crate::render::parameters::Parameters;
+
+use super::schedule::ScheduleConfig;
 
 /// The file that is read when none is named.
 pub const FILE: &str = "pupctl.toml";
@@ -47,6 +50,26 @@ pub struct Config {
     pub archive: ArchiveConfig,
     /// Projections that are written in SQL.
     pub projections: ProjectionsConfig,
+    /// What `schedule run` does when.
+    pub schedule: ScheduleConfig,
+    /// The file itself, for errors that are found later.
+    #[serde(skip)]
+    pub source: Option<Source>,
+}
+
+/// The text of a configuration file, and where it lies.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Source {
+    path: PathBuf,
+    text: String,
+}
+
+impl Source {
+    /// Where the file lies.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
 }
 
 /// The names of the store's tables.
@@ -161,7 +184,9 @@ pub struct ArchiveConfig {
     pub max: Option<usize>,
 }
 
-fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
+pub(super) fn duration<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<Duration>, D::Error> {
     let text = String::deserialize(deserializer)?;
     humantime::parse_duration(&text)
         .map(Some)
@@ -186,7 +211,7 @@ impl Config {
 
     /// Reads the text of a file.
     pub fn parse(text: &str, path: &Path) -> Result<Self> {
-        toml::from_str(text).map_err(|error| {
+        let parsed = toml::from_str(text).map_err(|error| {
             // Names line and column, and points at the place.
             let place = error.to_string();
             let mut lines = place.trim_end().lines().map(str::to_owned);
@@ -194,7 +219,22 @@ impl Config {
             Error::invalid(format!("{}: {first}", path.display()))
                 .details(lines)
                 .hint("docs/reference/config.md lists all keys")
-        })
+        });
+        let source = Source { path: path.to_owned(), text: text.to_owned() };
+        parsed.map(|config| Self { source: Some(source), ..config })
+    }
+
+    /// Says in an error where in the file its reason stands.
+    #[must_use]
+    pub fn blame<T>(&self, value: &Spanned<T>, error: Error) -> Error {
+        let Some(source) = &self.source else { return error };
+        let start = value.span().start.min(source.text.len());
+        let before = &source.text[..start];
+        let number = before.matches('\n').count() + 1;
+        let line = source.text.lines().nth(number - 1).unwrap_or_default();
+        error
+            .context(format!("{}, line {number}", source.path.display()))
+            .detail(format!("{number} | {}", line.trim_end()))
     }
 
     /// The names of the tables.

@@ -9,3 +9,4 @@ pub mod global;
 pub mod output;
 pub mod progress;
 pub mod reference;
+pub mod schedule;

@@ -12,10 +12,13 @@ use tabled::settings::{Alignment, Modify};
 
 use crate::error::{Error, Result};
 
-use super::global::{Color, Format, GlobalArgs};
+use super::global::{Color, Format, GlobalArgs, LogFormat};
 
 /// The form of the JSON that pupctl prints; it changes when a field changes its meaning.
 pub const JSON_VERSION: u32 = 1;
+
+/// The target of messages that are told as lines of a log.
+pub const SAYS: &str = "pupctl_says";
 
 const BOLD: Style = Style::new().bold();
 const RED: Style = AnsiColor::Red.on_default().bold();
@@ -29,6 +32,7 @@ pub struct Output {
     format: Format,
     quiet: bool,
     silent: bool,
+    logs: LogFormat,
     choice: anstream::ColorChoice,
 }
 
@@ -41,13 +45,19 @@ impl Output {
             Color::Always => anstream::ColorChoice::Always,
             Color::Never => anstream::ColorChoice::Never,
         };
-        Self { format: global.output, quiet: global.quiet, silent: false, choice }
+        Self {
+            format: global.output,
+            quiet: global.quiet,
+            silent: false,
+            logs: global.log_format,
+            choice,
+        }
     }
 
     /// The same streams for a command whose words nobody wants: only failures are told.
     #[must_use]
     pub fn silenced(&self) -> Self {
-        Self { format: Format::Table, quiet: true, silent: true, choice: self.choice }
+        Self { format: Format::Table, quiet: true, silent: true, ..self.clone() }
     }
 
     /// Whether results are printed as JSON.
@@ -59,7 +69,13 @@ impl Output {
     /// Whether a progress bar may be drawn.
     #[must_use]
     pub fn shows_progress(&self) -> bool {
-        !self.quiet && io::stderr().is_terminal()
+        !self.quiet && !self.logs_json() && io::stderr().is_terminal()
+    }
+
+    /// Whether messages are objects, one a line.
+    #[must_use]
+    pub fn logs_json(&self) -> bool {
+        self.logs == LogFormat::Json
     }
 
     /// Whether what is told on standard error may have colours.
@@ -112,13 +128,27 @@ impl Output {
 
     /// Tells something on standard error, unless `--quiet`.
     pub fn say(&self, message: impl AsRef<str>) {
-        if !self.quiet {
+        if self.quiet {
+            return;
+        }
+        if self.logs_json() {
+            tracing::info!(target: SAYS, "{}", plain(message.as_ref()));
+        } else {
             self.stderr(message.as_ref());
         }
     }
 
+    /// Passes on a line that another pupctl has told, which has its form already.
+    pub fn relay(&self, line: &str) {
+        self.stderr(&printable(line));
+    }
+
     /// Tells something that needs attention.
     pub fn warn(&self, message: impl AsRef<str>) {
+        if self.logs_json() {
+            tracing::warn!(target: SAYS, "{}", plain(message.as_ref()));
+            return;
+        }
         self.stderr(&format!("{YELLOW}warning:{YELLOW:#} {}", printable(message.as_ref())));
     }
 
@@ -130,6 +160,12 @@ impl Output {
 
     /// Tells a failure to people only.
     pub fn tell_failure(&self, error: &Error) {
+        if self.logs_json() {
+            let details = error.detail_lines().join("\n");
+            let hint = error.hint_text().unwrap_or_default();
+            tracing::error!(target: SAYS, details, hint, "{}", plain(error.message()));
+            return;
+        }
         let mut text = format!("{RED}error:{RED:#} {}", printable(error.message()));
         for line in error.detail_lines() {
             let _ = write!(text, "\n  {}", printable(line));
@@ -158,6 +194,11 @@ impl Output {
         let mut stream = anstream::AutoStream::new(io::stderr().lock(), self.choice);
         let _ = writeln!(stream, "{text}");
     }
+}
+
+/// Text without colours.
+fn plain(text: &str) -> String {
+    anstream::adapter::strip_str(text).to_string()
 }
 
 /// A heading.

@@ -8,6 +8,7 @@ use serde_json::Value;
 use super::config::{
     ArchiveConfig, Config, ContextConfig, LayoutConfig, LocksConfig, MigrationsConfig, TablesConfig,
 };
+use super::schedule::{JobConfig, ScheduleConfig};
 
 /// `docs/reference/cli.md`: the help of every command.
 #[must_use]
@@ -43,6 +44,8 @@ pub fn config() -> String {
     section::<MigrationsConfig>("[migrations]", &mut text);
     section::<LocksConfig>("[locks]", &mut text);
     section::<ArchiveConfig>("[archive]", &mut text);
+    section::<ScheduleConfig>("[schedule]", &mut text);
+    section::<JobConfig>("[[schedule.jobs]]", &mut text);
     text
 }
 

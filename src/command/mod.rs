@@ -21,6 +21,7 @@ pub mod partitions;
 pub mod projections;
 pub mod report;
 pub mod restore;
+pub mod schedule;
 pub mod schema;
 pub mod write;
 
@@ -33,6 +34,7 @@ use crate::db::Interrupt;
 use crate::error::{Error, Kind};
 
 use context::Context;
+use schedule::ScheduleCommand;
 
 /// Schema, migrations and partitions of PostgreSQL event stores
 ///
@@ -87,6 +89,9 @@ pub enum Command {
     Report(report::ReportArgs),
     #[expect(missing_docs, reason = "the words are those of the arguments, for the help too")]
     Metrics(metrics::MetricsArgs),
+    /// Run jobs at their times, or have another scheduler run them
+    #[command(subcommand)]
+    Schedule(ScheduleCommand),
     /// Run a private PostgreSQL server in the folder .pupctl
     #[command(subcommand)]
     Embedded(embedded::EmbeddedCommand),
@@ -118,6 +123,7 @@ impl Command {
             Self::Operations(command) => command.name(),
             Self::Report(_) => "report",
             Self::Metrics(_) => "metrics",
+            Self::Schedule(command) => command.name(),
             Self::Embedded(command) => command.name(),
             Self::Doctor(_) => "doctor",
             Self::Advise(_) => "advise",
@@ -129,7 +135,12 @@ impl Command {
 
     /// Whether it does nothing in a store that could be shown instead.
     fn has_no_sql(&self) -> bool {
-        matches!(self, Self::Embedded(_) | Self::Demo(_) | Self::Completions(_) | Self::Man(_))
+        let is_daemon = matches!(self, Self::Schedule(ScheduleCommand::Run(_)));
+        is_daemon
+            || matches!(
+                self,
+                Self::Embedded(_) | Self::Demo(_) | Self::Completions(_) | Self::Man(_)
+            )
     }
 }
 
@@ -160,6 +171,7 @@ pub fn run(cli: Cli, output: &Output, interrupt: &Interrupt) -> anyhow::Result<E
         Command::Operations(command) => operations::run(command, &context),
         Command::Report(args) => report::run(args, &context),
         Command::Metrics(args) => metrics::run(args, &context),
+        Command::Schedule(command) => schedule::run(command, &context),
         Command::Embedded(command) => embedded::run(command, &context),
         Command::Doctor(args) => doctor::run(args, &context),
         Command::Advise(args) => advise::run(args, &context),

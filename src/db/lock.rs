@@ -119,17 +119,63 @@ pub fn named_key(schema: &str, name: &str) -> u32 {
 /// [`Kind::Busy`] with whoever has it, where `what` says what that one does.
 pub fn take_named(client: &mut Client, schema: &str, name: &str, what: &str) -> Result<()> {
     let key = named_key(schema, name);
-    let half = i32::from_ne_bytes(key.to_ne_bytes());
-    let failed = |error| Error::database("taking the lock of the projection", error);
+    take(client, NAMED, i32::from_ne_bytes(key.to_ne_bytes()), what)
+}
+
+/// The first half of the keys of locks of daemons: "pups" in ASCII.
+const DAEMON: i32 = 0x7075_7073;
+
+/// Takes the lock of the one daemon that runs the jobs of a store, for the session, which is
+/// prepared to be idle for long.
+///
+/// # Errors
+///
+/// [`Kind::Busy`] with whoever has it.
+pub fn take_daemon(client: &mut Client, schema: &str) -> Result<()> {
+    client
+        .batch_execute(SESSION)
+        .and_then(|()| client.batch_execute(NEWER))
+        .map_err(|error| Error::database("preparing the session", error))?;
+    let half = i32::from_ne_bytes(fnv1a(schema).to_ne_bytes());
+    let what = format!("another daemon runs the jobs of the store in schema {schema}");
+    take(client, DAEMON, half, &what)
+}
+
+/// A session, which may be gone while another one has its number.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Holder {
+    pid: i32,
+    since: Option<chrono::DateTime<chrono::Utc>>,
+}
+
+/// Who holds the lock of the daemon of a store.
+pub fn daemon_holder(client: &mut Client, schema: &str) -> Result<Option<Holder>> {
+    let half = i32::from_ne_bytes(fnv1a(schema).to_ne_bytes());
+    let holder = client
+        .query_opt(include_str!("../../sql/lock/holder.sql"), &[&unsigned(DAEMON), &unsigned(half)])
+        .map_err(|error| Error::database("looking for the daemon of the store", error))?;
+    Ok(holder.map(|row| Holder { pid: row.get("pid"), since: row.get("since") }))
+}
+
+/// Ends a session of one's own that the server still keeps after the network has lost it.
+pub fn end_lost(client: &mut Client, holder: &Holder) -> Result<()> {
+    client
+        .query_one(include_str!("../../sql/lock/terminate.sql"), &[&holder.pid])
+        .map_err(|error| Error::database("ending a session that was lost", error))?;
+    Ok(())
+}
+
+fn take(client: &mut Client, class: i32, half: i32, what: &str) -> Result<()> {
+    let failed = |error| Error::database("taking a lock of the store", error);
     let row = client
-        .query_one(include_str!("../../sql/lock/try.sql"), &[&NAMED, &half])
+        .query_one(include_str!("../../sql/lock/try.sql"), &[&class, &half])
         .map_err(failed)?;
     if row.get::<_, bool>("locked") {
         return Ok(());
     }
     let error = Error::new(Kind::Busy, what);
     let sql = include_str!("../../sql/lock/holder.sql");
-    let holder = client.query_opt(sql, &[&unsigned(NAMED), &unsigned(half)]).map_err(failed)?;
+    let holder = client.query_opt(sql, &[&unsigned(class), &unsigned(half)]).map_err(failed)?;
     Err(match holder {
         Some(row) => error.detail(holder_words(&row)),
         None => error,

@@ -273,6 +273,16 @@ fn with_the_dead(
     Ok(operations)
 }
 
+/// When each command began last that came to its end; none where there is no journal yet.
+pub fn successes(client: &mut Client, schema: &str) -> Result<Vec<(String, DateTime<Utc>)>> {
+    let table = operations_table(schema);
+    match client.query(&render("operation/successes", &values! { table }), &[]) {
+        Ok(rows) => Ok(rows.iter().map(|row| (row.get("command"), row.get("at"))).collect()),
+        Err(error) if error.code().is_some_and(|code| code.code() == "42P01") => Ok(Vec::new()),
+        Err(error) => Err(Error::database("reading the journal", error)),
+    }
+}
+
 /// The row of this number.
 pub fn find(client: &mut Client, schema: &str, id: i64) -> Result<Option<Operation>> {
     let table = operations_table(schema);

@@ -246,6 +246,7 @@ const TEMPLATES: &[(&str, &str)] = templates![
     "operation/running",
     "operation/start",
     "operation/start_beside",
+    "operation/successes",
     "operation/unfinished",
     "partition/add_bounds_check",
     "partition/add_exclusion_check",

@@ -20,6 +20,7 @@ fn the_arguments_are_sound() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a snapshot of a whole page")]
 fn help() {
     let folder = tempfile::tempdir().expect("a folder");
     let help = |arguments: &[&str]| Pupctl::new(folder.path()).args(arguments).run().success();
@@ -47,6 +48,7 @@ fn help() {
       projections  Look at projections, and steer them
       events       Load events from files into the store, and write them to files
       operations   See what pupctl has done, go on with what was interrupted, or call it off
+      schedule     Run jobs at their times, or have another scheduler run them
       embedded     Run a private PostgreSQL server in the folder .pupctl
       doctor       Look at everything that may be wrong with a store, and say what mends it
       advise       Say which layout a store should have, or that it should not be partitioned
@@ -107,6 +109,15 @@ fn help() {
 
       -q, --quiet
               Print nothing on success
+
+          --log-format <FORMAT>
+              How messages are written on standard error
+
+              Possible values:
+              - text: For people
+              - json: One object a line, with time and level, for what collects logs
+
+              [default: text]
 
           --color <WHEN>
               When to use colours

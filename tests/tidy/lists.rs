@@ -38,6 +38,7 @@ pub(crate) const EDGES: &[(&str, &[&str])] = &[
         "overview",
         &["error", "layout", "catalog", "plan", "finding", "db", "operation", "projection"],
     ),
+    ("schedule", &["error", "layout", "render"]),
     ("cli", &["error", "layout", "render", "db", "operation", "event"]),
     (
         "command",
@@ -57,13 +58,14 @@ pub(crate) const EDGES: &[(&str, &[&str])] = &[
             "event",
             "projection",
             "overview",
+            "schedule",
             "cli",
         ],
     ),
 ];
 
 /// The modules that are pure: values in, values out.
-pub(crate) const PURE: [&str; 5] = ["catalog", "finding", "layout", "plan", "render"];
+pub(crate) const PURE: [&str; 6] = ["catalog", "finding", "layout", "plan", "render", "schedule"];
 
 /// What only commands and the terminal may use.
 pub(crate) const TERMINAL: [&str; 10] = [
