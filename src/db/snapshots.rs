@@ -78,9 +78,9 @@ impl Moment {
         Ok(Self { xmax: row.get("xmax"), at: row.get("at"), open: row.get("open") })
     }
 
-    /// Now, and beyond the ids of all transactions that write at this time: snapshots that are taken
-    /// before one of them ends are from before it. [`now`](Self::now) knows those only that have
-    /// ended.
+    /// Now, and beyond the ids of all transactions that write at this time: snapshots that are
+    /// taken before one of them ends are from before it. [`now`](Self::now) knows those only that
+    /// have ended.
     pub fn beyond_writers(client: &mut Client) -> Result<Self> {
         client.query_one(include_str!("../../sql/transfer/burn.sql"), &[]).map_err(failed)?;
         Self::now(client)

@@ -48,6 +48,8 @@ fn help() {
       projections  Look at projections, and steer them
       events       Load events from files into the store, and write them to files
       operations   See what pupctl has done, go on with what was interrupted, or call it off
+      report       Show the whole store on one page: partitions, growth, projections, what is wrong
+      metrics      Print the state of the store as metrics for Prometheus
       schedule     Run jobs at their times, or have another scheduler run them
       embedded     Run a private PostgreSQL server in the folder .pupctl
       doctor       Look at everything that may be wrong with a store, and say what mends it

@@ -50,8 +50,8 @@ struct Site<'a> {
 /// How the last rows come to the new partitions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Tail {
-    /// There are none: the new partitions leave the stage before anybody has to wait, and the try is
-    /// over where a row has come meanwhile.
+    /// There are none: the new partitions leave the stage before anybody has to wait, and the try
+    /// is over where a row has come meanwhile.
     Free,
     /// They are copied while writers wait.
     Copied,
@@ -286,7 +286,12 @@ fn tables(transfer: &Transfer) -> Vec<QualifiedName> {
 }
 
 fn joined(statements: &[script::Statement]) -> String {
-    statements.iter().map(|statement| format!("{}\n;\n", statement.sql)).collect()
+    let mut sql = String::new();
+    for statement in statements {
+        sql.push_str(&statement.sql);
+        sql.push_str("\n;\n");
+    }
+    sql
 }
 
 fn rolled_back(
