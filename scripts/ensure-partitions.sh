@@ -5,7 +5,7 @@
 #   17 3 * * *  /usr/local/bin/ensure-partitions.sh
 #   17 3 * * *  /usr/local/bin/ensure-partitions.sh --schema es --months 6
 #
-# Options are those of `pupctl partitions ensure`, without --months those of every command. PUPCTL
+# Options are those of `pupctl partitions ensure`. PUPCTL
 # names the program where cron does not find it. Ends with the exit code of what failed: 3 when
 # there are problems, 4 when another pupctl worked on the store for more than five minutes.
 set -eu
@@ -17,15 +17,15 @@ if ! command -v "$pupctl" >/dev/null; then
 fi
 "$pupctl" partitions ensure --quiet --wait=5m "$@"
 
-# The check has no months of its own.
+# The check has none of these.
 count=$#
 while [ "$count" -gt 0 ]; do
     word=$1
     shift
     count=$((count - 1))
     case $word in
-    --months=*) ;;
-    --months)
+    --months=* | --from=* | --no-analyze) ;;
+    --months | --from)
         if [ "$count" -gt 0 ]; then
             shift
             count=$((count - 1))

@@ -26,6 +26,10 @@ pub struct ScheduleConfig {
     #[serde(deserialize_with = "duration")]
     #[schemars(with = "Option<String>")]
     pub retry: Option<Duration>,
+    /// How long a job may run: then it is ended, as a failure. Default: `12h`.
+    #[serde(deserialize_with = "duration")]
+    #[schemars(with = "Option<String>")]
+    pub timeout: Option<Duration>,
     /// The jobs.
     pub jobs: Vec<JobConfig>,
 }

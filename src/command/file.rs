@@ -25,6 +25,11 @@ pub(super) fn replace(path: &Path, text: &str) -> Result<()> {
     // What a link leads to is replaced, and the link stays.
     let path = &std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
     let temporary = temporary(path, text)?;
+    if let Ok(old) = std::fs::metadata(path) {
+        // Who was kept from reading the old one is kept from the new one.
+        let permissions = temporary.as_file().set_permissions(old.permissions());
+        permissions.map_err(|error| failed(path, error))?;
+    }
     reach("file::before_rename");
     temporary.persist(path).map_err(|error| failed(path, error.error))?;
     // The new name is in the folder, which is written apart from the file.

@@ -1,11 +1,13 @@
 //! The picture of a store that `report` and `metrics` show.
 
+use crate::catalog::relation::Relation;
 use crate::command::context::{Context, Store, layout_of};
 use crate::command::doctor;
 use crate::db::inspect::Depth;
 use crate::error::Result;
-use crate::finding::{self, Finding};
+use crate::finding::{self, Finding, held_back};
 use crate::layout::Layout;
+use crate::operation::journal::Held;
 use crate::overview::{self, Overview, Snapshot};
 
 /// How closely a store is looked at.
@@ -24,15 +26,32 @@ const OPERATIONS: i64 = 20;
 pub(super) fn take(context: &Context, store: &mut Store, look: Look) -> Result<Overview> {
     let depth = Depth { sizes: true, default_rows: true, ..Depth::default() };
     let tables = context.config.tables();
+    // Before the session is made one that only reads, which would be a finding.
+    let thorough = match look {
+        Look::Often => None,
+        Look::Thorough => Some(doctor::findings(context, store)?),
+    };
     let snapshot = overview::snapshot(&mut store.client, &store.schema, &tables, depth)?;
     let layout = layout_of(&snapshot.catalog)?;
-    let findings = match look {
-        Look::Often => partitions(layout, &snapshot)?,
-        Look::Thorough => doctor::findings(context, store)?,
+    let findings = match thorough {
+        Some(findings) => findings,
+        None => partitions(layout, &snapshot)?,
     };
     let client = &mut store.client;
     let activity = overview::activity(client, layout, &snapshot, OPERATIONS, &context.interrupt)?;
-    Ok(Overview::of(layout, &snapshot, findings, activity))
+    let mut overview = Overview::of(layout, &snapshot, findings, activity);
+    let keeps = doctor::keeps(&context.config)?;
+    if keeps.all.is_some() || !keeps.contexts.is_empty() {
+        // What is to stay for longer than it was is not held back any more.
+        let due = held_back::due(&snapshot.catalog, &keeps);
+        let stays = |held: &Held| {
+            let mut leaves = snapshot.catalog.roots().flat_map(Relation::leaves);
+            let leaf = leaves.find(|leaf| leaf.oid == held.table);
+            leaf.is_none_or(|leaf| due.iter().any(|due| due.leaf == leaf.name))
+        };
+        overview.held_back.retain(stays);
+    }
+    Ok(overview)
 }
 
 /// What is wrong with the partitions, the worst first.

@@ -85,6 +85,15 @@ pub fn look(
     Ok((catalog, health))
 }
 
+/// The sequences that positions come from, as they are now. They go on while others look, so this
+/// comes after whatever they are compared with.
+pub fn sequences(client: &mut Client, events: &QualifiedName) -> Result<Vec<Sequence>> {
+    let rows = client
+        .query(include_str!("../../sql/health/sequences.sql"), &[&events.schema, &events.name])
+        .map_err(|error| Error::database("looking at the sequence of positions", error))?;
+    Ok(rows.iter().map(sequence).collect())
+}
+
 /// What kept somebody from looking at something. That the server went away is a failure of all.
 pub fn unseen(area: &'static str, what: &'static str, error: &Error) -> Result<Unseen> {
     if matches!(error.kind(), Kind::Connection | Kind::Interrupted) {

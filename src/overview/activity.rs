@@ -6,7 +6,7 @@ use std::time::Duration;
 use postgres::Client;
 
 use crate::db::{Interrupt, settled};
-use crate::error::{Kind, Result};
+use crate::error::{Error, Kind, Result};
 use crate::layout::{Layout, Role};
 use crate::operation::archives::Phase;
 use crate::operation::journal::{self, Held, Job, Operation};
@@ -59,7 +59,16 @@ pub fn activity(
         found.notes.push("the table of checkpoints is missing: no projections are known".into());
         return Ok(found);
     }
-    match status::look(client, &Tables::of(layout, schema), None, true, interrupt) {
+    let tables = Tables::of(layout, schema);
+    let counted = match status::look(client, &tables, None, true, interrupt) {
+        // A long way through events of others, or somebody holds a lock: the rest is known.
+        Err(error) if is_slow(&error) && !interrupt.is_raised() => {
+            found.notes.push(format!("events ahead of projections are not counted: {error}"));
+            status::look(client, &tables, None, false, interrupt)
+        }
+        looked => looked,
+    };
+    match counted {
         Ok(looked) => {
             found.projections = looked.projections;
             found.settled_position =
@@ -74,6 +83,11 @@ pub fn activity(
         Err(error) => return Err(error),
     }
     Ok(found)
+}
+
+/// `query_canceled` by its timeout, and `lock_not_available`.
+fn is_slow(error: &Error) -> bool {
+    matches!(error.sqlstate(), Some("57014" | "55P03"))
 }
 
 fn settled_position(

@@ -11,11 +11,11 @@ pub fn sequence(sequence: &QualifiedName) -> String {
     statement("health/sequence", &values! { sequence })
 }
 
-/// A sequence that goes on after this position.
+/// A sequence that goes on after this position, and never back: it may have gone on meanwhile.
 #[must_use]
-pub fn set_sequence(sequence: &QualifiedName, position: i64) -> String {
-    let sequence = quote::table(sequence);
-    statement("health/set_sequence", &values! { sequence, position })
+pub fn set_sequence(table: &QualifiedName, position: i64) -> String {
+    let sequence = quote::table(table);
+    statement("health/set_sequence", &values! { sequence, position, table })
 }
 
 /// `VACUUM (FREEZE)`, after which a table is young again.

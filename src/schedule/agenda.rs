@@ -119,7 +119,9 @@ impl Agenda {
     /// the clock was wrong by so much that nothing would run for days.
     pub fn observe(&mut self, now: DateTime<Utc>) {
         for index in 0..self.entries.len() {
-            let latest = now + self.pause(index);
+            let given_up = self.entries[index].failures > RETRIES_MAX;
+            let pause = if given_up { RETRY_LONGEST } else { self.pause(index) };
+            let latest = now + pause;
             let entry = &mut self.entries[index];
             let far = entry.begun.max(entry.covered) - now > SET_BACK_MAX;
             let late = entry.retry_at.is_some_and(|at| at > latest);

@@ -23,6 +23,14 @@ pub struct Job {
 }
 
 impl Job {
+    /// What the journal calls its runs: what is taken out from cron is told from the rest.
+    #[must_use]
+    pub fn in_journal(&self) -> String {
+        let expired = self.words.iter().any(|word| word == "--expired");
+        let ending = if self.command == "archive" && expired { " --expired" } else { "" };
+        format!("{}{ending}", self.command)
+    }
+
     /// The command as people write it.
     #[must_use]
     pub fn line(&self) -> String {

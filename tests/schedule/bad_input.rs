@@ -67,6 +67,8 @@ fn a_command_that_makes_no_sense_unattended() {
         ("demo", "is `demo`, which makes no sense unattended"),
         ("schema init --partition-by none", "which makes no sense unattended"),
         ("schedule run", "which makes no sense unattended"),
+        // It would go round what is asked of a job that drops tables.
+        ("operations resume 3 --yes", "which makes no sense unattended"),
         ("embedded stop", "which makes no sense unattended"),
         ("projections run", "never ends"),
         ("partitions check | mail -s x", "`|` is for a shell, and there is none"),

@@ -1,7 +1,7 @@
 //! A clock that jumps: what was missed is made up once, and nothing is taken out by it.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::support::{Background, TestDatabase, eventually};
 use crate::{job, run, store, waits};
@@ -27,10 +27,17 @@ cron = "47 3 * * *"
 
 const MONTH: i64 = 31 * 24 * 3600;
 
+/// Sets the clock, as a whole: half a number is another time.
+fn set(clock: &Path, seconds: i64) {
+    let beside = clock.with_extension("new");
+    fs::write(&beside, seconds.to_string()).expect("a clock");
+    fs::rename(&beside, clock).expect("the clock");
+}
+
 /// A daemon with a clock of its own.
 fn daemon(db: &TestDatabase) -> (Background, PathBuf) {
     let clock = db.folder().join("clock");
-    fs::write(&clock, "0").expect("a clock");
+    set(&clock, 0);
     let daemon = run(db).env("PUPCTL_TEST_CLOCK", &clock).spawn();
     eventually("it waits", || waits(db));
     (daemon, clock)
@@ -45,7 +52,7 @@ fn a_month_ahead_nothing_is_taken_out_and_the_rest_is_made_up_once() {
     let db = store(JOBS);
     let before = db.leaves("public.events");
     let (daemon, clock) = daemon(&db);
-    fs::write(&clock, MONTH.to_string()).expect("a clock");
+    set(&clock, MONTH);
     eventually("the job worked", || job(&db, "ensure")["succeeded"].is_string());
     eventually("the other was refused", || job(&db, "archive")["failures"].as_u64() >= Some(2));
     let refused = job(&db, "archive");
@@ -53,7 +60,7 @@ fn a_month_ahead_nothing_is_taken_out_and_the_rest_is_made_up_once() {
     assert!(words.contains("are more than 5 minutes apart"), "{words}");
     assert_eq!(refused["exit_code"], serde_json::Value::Null);
     // Back again: nothing of it comes twice.
-    fs::write(&clock, "0").expect("a clock");
+    set(&clock, 0);
     eventually("the clock is right, and it worked", || job(&db, "archive")["failures"] == 0);
     daemon.signal("TERM");
     let output = daemon.wait().success();
@@ -68,11 +75,11 @@ fn a_month_ahead_nothing_is_taken_out_and_the_rest_is_made_up_once() {
 fn an_hour_back_nothing_runs_twice() {
     let db = store(JOBS);
     let (daemon, clock) = daemon(&db);
-    fs::write(&clock, (26 * 3600).to_string()).expect("a clock");
+    set(&clock, 26 * 3600);
     eventually("the job worked", || job(&db, "ensure")["succeeded"].is_string());
-    fs::write(&clock, (22 * 3600).to_string()).expect("a clock");
+    set(&clock, 22 * 3600);
     std::thread::sleep(std::time::Duration::from_millis(1500));
-    fs::write(&clock, (26 * 3600).to_string()).expect("a clock");
+    set(&clock, 26 * 3600);
     std::thread::sleep(std::time::Duration::from_millis(1500));
     daemon.signal("TERM");
     let output = daemon.wait().success();

@@ -202,8 +202,11 @@ fn calendars_of_systemd_mean_the_same() {
 #[test]
 fn cron_jobs_of_kubernetes() {
     let (_folder, inner) = prepared(JOBS);
-    let output =
-        print(&inner, &["kubernetes", "--image", "registry.example.com/pupctl:1"]).success();
+    let image = ["kubernetes", "--image", "registry.example.com/pupctl:1"];
+    let refused = print(&inner, &image).failure(2);
+    assert!(refused.stderr.contains("what a pod writes goes with it"), "{refused}");
+    let claimed = [&image[..], &["--claim", "shop's archives", "--prefix", "shop"]].concat();
+    let output = print(&inner, &claimed).success();
     let schema: Value =
         serde_json::from_str(include_str!("../data/cronjob.schema.json")).expect("JSON");
     let documents = YamlLoader::load_from_str(&output.stdout).expect("YAML");
@@ -214,7 +217,11 @@ fn cron_jobs_of_kubernetes() {
         assert!(complaints.is_empty(), "{complaints:?}");
     }
     let spec = &documents[1]["spec"];
-    assert_eq!(documents[1]["metadata"]["name"], "pupctl-archive-old-months");
+    assert_eq!(documents[1]["metadata"]["name"], "shop-archive-old-months");
+    let pod = &spec["jobTemplate"]["spec"]["template"]["spec"];
+    assert_eq!(pod["volumes"][1]["persistentVolumeClaim"]["claimName"], "shop's archives");
+    let mounted = &pod["containers"][0]["volumeMounts"][1]["mountPath"];
+    assert_eq!(mounted, r#"/srv/O'Neill: 100% # "$HOME" {a}"#);
     assert_eq!((&spec["schedule"], &spec["timeZone"]), (&"47 3 1-7 * 1".into(), &"UTC".into()));
     let container = &spec["jobTemplate"]["spec"]["template"]["spec"]["containers"][0];
     assert_eq!(container["image"], "registry.example.com/pupctl:1");
@@ -240,7 +247,9 @@ fn days_that_kubernetes_would_read_otherwise_are_refused() {
 #[test]
 fn options_of_another_scheduler_are_refused() {
     let (_folder, inner) = prepared(JOBS);
-    let cases: [&[&str]; 6] = [
+    let cases: [&[&str]; 8] = [
+        &["crontab", "--claim", "x"],
+        &["crontab", "--prefix", "X y"],
         &["crontab", "--image", "x"],
         &["crontab", "--dir", "x"],
         &["kubernetes", "--user", "x"],

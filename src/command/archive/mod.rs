@@ -159,6 +159,7 @@ impl WhatArgs {
             ("--allow-split-streams", self.allow_split_streams),
         ];
         words.extend(switches.iter().filter(|(_, is)| *is).map(|(name, _)| (*name).to_owned()));
+        words.extend(self.max.map(|max| format!("--max={max}")));
         words.push(format!("--format={format}"));
         words.push(format!("--to={folder}"));
         words.extend(

@@ -1,6 +1,8 @@
 //! What a look at the database alone does not say: projections, closed months, the journal, and
 //! archives on the disk.
 
+use std::path::Path;
+
 use chrono::TimeDelta;
 use postgres::Client;
 
@@ -13,7 +15,7 @@ use crate::command::context::{Context, Store};
 use crate::db::health::{self, unseen};
 use crate::db::inspect::Depth;
 use crate::db::{Interrupt, closed};
-use crate::error::{Kind, Result};
+use crate::error::{Error, Kind, Result};
 use crate::operation::archives::{self, Phase, Record};
 use crate::operation::journal;
 use crate::projection::control::Tables;
@@ -42,6 +44,14 @@ pub(super) fn look(
     match projections(client, &catalog, &health, &context.interrupt) {
         Ok((found, unsettled)) => (health.projections, health.unsettled) = (found, unsettled),
         Err(error) => note("projections", "projections", &error)?,
+    }
+    if !health.sequences.is_empty()
+        && let Some(events) = &catalog.events
+    {
+        match health::sequences(client, &events.root.name) {
+            Ok(sequences) => health.sequences = sequences,
+            Err(error) => note("positions", "the sequence of positions", &error)?,
+        }
     }
     match closed::list(client, schema) {
         Ok(months) => {
@@ -164,12 +174,21 @@ fn archive(record: &Record, files: ArchiveFiles) -> Archive {
     }
 }
 
+/// Whether there is such a folder. One that may not be looked at is not one that is missing.
+fn is_there(folder: &Path) -> Result<bool> {
+    match std::fs::metadata(folder) {
+        Ok(found) => Ok(found.is_dir()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(Error::system(format!("cannot read {}", folder.display()), error)),
+    }
+}
+
 /// What is found on this machine.
 fn files(record: &Record) -> Result<ArchiveFiles> {
-    if !record.folder.is_dir() {
+    if !is_there(&record.folder)? {
         return Ok(ArchiveFiles::Elsewhere);
     }
-    if !record.path().is_dir() {
+    if !is_there(&record.path())? {
         return Ok(ArchiveFiles::Missing);
     }
     let looked = Folder::open(&record.path()).and_then(|archive| {

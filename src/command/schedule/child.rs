@@ -60,6 +60,8 @@ pub(super) enum Wish {
     GoOn,
     /// End at the next safe place.
     Stop,
+    /// End at once: it does not end otherwise.
+    Kill,
 }
 
 impl Launcher {
@@ -124,9 +126,13 @@ impl Launcher {
             if let Some(status) = exited(&mut child)? {
                 break status;
             }
-            if tick() == Wish::Stop && !asked {
-                asked = true;
-                terminate(&child);
+            match tick() {
+                Wish::Stop if !asked => {
+                    asked = true;
+                    terminate(&child);
+                }
+                Wish::Kill => drop(child.kill()),
+                Wish::Stop | Wish::GoOn => {}
             }
         };
         for (is_error, line) in lines.rest() {

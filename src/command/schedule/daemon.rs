@@ -21,6 +21,13 @@ use super::run::{Wishes, survive};
 use super::seat::Seat;
 use super::state::State;
 
+/// How long a job may run, unless told otherwise: one that waits for somebody for ever would keep
+/// all others from running.
+const JOB_LONGEST: Duration = Duration::from_hours(12);
+
+/// How long a job has to end when it has run for too long.
+const KILL_AFTER: Duration = Duration::from_mins(5);
+
 /// How often it tells that it lives, at least.
 const BEAT: Duration = Duration::from_secs(15);
 
@@ -208,6 +215,9 @@ impl<'a> Daemon<'a> {
     fn run_child(&mut self, index: usize) -> Result<Ended> {
         let job = self.agenda.entries()[index].job.clone();
         let mut stopping: Option<Instant> = None;
+        let begun = Instant::now();
+        let limit = self.context.config.schedule.timeout.unwrap_or(JOB_LONGEST);
+        let mut told = false;
         let Self { context, launcher, pulse, signals, wishes, agenda, lasts, schema, .. } = self;
         launcher.run(context, &job, || {
             if pulse.is_due() {
@@ -218,6 +228,18 @@ impl<'a> Daemon<'a> {
                     let written = health::write(path, schema, doing, agenda.entries(), lasts);
                     survive(context, written);
                 }
+            }
+            if begun.elapsed() >= limit.saturating_add(KILL_AFTER) {
+                return Wish::Kill;
+            }
+            if begun.elapsed() >= limit {
+                if !told {
+                    told = true;
+                    let limit = humantime::format_duration(limit);
+                    let words = format!("{} has run for {limit}, and is ended", job.name);
+                    context.output.warn(words);
+                }
+                return Wish::Stop;
             }
             if !context.interrupt.is_raised() {
                 return Wish::GoOn;

@@ -21,7 +21,7 @@ const STANDARD: [(&str, &str, &str); 2] = [
 ];
 
 /// The commands that end by themselves and ask nothing, so that they may run unattended.
-const UNATTENDED: [&str; 21] = [
+const UNATTENDED: [&str; 20] = [
     "advise",
     "archive",
     "archive list",
@@ -30,7 +30,6 @@ const UNATTENDED: [&str; 21] = [
     "events export",
     "metrics",
     "operations list",
-    "operations resume",
     "partitions check",
     "partitions close",
     "partitions drain",

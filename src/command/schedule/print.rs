@@ -12,13 +12,18 @@ use crate::cli::output::count;
 use crate::command::context::Context;
 use crate::command::file;
 use crate::error::{Error, Result};
+use crate::schedule::print::kubernetes::Claim;
 use crate::schedule::print::systemd::File;
 use crate::schedule::print::{Sheet, crontab, kubernetes, systemd};
+use crate::schedule::{Job, job};
 
 use super::jobs;
 
 /// Where the file pupctl.toml lies in a container.
 const MOUNTED: &str = "/etc/pupctl/pupctl.toml";
+
+/// Where containers work, and archives lie unless told otherwise.
+const VOLUME: &str = "/data";
 
 /// Print the jobs as files of another scheduler
 ///
@@ -47,6 +52,14 @@ pub struct PrintArgs {
     /// Where the program lies on the machine that runs the jobs [default: where this one lies]
     #[arg(long, value_name = "FILE")]
     program: Option<String>,
+
+    /// The PersistentVolumeClaim for archives, mounted where `[archive] to` says [default: /data]
+    #[arg(long, value_name = "NAME")]
+    claim: Option<String>,
+
+    /// What the names of units and CronJobs begin with, where there are several stores
+    #[arg(long, value_name = "NAME", default_value = "pupctl")]
+    prefix: String,
 
     /// Write the units of systemd into this folder
     #[arg(long, value_name = "FOLDER")]
@@ -108,6 +121,7 @@ pub(super) fn run(args: &PrintArgs, context: &Context) -> anyhow::Result<Exit> {
 
 impl PrintArgs {
     fn refuse_strange(&self) -> Result<()> {
+        job::validate_name(&self.prefix)?;
         let only = |option: &str, scheduler: &str| {
             Err(Error::invalid(format!("{option} is for --as {scheduler} only"))
                 .hint("leave it out"))
@@ -119,6 +133,9 @@ impl PrintArgs {
             }
             Scheduler::Crontab | Scheduler::Systemd if self.image.is_some() => {
                 only("--image", "kubernetes")
+            }
+            Scheduler::Crontab | Scheduler::Systemd if self.claim.is_some() => {
+                only("--claim", "kubernetes")
             }
             Scheduler::Crontab | Scheduler::Kubernetes if self.dir.is_some() => {
                 only("--dir", "systemd")
@@ -139,9 +156,29 @@ impl PrintArgs {
                     None => format!("pupctl:{}", env!("CARGO_PKG_VERSION")),
                 };
                 let config = context.config.source.is_some();
-                one("cronjobs.yaml", kubernetes::print(&sheet, &image, config)?)
+                let claim = self.claim(context, &sheet)?;
+                one("cronjobs.yaml", kubernetes::print(&sheet, &image, config, claim)?)
             }
         })
+    }
+
+    /// The volume for archives, mounted where they are written.
+    fn claim(&self, context: &Context, sheet: &Sheet) -> Result<Option<Claim>> {
+        let Some(name) = self.claim.clone() else { return Ok(None) };
+        let mut folders: Vec<_> = sheet.jobs.iter().filter_map(folder_of).collect();
+        folders.dedup();
+        let configured = context.config.archive.to.as_ref().filter(|to| to.is_absolute());
+        let configured = configured.map_or(VOLUME.to_owned(), |to| to.display().to_string());
+        let folder = match folders.as_slice() {
+            [] => configured,
+            [one] if one.starts_with('/') => one.clone(),
+            _ => {
+                return Err(Error::invalid("the jobs write archives into several folders")
+                    .details(folders)
+                    .hint("set to = \"/archives\" in [archive], and leave out --to of the jobs"));
+            }
+        };
+        Ok(Some(Claim { name, folder }))
     }
 
     fn sheet(&self, context: &Context) -> Result<Sheet> {
@@ -183,7 +220,15 @@ impl PrintArgs {
             options,
             folder,
             user: self.user.clone(),
+            prefix: self.prefix.clone(),
             jitter_seconds: pace.jitter.as_secs(),
         })
     }
+}
+
+/// The folder that a job says by itself.
+fn folder_of(job: &Job) -> Option<String> {
+    let mut words = job.words.iter().filter(|_| job.destroys);
+    let word = words.find(|word| *word == "--to" || word.starts_with("--to="))?;
+    word.strip_prefix("--to=").or_else(|| words.next().map(String::as_str)).map(str::to_owned)
 }

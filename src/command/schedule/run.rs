@@ -74,12 +74,15 @@ pub(super) fn run(args: &RunArgs, context: &Context) -> anyhow::Result<Exit> {
     let mut seat = Seat::new(context.connector()?, &schema);
     seat.hold()?;
     let signals = count_signals(context);
-    let alone: Vec<_> = jobs.iter().map(|job| job.command).collect();
+    let alone: Vec<_> = jobs.iter().map(Job::in_journal).collect();
     let known = |job: &Job| match &state {
         Some(state) => state.covered(&job.name),
         // The journal knows commands, so that of two jobs with the same one it knows neither.
-        None if alone.iter().filter(|command| **command == job.command).count() > 1 => None,
-        None => successes.iter().find(|(command, _)| command == job.command).map(|(_, at)| *at),
+        None if alone.iter().filter(|name| **name == job.in_journal()).count() > 1 => None,
+        None => {
+            let name = job.in_journal();
+            successes.iter().find(|(command, _)| *command == name).map(|(_, at)| *at)
+        }
     };
     let agenda = Agenda::new(jobs, jobs::pace(context, fnv1a(&schema)), clock::now(), known);
     let wishes =

@@ -13,6 +13,9 @@ use crate::error::{Error, Result};
 /// How often the one who waits for the others looks around.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
+/// The longest rest: others have caught up by then.
+const REST_LONGEST: Duration = Duration::from_mins(5);
+
 /// A session that works for a conversion.
 #[allow(missing_debug_implementations)]
 pub struct Worker {
@@ -39,7 +42,8 @@ impl Shared {
     /// Rests after work that has taken so long.
     pub fn rest(&self, took: Duration) {
         let Some(load) = self.load.filter(|load| *load < 100) else { return };
-        let until = Instant::now() + took * u32::from(100 - load) / u32::from(load.max(1));
+        let rest = took * u32::from(100 - load) / u32::from(load.max(1));
+        let until = Instant::now() + rest.min(REST_LONGEST);
         while !self.stop.load(Ordering::SeqCst) {
             let left = until.saturating_duration_since(Instant::now());
             if left.is_zero() {
@@ -101,6 +105,7 @@ fn until_done<T>(
     next: &(dyn Fn(&mut Client) -> Result<Option<T>> + Sync),
     work: &(dyn Fn(&mut Client, T) -> Result<()> + Sync),
 ) -> Result<()> {
+    let mut took = Duration::ZERO;
     loop {
         while shared.hold.load(Ordering::SeqCst) && !shared.stop.load(Ordering::SeqCst) {
             std::thread::sleep(LOOK_EVERY / 2);
@@ -109,9 +114,14 @@ fn until_done<T>(
             return Ok(());
         }
         let Some(task) = next(client)? else { return Ok(()) };
+        // Only between two: nobody waits where nothing is left to do.
+        shared.rest(took);
+        if shared.stop.load(Ordering::SeqCst) {
+            return Ok(());
+        }
         let start = Instant::now();
         work(client, task)?;
-        shared.rest(start.elapsed());
+        took = start.elapsed();
     }
 }
 

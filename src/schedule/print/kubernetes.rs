@@ -16,6 +16,7 @@ const TEMPLATE: &str = include_str!("../../../templates/schedule/kubernetes.j2")
 struct Values {
     image: String,
     config: bool,
+    claim: Option<Claim>,
     jobs: Vec<CronJob>,
 }
 
@@ -27,19 +28,36 @@ struct CronJob {
     words: Vec<String>,
 }
 
+/// A volume that stays when a job has ended.
+#[derive(Debug, Clone, Serialize)]
+pub struct Claim {
+    /// The name of the PersistentVolumeClaim.
+    pub name: String,
+    /// Where it is mounted.
+    pub folder: String,
+}
+
 /// Renders the jobs, for an image that has pupctl as its entry point. With `config` the file
-/// pupctl.toml comes from a ConfigMap.
-pub fn print(sheet: &Sheet, image: &str, config: bool) -> Result<String> {
+/// pupctl.toml comes from a ConfigMap. Archives want a `claim`: what a pod writes elsewhere goes
+/// with it, and may be the only copy of events.
+pub fn print(sheet: &Sheet, image: &str, config: bool, claim: Option<Claim>) -> Result<String> {
+    if let Some(job) = sheet.jobs.iter().find(|job| job.destroys && claim.is_none()) {
+        return Err(Error::invalid(format!(
+            "the job `{}` writes archives, and what a pod writes goes with it",
+            job.name
+        ))
+        .hint("name a PersistentVolumeClaim for them: --claim archives"));
+    }
     let job = |job: &Job| {
         Ok(CronJob {
-            name: format!("pupctl-{}", job.name),
+            name: format!("{}-{}", sheet.prefix, job.name),
             schedule: schedule(&job.timetable.expression)?,
             zone: job.timetable.zone.name(),
             words: sheet.options.iter().chain(&job.words).cloned().collect(),
         })
     };
     let jobs = sheet.jobs.iter().map(job).collect::<Result<_>>()?;
-    let values = Values { image: image.to_owned(), config, jobs };
+    let values = Values { image: image.to_owned(), config, claim, jobs };
     render("Kubernetes' CronJobs", TEMPLATE, &[("yaml", yaml)], &values)
 }
 

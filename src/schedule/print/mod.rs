@@ -28,6 +28,8 @@ pub struct Sheet {
     pub folder: PathBuf,
     /// The user as which they run.
     pub user: Option<String>,
+    /// What the names of units and CronJobs begin with.
+    pub prefix: String,
     /// How much later each run may begin, in seconds.
     pub jitter_seconds: u64,
 }

@@ -48,7 +48,7 @@ pub fn print(sheet: &Sheet) -> Result<Vec<File>> {
             &[("plain", plain), ("unit", unit), ("word", word)];
         for (kind, template) in [("service", SERVICE), ("timer", TIMER)] {
             let text = render("systemd's units", template, filters, &values)?;
-            files.push(File { name: format!("pupctl-{}.{kind}", job.name), text });
+            files.push(File { name: format!("{}-{}.{kind}", sheet.prefix, job.name), text });
         }
     }
     Ok(files)
