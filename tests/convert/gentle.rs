@@ -61,14 +61,19 @@ fn it_waits_while_commits_take_long() {
 fn it_waits_while_a_standby_is_behind() {
     let programs = Programs::find().expect("server programs");
     let server = TestServer::private_on(&programs, &[]);
-    let db = empty_on(&server, Kind::Pupctl);
     let standby = Standby::of(&server, &programs);
-    let url = standby.url_of(db.name());
-    let mut session = postgres::Client::connect(&url, postgres::NoTls).expect("a session");
-    let attached = "SELECT count(*) = 1 FROM pg_stat_replication WHERE replay_lsn IS NOT NULL";
-    eventually("the standby follows", || db.one(attached));
+    let connect = |url: &str| postgres::Client::connect(url, postgres::NoTls).expect("a session");
+    // In a database that stays.
+    let mut session = connect(&standby.url_of("postgres"));
+    let mut primary = connect(server.url());
+    let mut is = |client: &mut postgres::Client, sql: &str| -> bool {
+        client.query_one(sql, &[]).expect(sql).get(0)
+    };
+    let follows = "SELECT count(*) = 1 FROM pg_stat_replication WHERE replay_lsn IS NOT NULL";
+    eventually("the standby follows", || is(&mut primary, follows));
     session.batch_execute("SELECT pg_wal_replay_pause()").expect("it stops");
-    drop(db);
+    let paused = "SELECT pg_get_wal_replay_pause_state() = 'paused'";
+    eventually("it replays nothing", || is(&mut session, paused));
 
     let db = large(&server);
     let run = begun(&db, ["--max-lag", "1kB"], "FROM pg_stat_replication");
