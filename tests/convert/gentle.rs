@@ -66,7 +66,7 @@ fn it_waits_while_a_standby_is_behind() {
     // In a database that stays.
     let mut session = connect(&standby.url_of("postgres"));
     let mut primary = connect(server.url());
-    let mut is = |client: &mut postgres::Client, sql: &str| -> bool {
+    let is = |client: &mut postgres::Client, sql: &str| -> bool {
         client.query_one(sql, &[]).expect(sql).get(0)
     };
     let follows = "SELECT count(*) = 1 FROM pg_stat_replication WHERE replay_lsn IS NOT NULL";
