@@ -1,5 +1,5 @@
-//! Starts and stops the server that the integration tests share: `test_server start`, which
-//! writes its address, and `test_server stop`. For `scripts/test`; the tests need no help.
+//! Starts and removes the server that the integration tests share: `test_server start`, which
+//! writes its address, and `test_server remove`. For `scripts/test`; the tests need no help.
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -39,9 +39,9 @@ fn run(verb: &str) -> pupctl::Result<String> {
         .with_settings(server::SETTINGS);
     match verb {
         "start" => Ok(embedded.start()?.server.url),
-        "stop" => Ok(if embedded.stop()? { "stopped" } else { "not running" }.to_owned()),
+        "remove" => embedded.remove().map(|()| "removed".to_owned()),
         "url" => Ok(embedded.url()),
         _ => Err(pupctl::Error::invalid(format!("no such verb: {verb:?}"))
-            .hint("test_server start | stop | url")),
+            .hint("test_server start | remove | url")),
     }
 }

@@ -1,6 +1,7 @@
 //! The servers of the tests: one that all share, and private ones for other settings.
 
-use std::path::PathBuf;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use pupctl::server::{Embedded, Programs};
@@ -11,15 +12,31 @@ use tempfile::TempDir;
 pub const SETTINGS: [(&str, &str); 3] =
     [("fsync", "off"), ("max_connections", "200"), ("max_locks_per_transaction", "128")];
 
-/// Where the shared cluster of one major version lies. It is left running from one run to the
-/// next; `scripts/test` stops the one that it used.
+/// Free memory that servers of tests may lie in; they need a fraction of it.
+const ROOM: u64 = 6 << 30;
+
+/// Where the shared cluster of one major version lies: one for each folder of builds and user. It
+/// is left running from one run to the next; `scripts/test` removes the one that it used.
 pub fn folder(major: u32) -> PathBuf {
     let target = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("target");
     // CARGO_TARGET_TMPDIR is set for tests alone; the folder beside it for examples too.
     let target = option_env!("CARGO_TARGET_TMPDIR").map_or(target, |tmp| {
         PathBuf::from(tmp).parent().expect("it lies in the target folder").to_owned()
     });
-    target.join("test-server").join(major.to_string())
+    let Some(memory) = in_memory() else {
+        return target.join("test-server").join(major.to_string());
+    };
+    let mut hasher = DefaultHasher::new();
+    (target, rustix::process::geteuid().as_raw()).hash(&mut hasher);
+    memory.join(format!("pupctl-test-{:x}", hasher.finish())).join(major.to_string())
+}
+
+/// Files in memory, where there is room. Every test has a database of its own, and to make and
+/// remove so many files on a disk costs as much as all that the tests do with them.
+fn in_memory() -> Option<&'static Path> {
+    let folder = Path::new("/dev/shm");
+    let found = rustix::fs::statvfs(folder).ok()?;
+    (found.f_bavail.saturating_mul(found.f_frsize) >= ROOM).then_some(folder)
 }
 
 /// A running server.
@@ -90,7 +107,9 @@ impl Drop for TestServer {
 pub fn open_folder() -> TempDir {
     use std::os::unix::fs::PermissionsExt;
     let open = std::fs::Permissions::from_mode(0o755);
-    tempfile::Builder::new().prefix("pupctl").permissions(open).tempdir().expect("a folder")
+    let within = in_memory().map_or_else(std::env::temp_dir, Path::to_owned);
+    let mut builder = tempfile::Builder::new();
+    builder.prefix("pupctl").permissions(open).tempdir_in(within).expect("a folder")
 }
 
 fn start_shared() -> String {
