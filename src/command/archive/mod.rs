@@ -101,7 +101,8 @@ pub(super) struct WhatArgs {
     #[arg(long, value_name = "NAME")]
     ignore_slot: Vec<String>,
 
-    /// Wait this long for open transactions and replication slots
+    /// Wait this long for open transactions, projections and replication slots; with --expired, for
+    /// those of all months together
     #[arg(long, value_name = "TIME", value_parser = duration, default_value = "10s")]
     patience: Duration,
 

@@ -38,6 +38,9 @@ use crate::render::environment::{render, values};
 
 use super::archives::{self, Beginning, Phase, Record};
 
+/// However long others were waited for in vain, a writer that is about to commit is.
+const PATIENCE_LEAST: Duration = Duration::from_secs(1);
+
 /// How leaves are to be archived.
 #[derive(Debug, Clone)]
 pub struct Request {
@@ -97,7 +100,7 @@ pub struct Archiver<'a> {
     /// The store as it was when the run began.
     pub catalog: &'a Catalog,
     /// What is wanted.
-    pub request: &'a Request,
+    request: Request,
     /// Raised by Ctrl-C.
     pub interrupt: &'a Interrupt,
     /// Told how it goes on.
@@ -116,7 +119,7 @@ impl<'a> Archiver<'a> {
         locked: &'a mut Locked,
         layout: &'a Layout,
         catalog: &'a Catalog,
-        request: &'a Request,
+        request: &Request,
         interrupt: &'a Interrupt,
         progress: &'a mut dyn Progress,
     ) -> Self {
@@ -124,7 +127,7 @@ impl<'a> Archiver<'a> {
             locked,
             layout,
             catalog,
-            request,
+            request: request.clone(),
             interrupt,
             progress,
             notes: Vec::new(),
@@ -135,6 +138,14 @@ impl<'a> Archiver<'a> {
 }
 
 impl Archiver<'_> {
+    /// So long was waited in vain for what holds a leaf back. It may hold back all that follow, and
+    /// a run is under the lock of the store: they get what is left of the patience.
+    pub fn waited(&mut self, time: Duration) {
+        let left = left(self.request.patience, time);
+        self.request.patience = left;
+        self.request.fence.patience = left;
+    }
+
     /// Finds out where the streams end that leave with several leaves: one that goes on in another
     /// of them is not cut.
     pub fn survey(&mut self, items: &[Item<'_>]) -> Result<()> {
@@ -266,6 +277,11 @@ impl Archiver<'_> {
     }
 }
 
+/// What is left of a patience after so long a wait.
+fn left(patience: Duration, waited: Duration) -> Duration {
+    patience.saturating_sub(waited).max(PATIENCE_LEAST.min(patience))
+}
+
 /// What to know when a file cannot be written: the events have left by then.
 fn outside(error: Error, record: &Record) -> Error {
     let name = &record.name;
@@ -299,4 +315,18 @@ fn names(leaf: &str) -> impl Iterator<Item = String> {
     let first = leaf.clone();
     let numbered = (2..).map(move |number: u64| format!("{leaf}.{number}"));
     std::iter::once(first).chain(numbered)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_patience_is_used_up_and_a_writer_still_gets_a_moment() {
+        let seconds = Duration::from_secs;
+        assert_eq!(left(seconds(10), seconds(4)), seconds(6));
+        assert_eq!(left(seconds(10), seconds(60)), seconds(1));
+        assert_eq!(left(Duration::from_millis(300), seconds(1)), Duration::from_millis(300));
+        assert_eq!(left(Duration::ZERO, seconds(1)), Duration::ZERO, "a look and no wait");
+    }
 }
