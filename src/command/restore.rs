@@ -137,7 +137,7 @@ impl RestoreArgs {
         };
         let stopped = self.stopped(locked, catalog)?;
         if items.is_empty() {
-            operation::settle(locked)?;
+            operation::settle(locked, catalog, context.name, None)?;
             journal::forget(locked.client(), &catalog.schema_name, &stopped)?;
             return report(context, false, Vec::new(), Vec::new());
         }

@@ -127,9 +127,7 @@ pub fn write_wish(
     let (mut locked, catalog) = lock_at(context, store, wish.depth)?;
     let plan = plan(&catalog, locked.client())?;
     if plan.is_empty() {
-        if !catalog.own_migrations.is_empty() {
-            operation::settle(&mut locked)?;
-        }
+        operation::settle(&mut locked, &catalog, context.name, None)?;
     } else {
         refuse_without_rights(&catalog)?;
         if plan.destroys() {

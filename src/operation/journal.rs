@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use postgres::{Client, GenericClient, Row};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::db::{Locked, lock};
 use crate::error::{Error, Kind, Result};
@@ -57,6 +57,12 @@ impl Operation {
         self.state.as_ref()?.get("subject")?.as_str()
     }
 
+    /// When the same was asked for last, and nothing was left to do.
+    #[must_use]
+    pub fn confirmed_at(&self) -> Option<DateTime<Utc>> {
+        self.state.as_ref()?.get("confirmed_at")?.as_str()?.parse().ok()
+    }
+
     /// The numbers of the tables that it was about.
     #[must_use]
     pub fn tables(&self) -> Vec<u32> {
@@ -86,7 +92,7 @@ pub struct Job {
     pub outcome: String,
     /// How many of them.
     pub runs: i64,
-    /// When the last of them ended.
+    /// When the last of them ended, those with nothing left to do too.
     pub latest: Option<DateTime<Utc>>,
 }
 
@@ -124,6 +130,22 @@ pub(super) fn start(locked: &mut Locked, command: &str) -> Result<i64> {
         .map_err(fail)?;
     reach("operation::started");
     Ok(row.get(0))
+}
+
+/// Notes when a run found nothing left to do: the journal grows by it no more than once.
+pub(super) fn confirm(
+    locked: &mut Locked,
+    command: &str,
+    request: Option<&[String]>,
+) -> Result<()> {
+    let table = operations_table(locked.schema());
+    let request = request.map(|words| json!(words));
+    let version = env!("CARGO_PKG_VERSION");
+    locked
+        .client()
+        .execute(&render("operation/confirm", &values! { table }), &[&command, &version, &request])
+        .map_err(|error| Error::database("writing the journal", error))?;
+    Ok(())
 }
 
 /// Begins the row of an operation that works beside others: its state names the lock that it holds.
@@ -273,7 +295,7 @@ fn with_the_dead(
     Ok(operations)
 }
 
-/// When each command began last that came to its end; none where there is no journal yet.
+/// When each command began last that came to its end, or had nothing left to do; none where there is no journal yet.
 pub fn successes(client: &mut Client, schema: &str) -> Result<Vec<(String, DateTime<Utc>)>> {
     let table = operations_table(schema);
     match client.query(&render("operation/successes", &values! { table }), &[]) {

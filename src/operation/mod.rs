@@ -10,6 +10,7 @@ pub mod transfer;
 
 use postgres::Client;
 
+use crate::catalog::Catalog;
 use crate::db::execute::{self, LockLimits, Progress};
 use crate::db::interrupt::is_cancelled;
 use crate::db::{Interrupt, Locked};
@@ -95,9 +96,19 @@ pub fn run_beside<T>(
 }
 
 /// What a run that finds nothing to do leaves in order: the row of an earlier one that had done
-/// everything, and died before it could say so.
-pub fn settle(locked: &mut Locked) -> Result<()> {
-    match journal::end_interrupted(locked) {
+/// everything, and died before it could say so; and the time of this one, for those who watch
+/// whether it runs at all. `request` is what it was asked for, where the journal has that.
+pub fn settle(
+    locked: &mut Locked,
+    catalog: &Catalog,
+    command: &str,
+    request: Option<&[String]>,
+) -> Result<()> {
+    let own = catalog.own_migrations.iter().map(|migration| migration.version).max();
+    let Some(own) = own else { return Ok(()) };
+    let settled = journal::end_interrupted(locked)
+        .and_then(|()| if own < 2 { Ok(()) } else { journal::confirm(locked, command, request) });
+    match settled {
         // insufficient_privilege: whoever may only look has nothing to put in order.
         Err(error) if error.sqlstate() == Some("42501") => Ok(()),
         outcome => outcome,

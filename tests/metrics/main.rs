@@ -142,6 +142,40 @@ fn what_is_wrong_is_counted() {
 }
 
 #[test]
+fn a_run_with_nothing_to_do_is_a_success_too() {
+    let db = store();
+    let at = |job: &str| {
+        let found = samples(&db.pupctl(["metrics"]).success().stdout);
+        let name = format!("pupctl_last_success_timestamp_seconds{{job=\"{job}\"}}");
+        found.get(&name).copied()
+    };
+    let rows = || {
+        let list = db.pupctl(["operations", "list", "-o", "json"]).success().json();
+        list["operations"].as_array().expect("operations").len()
+    };
+    let (before, known) = (at("partitions ensure").expect("it made partitions"), rows());
+    let run = db.pupctl(["partitions", "ensure"]).success();
+    assert!(run.stderr.contains("Nothing to do"), "{run}");
+    let again = at("partitions ensure").expect("its time");
+    assert!(again > before, "{before} {again}");
+    assert_eq!(rows(), known, "the journal does not grow");
+    // A command that never had anything to do gets one row, whose time later runs move on.
+    std::fs::write(db.folder().join("pupctl.toml"), "[archive]\nretention = \"50 years\"\n")
+        .expect("a file");
+    assert_eq!(at("archive --expired"), None);
+    let expired = || db.pupctl(["archive", "--expired", "--to", "archives"]).success();
+    let _ = expired();
+    let first = at("archive --expired").expect("its time");
+    assert_eq!(rows(), known + 1);
+    let _ = expired();
+    assert!(at("archive --expired").expect("its time") > first);
+    assert_eq!((rows(), at("archive")), (known + 1, None));
+    let id = known + 1;
+    let shown = db.pupctl(["operations", "show", &id.to_string()]).success();
+    assert!(shown.stdout.contains("nothing left to do"), "{shown}");
+}
+
+#[test]
 fn months_that_the_fence_holds_back_are_counted_until_they_leave() {
     let db = store();
     let config = "[archive]\nretention = \"20 days\"\nallow_split_streams = true\n";

@@ -1,5 +1,7 @@
 //! What `archive` does with its items, one after the other.
 
+use std::time::Instant;
+
 use postgres::Client;
 use serde_json::{Value, json};
 
@@ -125,9 +127,7 @@ fn locked_run(
         found.items = items::without_done(found.items, oids, &records);
     }
     if found.items.is_empty() && found.retire.is_none() {
-        if !catalog.own_migrations.is_empty() {
-            operation::settle(locked)?;
-        }
+        operation::settle(locked, catalog, context.name, Some(&words))?;
         forget(locked, &schema, stopped)?;
         return report(context, args, Done::default(), found.done, false);
     }
@@ -186,6 +186,7 @@ fn work(
         }
         let state = json!({ "request": words, "subject": subject, "tables": oids });
         journal::note(archiver.locked.client(), &schema, operation, &state)?;
+        let begun = Instant::now();
         match archiver.run(item) {
             Ok(Outcome::Done(record)) => {
                 drops += usize::from(record.phase == Phase::Dropped);
@@ -194,6 +195,7 @@ fn work(
             Ok(Outcome::Empty(leaf)) => done.empty.push(leaf.name),
             // What one month waits for is no reason for the others to stay.
             Err(error) if args.expired && error.kind() == Kind::Refused => {
+                archiver.waited(begun.elapsed());
                 held.extend(oid(item).map(|table| held_back(table, &subject, error.message())));
                 done.held.push(Held {
                     leaf: subject,

@@ -157,7 +157,7 @@ impl ImportArgs {
             .run(locked.client(), &mut bar)?;
         if checked.to_load() == 0 {
             drop(bar);
-            operation::settle(locked)?;
+            operation::settle(locked, catalog, context.name, None)?;
             checked.forget(locked)?;
             let nothing = write::changes(&Plan::default(), None);
             return report(context, source, &checked, Loaded::default(), nothing);

@@ -281,7 +281,7 @@ fn journal(overview: &Overview) -> Vec<Family> {
     let mut runs = Family::counter("pupctl_operations_total", "Runs that wrote, by outcome.");
     let mut success = Family::gauge(
         "pupctl_last_success_timestamp_seconds",
-        "When a command last came to its end that had something to write.",
+        "When a command last came to its end, or had nothing left to do.",
     );
     let mut failure = Family::gauge(
         "pupctl_last_failure_timestamp_seconds",
@@ -297,7 +297,7 @@ fn journal(overview: &Overview) -> Vec<Family> {
             continue;
         }
         runs.add(&[name, ("outcome", &job.outcome)], float(job.runs));
-        let Some(at) = job.latest.map(|at| float(at.timestamp())) else { continue };
+        let Some(at) = job.latest.map(|at| float(at.timestamp_millis()) / 1000.0) else { continue };
         if job.outcome == "done" {
             success.add(&[name], at);
         } else {

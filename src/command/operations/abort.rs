@@ -68,7 +68,7 @@ pub(super) fn run(args: &AbortArgs, context: &Context) -> anyhow::Result<Exit> {
     let schema = locked.schema().to_owned();
     let begun = args.begun(locked.client(), &schema)?;
     if begun.records.is_empty() {
-        operation::settle(&mut locked)?;
+        operation::settle(&mut locked, &catalog, context.name, None)?;
         forget(&mut locked, &begun)?;
         locked.release()?;
         return report(context, Vec::new());

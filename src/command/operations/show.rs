@@ -59,6 +59,8 @@ fn text(shown: &Shown) -> String {
     ];
     rows.extend(shown.operation.subject().map(|subject| ("subject", subject.to_owned())));
     rows.extend(shown.operation.request().map(|request| ("request", request.join(" "))));
+    let confirmed = shown.operation.confirmed_at();
+    rows.extend(confirmed.map(|at| ("nothing left to do", time(at))));
     rows.extend(shown.operation.detail.clone().map(|detail| ("detail", detail)));
     let rows = rows.into_iter().map(|(key, value)| vec![key.to_owned(), value]).collect();
     let mut text = table(&["operation", ""], rows, 2);

@@ -89,9 +89,7 @@ pub(super) fn run(args: &CloseArgs, context: &Context) -> anyhow::Result<Exit> {
     let work = args.plan(&catalog, locked.client())?;
     let mut done = Vec::new();
     if work.oids.is_empty() {
-        if !catalog.own_migrations.is_empty() {
-            operation::settle(&mut locked)?;
-        }
+        operation::settle(&mut locked, &catalog, context.name, None)?;
     } else {
         refuse_without_rights(&catalog)?;
         execute(context, &mut locked, &catalog, &work)?;

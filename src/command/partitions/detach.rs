@@ -101,7 +101,7 @@ pub(super) fn run(args: &DetachArgs, context: &Context) -> anyhow::Result<Exit> 
     let (mut locked, catalog) = lock_at(context, store, depth)?;
     let work = args.work(&catalog, locked.client())?;
     if work.is_empty() {
-        operation::settle(&mut locked)?;
+        operation::settle(&mut locked, &catalog, context.name, None)?;
     } else {
         refuse_without_rights(&catalog)?;
         work.ask(context, &catalog)?;

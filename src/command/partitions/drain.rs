@@ -106,9 +106,7 @@ pub(super) fn run(args: &DrainArgs, context: &Context) -> anyhow::Result<Exit> {
     transfer::prepare(locked.client())?;
     let work = args.plan(context, &catalog, locked.client())?;
     if work.is_empty() {
-        if !catalog.own_migrations.is_empty() {
-            operation::settle(&mut locked)?;
-        }
+        operation::settle(&mut locked, &catalog, context.name, None)?;
     } else {
         write::refuse_without_rights(&catalog)?;
         args.execute(context, &mut locked, &work, &catalog)?;

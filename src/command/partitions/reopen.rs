@@ -52,9 +52,7 @@ pub(super) fn run(args: &ReopenArgs, context: &Context) -> anyhow::Result<Exit> 
     let (mut locked, catalog) = lock(context, store)?;
     let (names, script) = args.plan(&catalog, locked.client())?;
     if names.is_empty() {
-        if !catalog.own_migrations.is_empty() {
-            operation::settle(&mut locked)?;
-        }
+        operation::settle(&mut locked, &catalog, context.name, None)?;
     } else {
         refuse_without_rights(&catalog)?;
         let limits = context.config.lock_limits(context.global.lock_budget)?;

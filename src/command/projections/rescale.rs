@@ -15,6 +15,7 @@ use crate::projection::control::row::{Group, NewRow, SlotRow};
 use crate::render::{RenderedStep, Script};
 
 use super::place::Place;
+use super::words::number;
 
 /// Change the number of slots of a projection, or their hash, while its workers run
 ///
@@ -187,7 +188,8 @@ fn notes(plan: &Plan) -> Vec<String> {
         return notes;
     }
     let slots = count(behind.len(), "slot");
-    notes.push(format!("the workers first have to bring {slots} over {left} positions"));
+    let left = number(left, "position");
+    notes.push(format!("the workers first have to bring {slots} over {left}"));
     if let Some(since) = plan.before.paused_at() {
         let since = since.format("%F %T UTC");
         notes.push(format!("it would be refused now: the projection is paused since {since}"));

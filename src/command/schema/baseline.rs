@@ -56,7 +56,7 @@ pub(super) fn run(args: &BaselineArgs, context: &Context) -> anyhow::Result<Exit
         let (mut locked, catalog) = lock(context, store)?;
         let plan = args.plan(context, locked.client(), &catalog)?;
         if plan.is_empty() {
-            operation::settle(&mut locked)?;
+            operation::settle(&mut locked, &catalog, context.name, None)?;
         } else {
             refuse_without_rights(&catalog)?;
             execute(context, &mut locked, &plan)?;
