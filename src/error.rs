@@ -208,6 +208,14 @@ impl Error {
     pub fn sqlstate(&self) -> Option<&str> {
         self.0.sqlstate.as_deref()
     }
+
+    /// Whether a lock was not there in time, or two sessions waited for each other
+    /// (`lock_not_available`, `deadlock_detected`): another try may succeed. Of an error of the
+    /// connection nobody knows that: the server may have done what it was told.
+    #[must_use]
+    pub fn is_lock_failure(&self) -> bool {
+        matches!(self.sqlstate(), Some("55P03" | "40P01"))
+    }
 }
 
 impl fmt::Display for Error {

@@ -12,7 +12,8 @@ use crate::error::{Error, Kind, Result};
 use crate::failpoint::reach;
 use crate::migration;
 use crate::plan::Transaction as Within;
-use crate::render::{Lock, LockMode, RenderedStep, Statement};
+use crate::render::script::joined;
+use crate::render::{Lock, LockMode, RenderedStep};
 
 use super::blockers::{self, Blocker};
 use super::{Interrupt, Locked};
@@ -169,7 +170,7 @@ fn climb_with(
                 error
             }
         };
-        if !is_transient(&error) {
+        if !error.is_lock_failure() {
             return Err(error);
         }
         if step.transaction == Within::Concurrent {
@@ -227,18 +228,6 @@ fn transact(client: &mut Client, step: &RenderedStep, milliseconds: u128) -> Res
     transaction.commit().map_err(|error| failed(step, error))
 }
 
-/// The statements in one message: a step that makes many partitions has hundreds, and the locks
-/// are held while each would go to the server and back.
-fn joined(statements: &[Statement]) -> String {
-    let mut sql = String::new();
-    for statement in statements {
-        sql.push_str(&statement.sql);
-        // On a line of its own, as a statement may end with a comment.
-        sql.push_str("\n;\n");
-    }
-    sql
-}
-
 /// Of a session that ended nothing is left to reset: how the statement ended is what matters.
 fn reset(client: &mut Client) -> Result<()> {
     if client.is_closed() { Ok(()) } else { set(client, "RESET lock_timeout") }
@@ -264,12 +253,6 @@ fn failed(step: &RenderedStep, error: postgres::Error) -> Error {
         .detail(error.message())
         .hint("run the command again: it finds out what was done")
         .because(error)
-}
-
-/// `lock_not_available` and `deadlock_detected`: another try may succeed. Connection errors are
-/// not: nobody knows what the server did.
-fn is_transient(error: &Error) -> bool {
-    matches!(error.sqlstate(), Some("55P03" | "40P01"))
 }
 
 fn locks(step: &RenderedStep) -> Vec<Lock> {

@@ -295,7 +295,8 @@ fn with_the_dead(
     Ok(operations)
 }
 
-/// When each command began last that came to its end, or had nothing left to do; none where there is no journal yet.
+/// When each command began last that came to its end, or had nothing left to do; none where there
+/// is no journal yet.
 pub fn successes(client: &mut Client, schema: &str) -> Result<Vec<(String, DateTime<Utc>)>> {
     let table = operations_table(schema);
     match client.query(&render("operation/successes", &values! { table }), &[]) {

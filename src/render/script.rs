@@ -77,6 +77,18 @@ pub struct Statement {
     pub locks: Vec<Lock>,
 }
 
+/// The statements in one message: a step that makes many partitions has hundreds, and the locks
+/// are held while each would go to the server and back.
+pub(crate) fn joined<'a>(statements: impl IntoIterator<Item = &'a Statement>) -> String {
+    let mut sql = String::new();
+    for statement in statements {
+        sql.push_str(&statement.sql);
+        // On a line of its own, as a statement may end with a comment.
+        sql.push_str("\n;\n");
+    }
+    sql
+}
+
 /// A migration ready for refinery.
 #[derive(Debug, Clone)]
 pub struct RenderedMigration {

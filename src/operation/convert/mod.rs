@@ -27,6 +27,7 @@ pub mod pace;
 pub mod planned;
 pub mod record;
 pub mod session;
+mod swap;
 mod verify;
 pub mod workers;
 

@@ -12,7 +12,7 @@ use crate::layout::name::QualifiedName;
 use crate::plan::transfer::Transfer;
 use crate::render;
 use crate::render::environment::values;
-use crate::render::script;
+use crate::render::script::joined;
 
 use super::{Run, own_pids, rows};
 
@@ -151,7 +151,7 @@ impl Run<'_> {
         let begin = match outcome {
             Ok(Ok(begin)) => begin,
             Ok(Err(setback)) => return rolled_back(transaction, transfer, setback),
-            Err(error) if is_transient(&error) => {
+            Err(error) if error.is_lock_failure() => {
                 return rolled_back(transaction, transfer, Setback::Lock(error));
             }
             Err(error) => return Err(error),
@@ -285,15 +285,6 @@ fn tables(transfer: &Transfer) -> Vec<QualifiedName> {
     transfer.ancestors.iter().chain([&transfer.source]).cloned().collect()
 }
 
-fn joined(statements: &[script::Statement]) -> String {
-    let mut sql = String::new();
-    for statement in statements {
-        sql.push_str(&statement.sql);
-        sql.push_str("\n;\n");
-    }
-    sql
-}
-
 fn rolled_back(
     transaction: Transaction<'_>,
     transfer: &Transfer,
@@ -305,9 +296,4 @@ fn rolled_back(
 
 fn exchanging(transfer: &Transfer, error: postgres::Error) -> Error {
     Error::database(&format!("putting partitions in the place of {}", transfer.source), error)
-}
-
-/// `lock_not_available` and `deadlock_detected`.
-fn is_transient(error: &Error) -> bool {
-    matches!(error.sqlstate(), Some("55P03" | "40P01"))
 }

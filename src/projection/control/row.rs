@@ -271,11 +271,6 @@ pub(super) fn lock(
     Ok(Group::of(projection, rows)?.map_or(Held::Nothing, Held::Rows))
 }
 
-/// Whether a failure says that locks on rows were not there in time, or two waited for each other.
-pub(super) fn is_lock_failure(error: &Error) -> bool {
-    matches!(error.sqlstate(), Some("55P03" | "40P01"))
-}
-
 /// Nobody let go of the rows in time.
 pub(super) fn locked_out(projection: &str, patience: Duration, error: Error) -> Error {
     let time = humantime::format_duration(patience);

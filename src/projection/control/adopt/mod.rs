@@ -238,7 +238,7 @@ impl Request<'_> {
         refuse_moving(self, plan)?;
         self.replace(client, plan, patience).map_err(|error| {
             let error = interrupt.explain(error);
-            if row::is_lock_failure(&error) {
+            if error.is_lock_failure() {
                 return row::locked_out(&self.wish.projection, patience, error);
             }
             error

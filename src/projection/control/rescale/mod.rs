@@ -188,7 +188,7 @@ impl Run<'_> {
             self.interrupt.check()?;
             let left = self.patience.saturating_sub(start.elapsed());
             let step = match self.attempt(client, left) {
-                Err(error) if row::is_lock_failure(&error) => {
+                Err(error) if error.is_lock_failure() => {
                     self.interrupt.check()?;
                     if start.elapsed() >= self.patience {
                         let projection = self.request.projection;
@@ -368,7 +368,7 @@ pub fn abort(
     };
     lift().map_err(|error| {
         let error = interrupt.explain(error);
-        if row::is_lock_failure(&error) {
+        if error.is_lock_failure() {
             return row::locked_out(projection, patience, error);
         }
         error
