@@ -24,11 +24,15 @@ fn begun(db: &TestDatabase, limit: [&str; 2], looks: &str) -> Background {
     let words = [&line(&to("start", "context"))[..], &["--jobs", "1"], &limit].concat();
     let mut run = db.command(words).hold_at("convert::before_range").spawn();
     run.reached();
-    let asked = format!(
-        "SELECT count(*) > 0 FROM pg_stat_activity WHERE pid <> pg_backend_pid()
-            AND datname = current_database() AND query LIKE '%{looks}%'"
+    // The second look: what the first one saw holds the copy up by then.
+    let looked = format!(
+        "SELECT coalesce(max(query_start)::text, '') FROM pg_stat_activity
+         WHERE pid <> pg_backend_pid() AND datname = current_database() AND query LIKE '%{looks}%'"
     );
-    eventually("it looks how others are", || db.one(&asked));
+    let look = || db.one::<String>(&looked);
+    eventually("it looks how others are", || !look().is_empty());
+    let first = look();
+    eventually("it looks again", || !look().is_empty() && look() > first);
     run.release();
     eventually("the first range is copied", || ranges(db) == 1);
     run
