@@ -27,6 +27,7 @@ pub const NAMES: &[&str] = &[
     "archive::took_heads",
     "archive::written",
     "convert::advanced",
+    "convert::before_locks",
     "convert::before_range",
     "convert::before_swap",
     "convert::built",

@@ -34,10 +34,15 @@ CROSS JOIN LATERAL (
 WHERE activity.datid = (SELECT oid FROM pg_database WHERE datname = current_database())
     AND activity.pid <> ALL ($4::int[])
     AND activity.backend_type IS DISTINCT FROM 'autovacuum worker'
-    AND CASE WHEN activity.query = '<insufficient privilege>' THEN NOT (wait.waits OR coalesce(wait.begins, false)) AND EXISTS (
+    AND CASE WHEN activity.query = '<insufficient privilege>'
+        -- Of their transactions the oldest snapshot is seen by everybody.
+        THEN NOT ((wait.waits OR coalesce(wait.begins, false))
+            AND coalesce(age(activity.backend_xmin)
+                <= age((mod($9::text::numeric, 4294967296))::text::xid), true))
+        AND EXISTS (
             SELECT FROM pg_locks AS lock WHERE lock.pid = activity.pid AND lock.granted
                 AND lock.locktype = 'virtualxid' AND lock.virtualtransaction = ANY ($3::text[]))
-        ELSE activity.backend_xmin IS NOT NULL AND activity.xact_start <= $2
+        ELSE activity.backend_xmin IS NOT NULL AND coalesce(activity.xact_start <= $2, true)
             AND age(activity.backend_xmin)
                 > age((mod($1::text::numeric, 4294967296))::text::xid)
             AND NOT coalesce(wait.begins, false)

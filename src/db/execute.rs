@@ -113,21 +113,21 @@ pub fn execute(
     Ok(())
 }
 
-/// The longest try for a lock that everybody queues up behind: readers and writers wait no longer
-/// than this, however long the holder takes.
-const EXCLUSIVE_TRY: Duration = Duration::from_millis(50);
+/// The longest try for a lock that writers queue up behind, or everybody: they wait no longer than
+/// this, however long the holder takes.
+const WRITERS_TRY: Duration = Duration::from_millis(50);
 
 impl LockLimits {
     /// The limits for a step with these locks.
     fn for_step(self, step: &RenderedStep) -> Self {
         let mut locks = step.statements.iter().flat_map(|statement| &statement.locks);
-        let exclusive = locks.any(|lock| lock.mode == LockMode::AccessExclusive);
+        let keeps_writers_out = locks.any(|lock| lock.mode >= LockMode::Share);
         // What a file locks is the user's own business.
         let of_file = step.migration.as_ref().is_some_and(|migration| migration.file.is_some());
-        if !exclusive || of_file {
+        if !keeps_writers_out || of_file {
             return self;
         }
-        let capped = |timeout: Duration| timeout.min(EXCLUSIVE_TRY);
+        let capped = |timeout: Duration| timeout.min(WRITERS_TRY);
         Self { first: capped(self.first), longest: capped(self.longest), ..self }
     }
 }

@@ -144,6 +144,7 @@ const TEMPLATES: &[(&str, &str)] = templates![
     "convert/heap_index",
     "convert/index",
     "convert/lacking_heads",
+    "convert/later",
     "convert/lock",
     "convert/mend",
     "convert/mirror",

@@ -120,6 +120,14 @@ fn triggers(transfer: &Transfer, ids: bool) -> Vec<Statement> {
     statements
 }
 
+/// Makes autovacuum leave, which nothing shorter does; writers and readers go on.
+#[must_use]
+pub fn lock_maintenance(transfer: &Transfer) -> Statement {
+    let mut tables = transfer.ancestors.clone();
+    tables.push(transfer.source.clone());
+    super::convert::swap::lock_maintenance(&tables)
+}
+
 /// Keeps writers out of the partition: the locks that they take first come first.
 #[must_use]
 pub fn lock_writers(transfer: &Transfer) -> Statement {

@@ -66,11 +66,13 @@ fn while_keys_are_built() {
 
 #[test]
 fn in_the_tail_of_the_swap() {
-    for layout in ["context", "month", "context,month"] {
+    // The last round is over, the tables are not locked yet; or they are about to be.
+    let points = ["convert::caught_up", "convert::before_locks"];
+    let layouts = ["context", "month", "context,month"];
+    for (layout, point) in layouts.into_iter().zip(points.into_iter().cycle()) {
         let db = ready(Kind::Pupctl, layout);
         append(&db, "Billing", "o-1", 1, 0);
-        // The last round is over, the tables are not locked yet.
-        at(&db, &["swap"], "convert::caught_up", || surprise(&db, 2));
+        at(&db, &["swap"], point, || surprise(&db, 2));
         assert_sound(&db, layout);
         assert_checked(&db);
         let before = rows(&db);

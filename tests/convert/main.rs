@@ -27,6 +27,7 @@ mod late;
 mod load;
 mod locks;
 mod refused;
+mod since;
 mod words;
 mod writers;
 

@@ -4,12 +4,12 @@
 use postgres::{Client, Transaction};
 
 use crate::catalog::Catalog;
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::failpoint::reach;
 use crate::layout::Role;
 use crate::layout::name::QualifiedName;
 use crate::plan::convert::ranges::Range;
-use crate::plan::convert::{Phase, Strategy};
+use crate::plan::convert::{Phase, Replaced, Strategy};
 use crate::render::convert as statements;
 use crate::render::environment::{render, values};
 
@@ -131,9 +131,46 @@ impl Converter<'_> {
     fn prove_returned(&mut self) -> Result<()> {
         let Some(after) = self.record.swapped_at_position else { return Ok(()) };
         let events = self.events()?;
-        let up_to = self.record.copied_to.unwrap_or(i64::MAX);
+        // Everything went into the old table, whose partitions these were, or up to this position.
+        let attached = self.record.strategy == Strategy::Attach;
+        let up_to = self.record.copied_to.filter(|_| !attached).unwrap_or(i64::MIN);
+        self.refuse_later(&events, up_to)?;
+        if attached {
+            return Ok(());
+        }
         let pair = Pair { old: &events.current, new: vec![events.next], rows: 0 };
         self.same(&pair, Range { after, up_to }).map(drop)
+    }
+
+    /// Refuses rows that somebody has written to a partition by its name when the tables had changed
+    /// names already.
+    fn refuse_later(&mut self, events: &Replaced, up_to: i64) -> Result<()> {
+        let Replaced { current, next, .. } = events;
+        let sql = render("convert/later", &values! { current, next });
+        let row = self
+            .locked
+            .client()
+            .query_one(&sql, &[&up_to])
+            .map_err(|error| Error::database(&format!("reading {next}"), error))?;
+        let rows: i64 = row.get("rows");
+        if rows == 0 {
+            return Ok(());
+        }
+        let message = format!("{rows} events were written to partitions of {next} by their names");
+        Err(Error::refused(message).hint("write them to the old table, which is the store's again"))
+    }
+
+    /// What is left to do by hand where the new tables may not be dropped.
+    fn undropped(&self, error: Error) -> Error {
+        if error.kind() != Kind::Refused {
+            return error;
+        }
+        let next = self.record.tables.iter().map(|table| table.next.to_string());
+        let next = next.collect::<Vec<_>>().join(" and ");
+        error.hint(format!(
+            "the old tables are the store's again, and in use; {next} are kept. When what is in them \
+             is not needed, drop them yourself, then go on: pupctl convert rollback"
+        ))
     }
 
     /// What was there at the swap has to be in both tables, and the same.
@@ -182,9 +219,7 @@ impl Converter<'_> {
     fn drop_new(&mut self) -> Result<()> {
         let catalog = self.catalog()?;
         if has_new_tables(&catalog, &self.record) {
-            if self.record.strategy == Strategy::Copy {
-                self.prove_returned()?;
-            }
+            self.prove_returned().map_err(|error| self.undropped(error))?;
             self.drop_built(&catalog)?;
         }
         reach("convert::dropped");

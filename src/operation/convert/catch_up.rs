@@ -32,6 +32,20 @@ impl Converter<'_> {
         Ok(())
     }
 
+    /// Leaves little to be copied while writers wait, on whichever way. Gives back whether anything
+    /// was copied.
+    pub(super) fn shorten_tail(&mut self, way: Way) -> Result<bool> {
+        let mut any = false;
+        for _ in 0..ROUNDS_MAX {
+            let rows = self.round(way)?;
+            any |= rows > 0;
+            if rows <= TAIL_ROWS_MAX {
+                break;
+            }
+        }
+        Ok(any)
+    }
+
     /// Copies once what is settled and was not copied before. Gives back how many rows.
     pub(super) fn round(&mut self, way: Way) -> Result<u64> {
         let events = self.events()?;

@@ -12,6 +12,8 @@ use crate::error::{Error, Result};
 use crate::failpoint::reach;
 use crate::layout::name::QualifiedName;
 use crate::plan::convert::ranges::{Range, gaps};
+use crate::plan::convert::survey::Survey;
+use crate::plan::convert::{Phase, Strategy};
 use crate::render;
 use crate::render::environment::{render as render_sql, values};
 
@@ -60,6 +62,24 @@ impl Converter<'_> {
             self.complete_leaves()?;
         }
         if before == self.record.after { Ok(()) } else { self.mirror_more() }
+    }
+
+    /// Goes on with an extension that was interrupted: its partitions are made before heads come
+    /// to them, and completed before they count.
+    pub(super) fn finish_extension(&mut self) -> Result<()> {
+        if self.record.strategy != Strategy::Copy || self.record.phase > Phase::Ready {
+            return Ok(());
+        }
+        let bare = self.record.phase < Phase::Verifying;
+        if self.mirrors_less()? {
+            self.make(&Survey::default(), bare)?;
+            self.mirror_more()?;
+        }
+        if !bare {
+            self.complete_leaves()?;
+            self.protect_all()?;
+        }
+        Ok(())
     }
 
     fn partitions(&mut self) -> Result<usize> {

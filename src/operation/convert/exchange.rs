@@ -25,6 +25,11 @@ const SHORT_TRIES: u32 = 8;
 /// swap: a try has to give way first.
 const TRY_LONGEST: Duration = Duration::from_millis(400);
 
+/// So often it is hoped that no event comes between the last copy and the locks. With such a try
+/// no row is at a new place that is younger than the snapshots of those who wait for it. After that
+/// the last events are copied while they wait.
+const LATE_MAX: u32 = 8;
+
 /// The pause between two tries; each further one doubles it.
 const PAUSE_FIRST: Duration = Duration::from_millis(50);
 
@@ -41,6 +46,8 @@ pub(super) enum Setback {
     Homeless(Error),
     /// Somebody has changed what hangs on the tables.
     Changed,
+    /// Events have come since the last copy.
+    Late,
 }
 
 /// How long writers and readers waited.
@@ -58,7 +65,7 @@ impl Converter<'_> {
     /// Tries until the tables have changed names, or the time is over.
     pub(super) fn exchange(&mut self, way: Way) -> Result<Stall> {
         let start = Instant::now();
-        let (mut pause, mut told, mut tries) = (PAUSE_FIRST, false, 0);
+        let (mut pause, mut told, mut tries, mut late) = (PAUSE_FIRST, false, 0, 0);
         self.heads_after = self.record.copied_to.unwrap_or(i64::MIN);
         let mut planned = self.planned(way)?;
         let mut copied = Moment::now(&mut self.first()?.client)?;
@@ -66,6 +73,9 @@ impl Converter<'_> {
             self.interrupt.check()?;
             tries += 1;
             let patience = patience(tries);
+            if self.catch_up_before(way)? {
+                copied = Moment::now(&mut self.first()?.client)?;
+            }
             // Without a lock yet, so that nobody waits for those who have read for long.
             let moves = planned.moves(self.locked.client())?;
             let older = if self.record.strategy == Strategy::Copy || moves {
@@ -75,7 +85,7 @@ impl Converter<'_> {
                 Vec::new()
             };
             let setback = if older.is_empty() {
-                match self.attempt(&planned, &mut copied, patience)? {
+                match self.attempt(&planned, &mut copied, patience, late >= LATE_MAX)? {
                     Ok(stall) => return Ok(Stall { tries, ..stall }),
                     Err(setback) => setback,
                 }
@@ -96,11 +106,29 @@ impl Converter<'_> {
                     planned = self.planned(way)?;
                 }
                 Setback::Changed => planned = self.planned(way)?,
+                Setback::Late => late += 1,
                 Setback::Lock(_) | Setback::Snapshots(_) => {
                     std::thread::sleep(pause);
                     pause = (pause * 2).min(PAUSE_LONGEST);
                 }
             }
+        }
+    }
+
+    /// What came while others were waited for, so that writers never wait for more than a moment's
+    /// events. Gives back whether anything was copied.
+    fn catch_up_before(&mut self, way: Way) -> Result<bool> {
+        if self.record.strategy == Strategy::Attach {
+            return Ok(false);
+        }
+        match self.shorten_tail(way) {
+            // check_violation: no partition takes the row.
+            Err(error) if error.sqlstate() == Some("23514") && way == Way::Forth => {
+                self.extend(false, error)?;
+                self.protect_all()?;
+                self.shorten_tail(way)
+            }
+            outcome => outcome,
         }
     }
 
@@ -116,6 +144,7 @@ impl Converter<'_> {
         planned: &Planned,
         copied: &mut Moment,
         patience: Duration,
+        with_tail: bool,
     ) -> Result<std::result::Result<Stall, Setback>> {
         let Self { locked, workers, record, .. } = self;
         let Some(worker) = workers.first_mut() else {
@@ -125,7 +154,8 @@ impl Converter<'_> {
         let client = locked.client();
         let mut transaction = client.transaction().map_err(exchanging)?;
         let second = &mut worker.client;
-        let outcome = planned.within(&mut transaction, second, &mut attempted, copied, patience);
+        let limits = (patience, with_tail);
+        let outcome = planned.within(&mut transaction, second, &mut attempted, copied, limits);
         // What was copied is committed, whatever becomes of the rest.
         record.copied_to = attempted.copied_to;
         match outcome {
@@ -162,7 +192,7 @@ impl Converter<'_> {
                 let words = format!("Waiting for older readers: {}", words.join("; "));
                 self.progress.tell(&words);
             }
-            Setback::Homeless(_) | Setback::Changed => {}
+            Setback::Homeless(_) | Setback::Changed | Setback::Late => {}
         }
     }
 
@@ -188,6 +218,10 @@ impl Converter<'_> {
             .details(holders.iter().map(ToString::to_string))
             .hint(hint),
             Setback::Homeless(error) => error,
+            Setback::Late => {
+                Error::new(Kind::LockTimeout, format!("events came for {budget} without a pause"))
+                    .hint(hint)
+            }
             Setback::Changed => Error::refused(
                 "what hangs on the tables (views, triggers, rights) changes all the time",
             )

@@ -21,6 +21,7 @@ impl Converter<'_> {
             if attaches {
                 self.refuse_near_cutover()?;
             } else {
+                self.finish_extension()?;
                 self.progress.phase("Catching up", None);
                 self.catch_up()?;
                 self.prove_heads()?;

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use postgres::{Client, Row};
+use postgres::{Client, Row, Transaction};
 
 use crate::error::{Error, Kind, Result};
 use crate::failpoint::reach;
@@ -100,14 +100,40 @@ impl Converter<'_> {
         self.copy_heads()
     }
 
-    /// Refuses heads that are not the same in both tables. A context that nobody knew has come
-    /// where heads are there and not here: when its events are copied, they are too.
+    /// Whether the trigger leaves out heads of contexts that the new tables are to take: somebody
+    /// was interrupted before it knew them.
+    pub(super) fn mirrors_less(&mut self) -> Result<bool> {
+        let Some(heads) = self.table(Role::Heads) else { return Ok(false) };
+        let columns = session::columns(self.locked.client(), &heads.current)?;
+        let mirror = statements::mirror(&self.record.target(), &heads, &columns);
+        let function = statements::mirror_function(&heads.current);
+        let failed = |error| Error::database("reading the function that writes heads", error);
+        let body = |client: &mut Transaction<'_>| -> Result<Option<String>> {
+            let found = client.query_opt(
+                include_str!("../../../sql/convert/function_body.sql"),
+                &[&function.schema, &function.name],
+            );
+            Ok(found.map_err(failed)?.map(|row| row.get("body")))
+        };
+        // The server says how it would be stored; nothing of it stays.
+        let mut transaction = self.locked.client().transaction().map_err(failed)?;
+        let before = body(&mut transaction)?;
+        transaction.batch_execute(&mirror.sql).map_err(failed)?;
+        let after = body(&mut transaction)?;
+        transaction.rollback().map_err(failed)?;
+        Ok(before != after)
+    }
+
+    /// Refuses heads that are not the same in both tables. Where they are there and not here, a
+    /// context has come that nobody knew: when its events are copied, they are too. Or somebody was
+    /// interrupted before he had copied them.
     pub(super) fn prove_heads(&mut self) -> Result<()> {
         let Err(error) = self.compare_heads() else { return Ok(()) };
         if error.kind() != Kind::Refused {
             return Err(error);
         }
         self.catch_up()?;
+        self.mirror_more()?;
         self.compare_heads()
     }
 

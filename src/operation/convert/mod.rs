@@ -128,6 +128,7 @@ impl Converter<'_> {
             self.build()?;
             self.advance(Phase::Copying)?;
         }
+        self.finish_extension()?;
         if self.record.phase == Phase::Copying {
             self.copy_heads()?;
             if self.copy()? == Outcome::Paused {
@@ -237,9 +238,10 @@ impl Converter<'_> {
         }
         let surroundings = self.surroundings(|table| &table.current)?;
         steps.extend(statements::build(&target.layout, &missing, &surroundings));
-        self.execute(&steps)?;
-        self.carry_to_leaves(&surroundings)?;
+        // Before they are there: a run that is interrupted is gone on with by the next one.
         let phase = self.record.phase;
-        self.advance(phase)
+        self.advance(phase)?;
+        self.execute(&steps)?;
+        self.carry_to_leaves(&surroundings)
     }
 }

@@ -9,7 +9,8 @@ use crate::error::{Error, Result};
 use crate::layout::Role;
 use crate::layout::name::QualifiedName;
 use crate::plan::convert::attach::{self, Heap};
-use crate::plan::convert::{Replaced, Strategy};
+use crate::plan::convert::{Replaced, Strategy, Target, belongings, since};
+use crate::render::convert::mend::hint;
 use crate::render::convert::swap::{self, Exchange};
 use crate::render::convert::{follow, swapping};
 use crate::render::environment::{render, values};
@@ -50,6 +51,8 @@ pub struct Planned {
     pub(super) columns: Vec<String>,
     /// The last position when they were written down, where nothing is copied.
     pub(super) last: Option<i64>,
+    /// The old tables, where they come back.
+    pub(super) resting: Vec<QualifiedName>,
     /// What hung on the tables when the statements were written down.
     pub(super) print: Vec<String>,
     /// Take the locks of views, by which readers come to the tables.
@@ -79,6 +82,9 @@ impl Planned {
             Way::Forth => &table.next,
             Way::Back => &table.retired,
         })?;
+        if way == Way::Forth {
+            refuse_later_changes(&target, &surroundings, &coming)?;
+        }
         let retired_indexes = match way {
             Way::Forth => Vec::new(),
             Way::Back => retired_indexes(client, &schema, record)?,
@@ -111,6 +117,10 @@ impl Planned {
             way,
             beyond,
             tables: exchange.tables(),
+            resting: match way {
+                Way::Forth => Vec::new(),
+                Way::Back => target.tables.iter().map(|table| table.retired.clone()).collect(),
+            },
             replaced: target.tables.iter().map(|table| table.current.clone()).collect(),
             statements,
             columns: session::columns(client, &events.current)?,
@@ -123,6 +133,11 @@ impl Planned {
         })
     }
 
+    /// What autovacuum has to leave first: all that changes its name or its parent.
+    pub(super) fn maintained(&self) -> Vec<QualifiedName> {
+        self.tables.iter().chain(&self.resting).cloned().collect()
+    }
+
     /// Keeps writers out. A writer reads its head, inserts events, and then moves the head: who has
     /// inserted has to find the heads free, or the two wait for each other. So events come first.
     /// Where the heads are replaced too, nobody may hold them and wait at the events: then they
@@ -130,7 +145,12 @@ impl Planned {
     pub(super) fn lock_writers(&self) -> Vec<Statement> {
         let first = self.heads();
         let rest = self.tables.iter().rev().filter(|table| !first.contains(table));
-        let rest = swap::lock_writers(&rest.cloned().collect::<Vec<_>>());
+        let rest: Vec<_> = rest.cloned().collect();
+        // On the way back also those who write to a partition by its name.
+        let rest = match self.way {
+            Way::Forth => swap::lock_writers(&rest),
+            Way::Back => swap::lock_writers_below(&rest),
+        };
         let everybody = (!first.is_empty()).then(|| swap::lock_all(&first));
         everybody.into_iter().chain([rest]).collect()
     }
@@ -148,13 +168,37 @@ impl Planned {
     /// The same as `--dry-run` prints it.
     #[must_use]
     pub fn step(&self) -> RenderedStep {
-        let mut statements = vec![swap::lock_maintenance(&self.tables)];
+        let mut statements = vec![swap::lock_maintenance(&self.maintained())];
         statements.extend(self.lock_writers());
         statements.extend(self.views.iter().cloned());
         statements.push(swap::lock_all(&self.replaced));
         statements.extend(self.statements.iter().cloned());
         swapping(statements)
     }
+}
+
+/// Looks once more at what `start` looked at: days may have passed. What cannot be carried is
+/// refused, and what new tables got when they were built and the old ones did not keep.
+fn refuse_later_changes(
+    target: &Target,
+    surroundings: &[Surroundings],
+    coming: &[Surroundings],
+) -> Result<()> {
+    for ((table, old), new) in target.tables.iter().zip(surroundings).zip(coming) {
+        let examined = belongings::examine(&target.layout, table.role, old);
+        if let Some(error) = belongings::refusal(&table.current, &examined, hint) {
+            return Err(error);
+        }
+        let differences = since::differences(old, new);
+        if !differences.is_empty() {
+            let message = format!("{} was changed since the conversion began", table.current);
+            return Err(Error::refused(message).details(differences).hint(format!(
+                "change {} in the same way, then go on: pupctl convert swap",
+                table.next
+            )));
+        }
+    }
+    Ok(())
 }
 
 /// The store, with the tables that are being built.

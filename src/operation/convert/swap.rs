@@ -35,18 +35,21 @@ impl Planned {
         second: &mut Client,
         record: &mut Record,
         copied: &mut Moment,
-        patience: Duration,
+        (patience, with_tail): (Duration, bool),
     ) -> Result<Within> {
         let parsed = Parsed::of(self, transaction, second, record)?;
         self.prepare(transaction, patience)?;
         let begin = Begin::sample(second, patience)?;
+        reach("convert::before_locks");
         let locked_at = Instant::now();
         // Whoever has read a head goes on to the events: so everybody who has begun is let through
         // first, by the lock that is needed in the end, and nobody who comes later has any lock.
         for statement in self.lock_writers() {
             transaction.batch_execute(&statement.sql).map_err(exchanging)?;
         }
-        self.bring_rows(transaction, second, &parsed, record, copied)?;
+        if self.bring_rows(transaction, second, &parsed, record, copied)? && !with_tail {
+            return Ok(Err(Setback::Late));
+        }
         let moves = self.moves(transaction)?;
         // A table that only gets another name and place is the same for older snapshots.
         if record.strategy == Strategy::Copy || moves {
@@ -79,13 +82,14 @@ impl Planned {
     fn prepare(&self, transaction: &mut Transaction<'_>, patience: Duration) -> Result<()> {
         let mut run = |statement: &str| transaction.batch_execute(statement).map_err(exchanging);
         run(&format!("SET LOCAL lock_timeout = {MAINTENANCE_MILLISECONDS}"))?;
-        run(&lock_maintenance(&self.tables).sql)?;
+        run(&lock_maintenance(&self.maintained()).sql)?;
         // Nobody waits for the disk: whose own commit is on it, this one is as well.
         run(include_str!("../../../sql/convert/asynchronous.sql"))?;
         run(&format!("SET LOCAL lock_timeout = {}", patience.as_millis()))
     }
 
-    /// Brings the last rows to where they will be, while writers wait.
+    /// Brings the last rows to where they will be, while writers wait. Gives back whether there were
+    /// events among them.
     fn bring_rows(
         &self,
         transaction: &mut Transaction<'_>,
@@ -93,10 +97,10 @@ impl Planned {
         parsed: &Parsed,
         record: &mut Record,
         copied: &mut Moment,
-    ) -> Result<()> {
-        if let Some(tail) = &parsed.tail
-            && Self::copy_tail(tail, second, record)? > 0
-        {
+    ) -> Result<bool> {
+        let tail = parsed.tail.as_ref();
+        let rows = tail.map_or(Ok(0), |tail| Self::copy_tail(tail, second, record))?;
+        if rows > 0 {
             *copied = Moment::now(second)?;
         }
         reach("convert::tail_copied");
@@ -106,7 +110,7 @@ impl Planned {
             transaction.batch_execute(copying).map_err(exchanging)?;
             super::back::copy_heads(transaction, record, self.heads_after)?;
         }
-        Ok(())
+        Ok(rows > 0)
     }
 
     /// How far the conversion is when this is committed.

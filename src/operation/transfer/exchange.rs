@@ -179,8 +179,7 @@ impl Run<'_> {
         let is_late = transaction.prepare(&is_late).map_err(failed)?;
         let before = joined(&render::transfer::leave_stage(transfer, with_rest));
         let swap = joined(&render::transfer::swap(transfer, with_rest));
-        let begin = include_str!("../../../sql/transfer/exchange.sql");
-        transaction.batch_execute(begin).map_err(failed)?;
+        prepare(transaction, transfer).map_err(failed)?;
         transaction.batch_execute(&before).map_err(failed)?;
         let locked_at = Instant::now();
         transaction.batch_execute(&render::transfer::lock_writers(transfer).sql).map_err(failed)?;
@@ -204,9 +203,7 @@ impl Run<'_> {
     ) -> Result<std::result::Result<Instant, Setback>> {
         let transfer = site.transfer;
         let failed = |error| exchanging(transfer, error);
-        transaction
-            .batch_execute(include_str!("../../../sql/transfer/exchange.sql"))
-            .map_err(failed)?;
+        prepare(transaction, transfer).map_err(failed)?;
         let begin = Begin::sample(self.second, PAUSE_FIRST)?;
         let locked_at = Instant::now();
         transaction.batch_execute(&render::transfer::lock_writers(transfer).sql).map_err(failed)?;
@@ -278,6 +275,17 @@ impl Run<'_> {
             .hint(hint),
         }
     }
+}
+
+/// What keeps nobody waiting.
+fn prepare(
+    transaction: &mut Transaction<'_>,
+    transfer: &Transfer,
+) -> std::result::Result<(), postgres::Error> {
+    // Autovacuum gives way when it has kept another waiting for a second (`deadlock_timeout`).
+    transaction.batch_execute(include_str!("../../../sql/transfer/maintenance.sql"))?;
+    transaction.batch_execute(&render::transfer::lock_maintenance(transfer).sql)?;
+    transaction.batch_execute(include_str!("../../../sql/transfer/exchange.sql"))
 }
 
 /// What a reader of the rows locks.

@@ -8,6 +8,7 @@ pub mod belongings;
 pub mod build;
 pub mod ranges;
 pub mod rows;
+pub mod since;
 pub mod survey;
 
 use std::fmt;

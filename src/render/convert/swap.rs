@@ -3,10 +3,11 @@
 use crate::catalog::Catalog;
 use crate::catalog::index::Index;
 use crate::catalog::relation::Relation;
-use crate::catalog::surroundings::Surroundings;
+use crate::catalog::surroundings::{self, Surroundings};
 use crate::layout::name::{self, QualifiedName};
 use crate::layout::protection::Trigger;
 use crate::layout::{Layout, Role};
+use crate::plan::convert::belongings::{Extra, extra_index};
 use crate::plan::convert::{Replaced, Target};
 use crate::plan::init::store_migrations;
 use crate::plan::{Migration, MigrationSet};
@@ -47,6 +48,13 @@ pub fn lock_writers(tables: &[QualifiedName]) -> Statement {
     locked(tables, LockMode::ShareRowExclusive, "Writers wait from here on, readers do not")
 }
 
+/// The same for their partitions too.
+#[must_use]
+pub fn lock_writers_below(tables: &[QualifiedName]) -> Statement {
+    let why = "Writers wait from here on, those of partitions too; readers do not";
+    locked_as(tables, LockMode::ShareRowExclusive, why, true)
+}
+
 /// Keeps everybody out.
 #[must_use]
 pub fn lock_all(tables: &[QualifiedName]) -> Statement {
@@ -54,8 +62,13 @@ pub fn lock_all(tables: &[QualifiedName]) -> Statement {
 }
 
 fn locked(tables: &[QualifiedName], mode: LockMode, why: &str) -> Statement {
+    locked_as(tables, mode, why, false)
+}
+
+fn locked_as(tables: &[QualifiedName], mode: LockMode, why: &str, below: bool) -> Statement {
     let locks = tables.iter().map(|table| lock(mode, table)).collect();
-    statement(render("convert/lock", &values! { tables, mode => mode.to_string() }), why, locks)
+    let values = values! { tables, mode => mode.to_string(), below };
+    statement(render("convert/lock", &values), why, locks)
 }
 
 impl Exchange<'_> {
@@ -104,16 +117,30 @@ impl Exchange<'_> {
         let mut statements = vec![rename(current, retired, "Out of the way")];
         let old = self.catalog.table(*role).map(|table| &table.root);
         let new = table.built(self.catalog);
-        let indexes = old.into_iter().flat_map(|old| &old.indexes);
-        statements
-            .extend(indexes.filter_map(|index| renamed(*role, &index.name, current, retired)));
+        let extra = self.extra_names(self.surroundings, *role);
+        let indexes = old.into_iter().flat_map(|old| &old.indexes).map(|index| &index.name);
+        let indexes = indexes.filter(|name| !extra.contains(&name.as_str()));
+        statements.extend(indexes.filter_map(|name| renamed(*role, name, (current, retired), &[])));
         statements.push(rename(next, current, "Everybody finds the new table from here on"));
-        statements.extend(new.into_iter().flat_map(|new| final_indexes(*role, new, current)));
+        let finals = |new| final_indexes(*role, new, current, &extra);
+        statements.extend(new.into_iter().flat_map(finals));
         statements.push(plain(
             render("table/clear_comment", &values! { table => current }),
             "The mark of a table that is not ready yet",
         ));
         statements
+    }
+
+    /// The indexes of a table that the layout does not make. They exchange their names with those
+    /// of the other table, also where one has the name that the server gives to one of the layout.
+    fn extra_names<'b>(&self, of: &'b [Surroundings], role: Role) -> Vec<&'b str> {
+        let layout = &self.target.layout;
+        let position = self.target.tables.iter().position(|table| table.role == role);
+        let Some(table) = position.and_then(|position| of.get(position)) else { return Vec::new() };
+        let is_extra = |index: &&surroundings::Index| {
+            extra_index(layout, role, table, index) == Extra::Carried
+        };
+        table.indexes.iter().filter(is_extra).map(|index| index.name.as_str()).collect()
     }
 
     /// What `schema init` would have recorded.
@@ -156,12 +183,17 @@ impl Exchange<'_> {
             let Replaced { role, current, next, retired } = table;
             let new = self.catalog.table(*role).map(|table| &table.root);
             statements.push(rename(current, next, "Out of the way"));
-            let indexes = new.into_iter().flat_map(|new| &new.indexes);
+            let taken = self.extra_names(self.surroundings, *role);
+            let indexes = new.into_iter().flat_map(|new| &new.indexes).map(|index| &index.name);
+            let indexes = indexes.filter(|name| !taken.contains(&name.as_str()));
             statements
-                .extend(indexes.filter_map(|index| renamed(*role, &index.name, current, next)));
+                .extend(indexes.filter_map(|name| renamed(*role, name, (current, next), &[])));
             statements.push(rename(retired, current, "Everybody finds the old table again"));
+            let extra = self.extra_names(self.coming, *role);
             let indexes = self.retired_indexes.iter();
-            statements.extend(indexes.filter_map(|index| renamed(*role, index, retired, current)));
+            let indexes = indexes.filter(|name| !extra.contains(&name.as_str()));
+            let back = |name: &String| renamed(*role, name, (retired, current), &taken);
+            statements.extend(indexes.filter_map(back));
             statements.push(plain(
                 render("table/comment", &values! { table => next, comment => table.mark() }),
                 "The next run finds it by this mark",
@@ -262,18 +294,33 @@ fn endings(role: Role) -> [&'static str; 2] {
 /// The endings of further keys, which partitions have too.
 const KEYS: [&str; 2] = ["event_id_key", "global_position_key"];
 
-/// An index that changes its name with its table, where it has the one that the server gives.
-fn renamed(role: Role, index: &str, from: &QualifiedName, to: &QualifiedName) -> Option<Statement> {
+/// An index that changes its name with its table, where it has the one that the server gives, and
+/// no other has the new one.
+fn renamed(
+    role: Role,
+    index: &str,
+    (from, to): (&QualifiedName, &QualifiedName),
+    taken: &[&str],
+) -> Option<Statement> {
     let keys = if role == Role::Events { KEYS.as_slice() } else { &[] };
     let mut endings = endings(role).into_iter().chain(keys.iter().copied());
     let ending = endings.find(|ending| name::joined(&from.name, ending) == index)?;
     let new = name::joined(&to.name, ending);
+    if taken.contains(&new.as_str()) {
+        return None;
+    }
     let index = from.sibling(index);
     Some(plain(render("convert/rename_index", &values! { index, to => new }), "Its name too"))
 }
 
-/// The indexes of the new table get the names that the server would have given them.
-fn final_indexes(role: Role, new: &Relation, current: &QualifiedName) -> Vec<Statement> {
+/// The indexes of the new table get the names that the server would have given them, next to those
+/// that have their names already.
+fn final_indexes(
+    role: Role,
+    new: &Relation,
+    current: &QualifiedName,
+    taken: &[&str],
+) -> Vec<Statement> {
     let [key, time] = endings(role);
     let own_name = |index: &Index| {
         let ending = match role {
@@ -283,6 +330,8 @@ fn final_indexes(role: Role, new: &Relation, current: &QualifiedName) -> Vec<Sta
             _ => return None,
         };
         let new = name::joined(&current.name, ending);
+        let is_taken = taken.contains(&new.as_str());
+        let new = if is_taken { name::joined(&current.name, &format!("{ending}1")) } else { new };
         let index = current.sibling(index.name.as_str());
         Some(plain(render("convert/rename_index", &values! { index, to => new }), "Its own name"))
     };
