@@ -84,7 +84,7 @@ impl Converter<'_> {
     }
 
     /// Keys, indexes and the CHECK, while everybody goes on.
-    fn prepare_heaps(&mut self) -> Result<()> {
+    pub(super) fn prepare_heaps(&mut self) -> Result<()> {
         self.progress.phase("Preparing the old table", None);
         let catalog = self.catalog()?;
         for heap in heaps(&catalog, &self.record)? {

@@ -20,6 +20,8 @@ impl Converter<'_> {
         if self.record.phase < Phase::Swapped {
             if attaches {
                 self.refuse_near_cutover()?;
+                // Days may have passed: what somebody has dropped since is not built in the swap.
+                self.prepare_heaps()?;
             } else {
                 self.finish_extension()?;
                 self.progress.phase("Catching up", None);
