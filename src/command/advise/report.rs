@@ -26,7 +26,7 @@ pub(super) struct Report<'a> {
     workload: Option<&'a Workload>,
     advice: Advice,
     /// What to run next; none where there is nothing to do.
-    command: Option<String>,
+    run: Option<String>,
 }
 
 /// How long events stay.
@@ -57,7 +57,7 @@ impl<'a> Report<'a> {
             table: catalog.events.as_ref().map(|events| events.root.name.to_string()),
             layout: catalog.layout.as_ref().map(Layout::partition_by),
             retention: all.into_iter().chain(own).collect(),
-            command: command(&advice, contexts),
+            run: command(&advice, contexts),
             workload,
             advice,
         }
@@ -122,7 +122,7 @@ impl<'a> Report<'a> {
                     .to_owned()
             }
         };
-        let command = self.command.as_deref().unwrap_or_default();
+        let command = self.run.as_deref().unwrap_or_default();
         format!("{}: {}\n", printable(&words), cyan(&printable(command)))
     }
 }
