@@ -159,6 +159,22 @@ fn nothing_yet() {
     let told = json(&db, &[]);
     assert_eq!(told["workload"]["rows"], 0);
     assert_eq!(told["advice"]["next"]["do"], "copy");
+    let wanted = "pupctl schema init --schema public_new --partition-by none --dry-run";
+    assert_eq!(told["run"], wanted);
+    db.pupctl(wanted.split(' ').skip(1)).success();
+    let page = advise(&db, &[]).stdout;
+    assert!(page.contains("docs/how-to/copy-a-store.md") && page.contains(wanted), "{page}");
+}
+
+#[test]
+fn the_name_of_a_copy_is_not_too_long() {
+    let db = TestDatabase::new();
+    let schema = "ä".repeat(31);
+    db.pupctl(["schema", "init", "-q", "--partition-by", "month", "--schema", &schema]).success();
+    let told = json(&db, &["--schema", &schema]);
+    let run = told["run"].as_str().expect("a command");
+    assert!(run.starts_with("pupctl schema init --schema ää"), "{run}");
+    db.pupctl(run.split(' ').skip(1)).success();
 }
 
 #[test]
