@@ -64,6 +64,14 @@ fn the_journal_tells_what_was_missed_where_there_is_no_state() {
 }
 
 #[test]
+fn without_a_store_no_job_begins() {
+    let db = TestDatabase::new();
+    let output = run(&db).args(["--schema", "nope"]).run().failure(1);
+    assert!(output.stderr.starts_with("error: there is no store in schema nope\n"), "{output}");
+    assert!(!db.folder().join("state.json").exists() && health(&db).is_none());
+}
+
+#[test]
 fn a_store_has_one_daemon() {
     let db = store(ENSURE);
     let daemon = run(&db).spawn();
@@ -207,13 +215,13 @@ fn a_job_outlives_a_daemon_that_was_killed() {
 fn a_job_that_fails_is_tried_again() {
     let db = store(&ENSURE.replace("partitions ensure", "partitions ensure --months 2"));
     missed(&db, &["ensure"], 2);
-    db.execute("ALTER TABLE pupctl_layout RENAME TO hidden");
+    db.execute("ALTER TABLE events RENAME TO hidden");
     let daemon = run(&db).spawn();
     eventually("it failed twice", || job(&db, "ensure")["failures"].as_u64() >= Some(2));
     let told = job(&db, "ensure");
     assert_eq!(told["exit_code"], 1, "{told}");
     assert!(told["message"].as_str().expect("words").starts_with("error: "), "{told}");
-    db.execute("ALTER TABLE hidden RENAME TO pupctl_layout");
+    db.execute("ALTER TABLE hidden RENAME TO events");
     eventually("it worked", || job(&db, "ensure")["failures"] == 0 && has_months(&db));
     daemon.signal("TERM");
     let output = daemon.wait().success();
@@ -233,8 +241,9 @@ fn what_a_check_finds_is_no_failure_of_the_job() {
     assert_eq!(job(&db, "check")["exit_code"], 3);
     assert!(Utc::now() - covered(&db, "check") < TimeDelta::minutes(5));
     // A job that failed is told by the exit code.
-    db.execute("DROP TABLE pupctl_layout");
-    missed(&db, &["check"], 2);
+    configure(&db, ENSURE);
+    db.execute("ALTER TABLE events RENAME TO hidden");
+    missed(&db, &["ensure"], 2);
     once(&db).run().failure(1);
 }
 
@@ -289,6 +298,7 @@ fn a_session_that_hangs_is_not_taken_for_another_daemon() {
     // A server of its own: one that hangs holds up all databases.
     let server = crate::support::TestServer::private(&[]);
     let db = TestDatabase::on(&server);
+    db.pupctl(["schema", "init", "--partition-by", "month"]).success();
     configure(&db, ENSURE);
     let daemon = run(&db).env("WATCHDOG_USEC", "1000000").spawn();
     eventually("it waits", || waits(&db));

@@ -9,7 +9,8 @@ use clap::Args;
 
 use crate::cli::argument::duration;
 use crate::cli::exit::Exit;
-use crate::command::context::Context;
+use crate::command::context::{Context, layout_of};
+use crate::db::inspect::Depth;
 use crate::error::Result;
 use crate::layout::name::fnv1a;
 use crate::operation::journal;
@@ -69,6 +70,8 @@ pub(super) fn run(args: &RunArgs, context: &Context) -> anyhow::Result<Exit> {
     let state = args.state.as_deref().map(State::open).transpose()?;
     let mut store = context.open_for_writing()?;
     let schema = store.schema;
+    // Every job would fail at a store that is not there.
+    layout_of(&context.inspect(&mut store.client, &schema, Depth::default())?)?;
     let successes = journal::successes(&mut store.client, &schema)?;
     drop(store.client);
     let mut seat = Seat::new(context.connector()?, &schema);
