@@ -156,7 +156,7 @@ fn files_that_are_no_state_or_cannot_be_written() {
     let output = run(&db).run().failure(2);
     assert!(output.stderr.contains("has the version 2"), "{output}");
     std::fs::remove_file(db.folder().join("state.json")).expect("it is there");
-    let output = db.command(["schedule", "run", "--once", "--health-file", "/dev/null/x"]).run();
+    let output = db.command(["schedule", "run", "--health-file", "/dev/null/x"]).run();
     assert!(output.failure(1).stderr.contains("cannot write /dev/null"));
 }
 

@@ -8,6 +8,9 @@ use chrono::{TimeDelta, Utc};
 use crate::support::{TestDatabase, eventually};
 use crate::{ENSURE, configure, covered, has_months, health, job, missed, run, store, waits};
 
+/// A second daemon, with a state of its own.
+const OTHER: [&str; 5] = ["schedule", "run", "--once", "--state", "other.json"];
+
 /// The same as [`run`], for what is due now.
 fn once(db: &TestDatabase) -> crate::support::Pupctl {
     run(db).args(["--once"])
@@ -52,15 +55,38 @@ fn the_journal_tells_what_was_missed_where_there_is_no_state() {
         "UPDATE pupctl_operations SET command = 'partitions ensure',
         started_at = now() - interval '3 days', ended_at = now() - interval '3 days'",
     );
-    let command = ["schedule", "run", "--once"];
-    db.pupctl(command).success();
-    assert!(has_months(&db));
-    let output = db.pupctl(command).success();
-    assert_eq!(output.stderr, "Nothing is due any more\n");
-    // What was never run is not missed.
-    let db = store(ENSURE);
-    db.pupctl(command).success();
+    let start = |db: &TestDatabase| {
+        let daemon = db.command(["schedule", "run", "--health-file", "health.json"]).spawn();
+        eventually("it waits", || waits(db));
+        daemon
+    };
+    let stop = |daemon: crate::support::Background| {
+        daemon.signal("TERM");
+        daemon.wait().success()
+    };
+    let daemon = start(&db);
+    eventually("it has run", || has_months(&db) && job(&db, "ensure")["ended"].is_string());
+    let output = stop(daemon);
+    assert!(!output.stderr.contains("warning: "), "{output}");
+    let output = stop(start(&db));
+    assert!(!output.stderr.contains("ensure: pupctl"), "{output}");
+    // What was never run is not missed, and nobody knows of a job that only reads.
+    let check = "[[schedule.jobs]]\nname = \"check\"\ncommand = \"partitions check\"\n\
+                 cron = \"@yearly\"\n";
+    let db = store(&format!("{ENSURE}{check}"));
+    let output = stop(start(&db));
     assert!(!has_months(&db));
+    let warning = "warning: nobody knows which runs these jobs have missed: ensure, check (--state";
+    assert_eq!(output.stderr.matches(warning).count(), 1, "{output}");
+}
+
+#[test]
+fn one_look_needs_to_know_the_last_one() {
+    let db = store(ENSURE);
+    let output = db.pupctl(["schedule", "run", "--once"]).failure(2);
+    assert!(output.stderr.contains("--state <FILE>"), "{output}");
+    let output = once(&db).run().success();
+    assert!(!output.stderr.contains("warning: "), "{output}");
 }
 
 #[test]
@@ -76,7 +102,7 @@ fn a_store_has_one_daemon() {
     let db = store(ENSURE);
     let daemon = run(&db).spawn();
     eventually("it waits", || waits(&db));
-    let output = db.pupctl(["schedule", "run", "--once"]).failure(4);
+    let output = db.pupctl(OTHER).failure(4);
     assert!(
         output.stderr.contains("another daemon runs the jobs of the store in schema public"),
         "{output}"
@@ -286,7 +312,7 @@ fn the_server_goes_away_and_comes_back() {
     eventually("it worked", || job(&db, "ensure")["failures"] == 0);
     assert!(has_months(&db));
     // It holds its lock again.
-    db.pupctl(["schedule", "run", "--once"]).failure(4);
+    db.pupctl(OTHER).failure(4);
     daemon.signal("TERM");
     let output = daemon.wait().success();
     assert!(output.stderr.contains("The server is back"), "{output}");
@@ -310,7 +336,7 @@ fn a_session_that_hangs_is_not_taken_for_another_daemon() {
     eventually("it is missed", || health(&db).is_some_and(|health| health["connected"] == false));
     drop(stopped);
     eventually("it is back", || health(&db).is_some_and(|health| health["connected"] == true));
-    db.pupctl(["schedule", "run", "--once"]).failure(4);
+    db.pupctl(OTHER).failure(4);
     daemon.signal("TERM");
     let output = daemon.wait().success();
     assert!(output.stderr.contains("still keeps the session that was lost"), "{output}");
