@@ -46,6 +46,17 @@ fn without_jobs_there_are_two_that_every_store_needs() {
     );
     let times: Vec<_> = runs.iter().map(|run| run["at"].as_str().expect("a time")).collect();
     assert!(times.is_sorted(), "{times:?}");
+    // The one that runs often does not hide the other.
+    for (arguments, rows) in [(&[][..], 10), (&["--count", "1"], 2), (&["--count", "2"], 2)] {
+        let words = ["schedule", "next", "--output", "json"];
+        let output = db.pupctl(words.iter().chain(arguments)).success();
+        let json = output.json();
+        let runs = json["runs"].as_array().expect("runs");
+        assert_eq!(runs.len(), rows, "{output}");
+        for job in ["ensure", "check"] {
+            assert!(runs.iter().any(|run| run["job"] == job), "{job}: {output}");
+        }
+    }
 }
 
 #[test]
