@@ -42,16 +42,29 @@ fn usage(error: &clap::Error) -> ExitCode {
     if !error.use_stderr() {
         return Exit::Done.into();
     }
-    let is_json = |argument: std::ffi::OsString| {
-        matches!(argument.to_str(), Some("json" | "--output=json" | "-ojson"))
-    };
-    if std::env::args_os().any(is_json) {
+    let words = std::env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned());
+    let words: Vec<_> = words.collect();
+    if asks_for_json(&words) {
         let text = error.render().to_string();
         let message = text.trim().trim_start_matches("error: ");
         let output = Output::new(&GlobalArgs { output: Format::Json, ..GlobalArgs::default() });
         output.failure("pupctl", &pupctl::Error::invalid(message));
     }
     Exit::Usage.into()
+}
+
+/// Whether the words have the option for JSON in one of its forms; `-o` may be the last of several
+/// short ones.
+fn asks_for_json(words: &[String]) -> bool {
+    let short = |word: &str, ending: &str| {
+        let letters = word.strip_prefix('-').and_then(|letters| letters.strip_suffix(ending));
+        letters.is_some_and(|letters| letters.chars().all(|letter| letter.is_ascii_alphabetic()))
+    };
+    let is_whole =
+        |word: &str| word == "--output=json" || short(word, "ojson") || short(word, "o=json");
+    let is_name = |word: &str| word == "--output" || short(word, "o");
+    words.iter().any(|word| is_whole(word))
+        || words.windows(2).any(|two| is_name(&two[0]) && two[1] == "json")
 }
 
 /// Logs go to standard error: warnings, with `-v` what happens, with `-vv` details.

@@ -104,6 +104,8 @@ impl Output {
         let fields = serde_json::to_value(value)
             .map_err(|error| Error::refused(format!("the result has no JSON form: {error}")))?;
         if let Value::Object(fields) = fields {
+            let taken = fields.keys().find(|name| object.contains_key(*name));
+            debug_assert_eq!(taken, None, "a field of {command} hides one of every object");
             object.extend(fields);
         }
         let mut text = serde_json::to_string_pretty(&object).unwrap_or_default();

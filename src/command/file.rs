@@ -40,6 +40,10 @@ pub(super) fn replace(path: &Path, text: &str) -> Result<()> {
 /// Refuses a path at which no file can be replaced, before any work is done for it. A device would
 /// be replaced too.
 pub(super) fn refuse_unwritable(path: &Path) -> Result<()> {
+    if path.as_os_str().is_empty() {
+        return Err(Error::invalid("the name of the file to write is empty")
+            .hint("name a file; a variable of the shell may not be set"));
+    }
     match std::fs::metadata(path) {
         Ok(found) if found.is_file() => Ok(()),
         Ok(_) => Err(Error::new(Kind::Invalid, format!("{} is no file", path.display()))

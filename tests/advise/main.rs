@@ -67,9 +67,10 @@ fn the_real_events_are_few() {
     let told = json(&db, &[]);
     assert_eq!(told["workload"]["rows"], 493);
     assert_eq!(told["workload"]["estimated"], false);
+    assert_eq!(told["command"], "advise");
     assert_eq!(told["advice"]["layout"], "none");
     assert_eq!(told["advice"]["next"]["do"], "stay");
-    assert_eq!(told["command"], Value::Null);
+    assert_eq!(told["run"], Value::Null);
     let contexts = told["workload"]["contexts"].as_array().expect("contexts");
     let sum: u64 = contexts.iter().map(|one| one["rows"].as_u64().expect("a number")).sum();
     assert_eq!(sum, 493);
@@ -91,9 +92,9 @@ fn a_retention_asks_for_months() {
     std::fs::write(db.folder().join("pupctl.toml"), config).expect("a file");
     let told = json(&db, &[]);
     assert_eq!(told["advice"]["layout"], "month");
-    assert_eq!(told["command"], "pupctl convert start --partition-by month --dry-run");
+    assert_eq!(told["run"], "pupctl convert start --partition-by month --dry-run");
     // What is printed can be run.
-    let command = told["command"].as_str().expect("a command");
+    let command = told["run"].as_str().expect("a command");
     db.pupctl(command.split(' ').skip(1)).success();
     assert_eq!(told["retention"][0]["time"], "7 years");
 }
@@ -111,7 +112,7 @@ fn tables_of_pupsourcing() {
     assert_eq!(names, ["A", "it's \"B\"", "only heads"]);
     assert_eq!(workload["months"].as_array().map(Vec::len), Some(4));
     assert_eq!(told["layout"], Value::Null);
-    assert_eq!(told["command"], "pupctl schema baseline --partition-by none");
+    assert_eq!(told["run"], "pupctl schema baseline --partition-by none");
     db.execute("DELETE FROM aggregate_heads WHERE bounded_context = 'only heads'");
     db.pupctl(["schema", "baseline", "--partition-by", "none", "--yes"]).success();
     assert_eq!(json(&db, &[])["advice"]["next"]["do"], "stay");
@@ -151,13 +152,29 @@ fn nothing_yet() {
     let db = TestDatabase::new();
     let told = json(&db, &[]);
     assert_eq!((&told["table"], &told["workload"]), (&Value::Null, &Value::Null));
-    let command = told["command"].as_str().expect("a command");
+    let command = told["run"].as_str().expect("a command");
     assert_eq!(command, "pupctl schema init --partition-by none --dry-run");
     db.pupctl(["schema", "init", "-q", "--partition-by", "month"]).success();
     // An empty store by month, of which nobody says that anything leaves.
     let told = json(&db, &[]);
     assert_eq!(told["workload"]["rows"], 0);
     assert_eq!(told["advice"]["next"]["do"], "copy");
+    let wanted = "pupctl schema init --schema public_new --partition-by none --dry-run";
+    assert_eq!(told["run"], wanted);
+    db.pupctl(wanted.split(' ').skip(1)).success();
+    let page = advise(&db, &[]).stdout;
+    assert!(page.contains("docs/how-to/copy-a-store.md") && page.contains(wanted), "{page}");
+}
+
+#[test]
+fn the_name_of_a_copy_is_not_too_long() {
+    let db = TestDatabase::new();
+    let schema = "ä".repeat(31);
+    db.pupctl(["schema", "init", "-q", "--partition-by", "month", "--schema", &schema]).success();
+    let told = json(&db, &["--schema", &schema]);
+    let run = told["run"].as_str().expect("a command");
+    assert!(run.starts_with("pupctl schema init --schema ää"), "{run}");
+    db.pupctl(run.split(' ').skip(1)).success();
 }
 
 #[test]

@@ -114,9 +114,16 @@ fn arguments_that_are_wrong() {
     assert_eq!(value["error"]["kind"], "Invalid");
     let message = value["error"]["message"].as_str().expect("a message");
     assert!(message.starts_with("unexpected argument '--form' found"), "{message}");
-    // Without JSON standard output stays empty.
-    let output = db.pupctl(["partitions", "ensure", "--form", "2026-01"]).failure(2);
-    assert_eq!(output.stdout, "");
+    for words in [&["--output", "json"][..], &["--output=json"], &["-ojson"], &["-qyo", "json"]] {
+        let output = db.pupctl(words.iter().chain(&["partitions", "ensre"])).failure(2);
+        assert_eq!(output.json()["command"], "pupctl", "{output}");
+    }
+    // Without JSON standard output stays empty, though a word of the request may be the same.
+    for words in [&["--log-format", "json"][..], &["--schema", "json"], &[]] {
+        let wrong = ["partitions", "ensure", "--form", "2026-01"];
+        let output = db.pupctl(words.iter().chain(&wrong)).failure(2);
+        assert_eq!(output.stdout, "", "{words:?}");
+    }
 }
 
 #[test]

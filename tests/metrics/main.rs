@@ -228,6 +228,9 @@ fn a_file_is_whole_and_says_when_the_store_is_gone() {
     assert_eq!(gone(Pupctl::new(db.folder()).args(["metrics"])).stdout, "");
     db.pupctl(["metrics", "--textfile", "pupctl.prom/x"]).failure(1);
     db.pupctl(["metrics", "--textfile", "/dev/null"]).failure(2);
+    let told = db.pupctl(["metrics", "--textfile", "-"]).failure(2);
+    assert!(told.stderr.contains("hint: leave it out"), "{told}");
+    assert!(!db.folder().join("-").exists());
     db.pupctl(["metrics", "--interval", "1s"]).failure(2);
     db.pupctl(["metrics", "--listen", "--textfile", "x"]).failure(2);
 }

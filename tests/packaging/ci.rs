@@ -72,6 +72,11 @@ fn pipelines_parse_and_their_commands_are_accepted() {
     assert!(count > 20, "only {count} commands found: the search is broken");
 }
 
+/// Whether it is the image of packaging/Containerfile in which a shell can be run.
+fn is_pupctl(image: &Yaml) -> bool {
+    image.as_str().is_some_and(|image| image.ends_with("/pupctl:shell"))
+}
+
 /// GitHub's runners want these keys, and GitLab's those: a name that is misspelt would be a job.
 #[test]
 fn pipelines_have_the_shape_that_their_runners_want() {
@@ -90,11 +95,19 @@ fn pipelines_have_the_shape_that_their_runners_want() {
                 [&step["uses"], &step["run"]].iter().filter(|step| !step.is_badvalue()).count();
             assert_eq!(kinds, 1, "{name:?}: {step:?}");
         }
+        // The runner has no pupctl: a step before the first command brings it, or the job's image.
+        let runs = job["steps"].as_vec().expect("steps").iter();
+        let runs: Vec<_> = runs.filter_map(|step| step["run"].as_str()).collect();
+        let is_command = |run: &&str| run.lines().any(|line| line.trim().starts_with("pupctl "));
+        let first = runs.iter().position(is_command).expect("a command");
+        let is_brought = runs[..first].iter().any(|run| run.contains("/usr/local/bin/pupctl"));
+        assert!(is_brought || is_pupctl(&job["container"]), "{name:?} has no pupctl");
     }
     let stages: Vec<_> = gitlab["stages"].as_vec().expect("stages").iter().collect();
     for (name, job) in gitlab.as_hash().expect("jobs") {
         if name.as_str() != Some("stages") {
             assert!(stages.contains(&&job["stage"]), "{name:?}");
+            assert!(is_pupctl(&job["image"]), "{name:?} has no pupctl");
             assert!(job["script"].as_vec().is_some_and(|lines| !lines.is_empty()), "{name:?}");
         }
     }

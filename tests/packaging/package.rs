@@ -1,7 +1,8 @@
 //! What goes into the packages, and the unit that is one of its files.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use clap::CommandFactory;
@@ -54,13 +55,79 @@ fn the_crate_has_what_its_build_needs() {
     assert_eq!(listed.iter().find(unwanted), None);
 }
 
-#[test]
-fn the_files_of_the_debian_package_are_there() {
+/// What goes into the Debian package, and where to.
+fn assets() -> Vec<(String, String)> {
     let manifest = fs::read_to_string(root().join("Cargo.toml")).expect("the manifest");
     let assets = manifest.split("assets = [").nth(1).and_then(|rest| rest.split("\n]").next());
+    let asset = |line: &str| {
+        let mut words = line.split('"').skip(1).step_by(2).map(str::to_owned);
+        Some((words.next()?, words.next()?))
+    };
+    assets.expect("assets").lines().filter_map(asset).collect()
+}
+
+/// The files of the repository that the Debian package has, by where they lie in it.
+fn installed() -> BTreeMap<PathBuf, String> {
+    let listed = lines_of(Command::new("git").args(["-c", "safe.directory=*", "ls-files"]));
+    let mut installed = BTreeMap::new();
+    for (source, target) in assets() {
+        // As cargo-deb does it: folders below the first star stay folders.
+        let folder = source.split('*').next().unwrap_or_default();
+        let ending = source.rsplit('*').next().unwrap_or_default();
+        for path in listed.iter().filter(|path| path.starts_with(folder) && path.ends_with(ending))
+        {
+            let rest = if source.contains('*') { &path[folder.len()..] } else { "" };
+            let rest = if rest.is_empty() { path.rsplit('/').next().unwrap_or(path) } else { rest };
+            let name =
+                if target.ends_with('/') { format!("{target}{rest}") } else { target.clone() };
+            installed.insert(PathBuf::from(name), path.clone());
+        }
+    }
+    installed
+}
+
+#[test]
+fn examples_that_the_documents_point_to_are_in_the_debian_package() {
+    let installed = installed();
     let mut count = 0;
-    for line in assets.expect("assets").lines().filter(|line| line.contains('"')) {
-        let source = line.split('"').nth(1).expect("a source");
+    let pages = installed.iter().filter(|(place, _)| place.extension().is_some_and(|e| e == "md"));
+    for (place, source) in pages {
+        let text = fs::read_to_string(root().join(source)).expect("a page");
+        for link in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
+            if !link.split('/').any(|part| ["examples", "scripts"].contains(&part)) {
+                continue;
+            }
+            let mut target = place.parent().expect("a folder").to_owned();
+            for part in link.split('/') {
+                if part == ".." {
+                    assert!(target.pop(), "{source}: {link}");
+                } else {
+                    target.push(part);
+                }
+            }
+            let is_there = installed.keys().any(|file| file.starts_with(&target));
+            assert!(is_there, "{source}: {link} is not installed as {}", target.display());
+            count += 1;
+        }
+    }
+    assert!(count > 20, "only {count} links found: the search is broken");
+    for file in [
+        "ensure-partitions.sh",
+        "prometheus/alerts.yml",
+        "prometheus/alerts_test.yml",
+        "projections/user_count.sql",
+        "support/mod.rs",
+        "pupctl.example.toml",
+    ] {
+        let place = Path::new("usr/share/doc/pupctl/examples").join(file);
+        assert!(installed.contains_key(&place), "{file}");
+    }
+}
+
+#[test]
+fn the_files_of_the_debian_package_are_there() {
+    let mut count = 0;
+    for (source, _) in assets() {
         // scripts/package makes these.
         if source.starts_with("target/") {
             continue;

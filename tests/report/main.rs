@@ -169,6 +169,8 @@ fn what_goes_wrong_leaves_the_old_page() {
     std::fs::create_dir(db.folder().join("folder")).expect("a folder");
     let told = db.pupctl(["report", "--html", "folder"]).failure(2);
     assert!(told.stderr.contains("folder is no file"), "{told}");
+    let told = db.pupctl(["report", "--html", ""]).failure(2);
+    assert!(told.stderr.contains("the name of the file to write is empty"), "{told}");
     let told = db.pupctl(["report", "--html", "/dev/null"]).failure(2);
     assert!(told.stderr.contains("/dev/null is no file"), "{told}");
     let told = db.pupctl(["report", "--html", "-", "-o", "json"]).failure(2);

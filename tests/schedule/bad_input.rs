@@ -79,6 +79,12 @@ fn a_command_that_makes_no_sense_unattended() {
         ("partitions ensure --dry-run", "has --dry-run"),
         ("archive --expired --drop --yes", "nothing says how many at most"),
         ("archive --expired --drop --max 3", "asks before it drops tables"),
+        ("archive Gui --drop --yes --allow-split-streams", "drops every month that is over"),
+        ("archive analytics --all --drop --yes", "drops every month that is over"),
+        // Its months may lie below it.
+        ("archive events_gui_2026_01 --drop --yes", "drops every month that is over"),
+        ("archive gui --retire --drop --yes", "drops every month that is over"),
+        ("archive 2026-01 --drop", "asks before it drops tables"),
     ];
     for (command, why) in cases {
         let told = with_command(command);
@@ -95,6 +101,21 @@ fn a_job_that_drops_needs_a_limit_also_where_the_configuration_drops() {
     let db = TestDatabase::new();
     configure(&db, &drops.replace("[archive]\n", "[archive]\nmax = 3\n"));
     db.pupctl(["schedule", "next"]).success();
+}
+
+#[test]
+fn a_job_that_drops_one_month_needs_no_limit() {
+    let db = TestDatabase::new();
+    for command in [
+        "archive 2025-01 --drop --yes",
+        "archive Gui/2025-01 --drop --yes",
+        "archive Gui --yes",
+        "archive Gui --copy-only",
+    ] {
+        let job = "[[schedule.jobs]]\nname = \"a\"\ncron = \"@daily\"\n";
+        configure(&db, &format!("{job}command = \"{command}\"\n"));
+        db.pupctl(["schedule", "next"]).success();
+    }
 }
 
 #[test]
@@ -135,7 +156,7 @@ fn files_that_are_no_state_or_cannot_be_written() {
     let output = run(&db).run().failure(2);
     assert!(output.stderr.contains("has the version 2"), "{output}");
     std::fs::remove_file(db.folder().join("state.json")).expect("it is there");
-    let output = db.command(["schedule", "run", "--once", "--health-file", "/dev/null/x"]).run();
+    let output = db.command(["schedule", "run", "--health-file", "/dev/null/x"]).run();
     assert!(output.failure(1).stderr.contains("cannot write /dev/null"));
 }
 

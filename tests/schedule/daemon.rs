@@ -8,6 +8,9 @@ use chrono::{TimeDelta, Utc};
 use crate::support::{TestDatabase, eventually};
 use crate::{ENSURE, configure, covered, has_months, health, job, missed, run, store, waits};
 
+/// A second daemon, with a state of its own.
+const OTHER: [&str; 5] = ["schedule", "run", "--once", "--state", "other.json"];
+
 /// The same as [`run`], for what is due now.
 fn once(db: &TestDatabase) -> crate::support::Pupctl {
     run(db).args(["--once"])
@@ -43,6 +46,17 @@ fn without_jobs_there_are_two_that_every_store_needs() {
     );
     let times: Vec<_> = runs.iter().map(|run| run["at"].as_str().expect("a time")).collect();
     assert!(times.is_sorted(), "{times:?}");
+    // The one that runs often does not hide the other.
+    for (arguments, rows) in [(&[][..], 10), (&["--count", "1"], 2), (&["--count", "2"], 2)] {
+        let words = ["schedule", "next", "--output", "json"];
+        let output = db.pupctl(words.iter().chain(arguments)).success();
+        let json = output.json();
+        let runs = json["runs"].as_array().expect("runs");
+        assert_eq!(runs.len(), rows, "{output}");
+        for job in ["ensure", "check"] {
+            assert!(runs.iter().any(|run| run["job"] == job), "{job}: {output}");
+        }
+    }
 }
 
 #[test]
@@ -52,15 +66,46 @@ fn the_journal_tells_what_was_missed_where_there_is_no_state() {
         "UPDATE pupctl_operations SET command = 'partitions ensure',
         started_at = now() - interval '3 days', ended_at = now() - interval '3 days'",
     );
-    let command = ["schedule", "run", "--once"];
-    db.pupctl(command).success();
-    assert!(has_months(&db));
-    let output = db.pupctl(command).success();
-    assert_eq!(output.stderr, "Nothing is due any more\n");
-    // What was never run is not missed.
-    let db = store(ENSURE);
-    db.pupctl(command).success();
+    let start = |db: &TestDatabase| {
+        let daemon = db.command(["schedule", "run", "--health-file", "health.json"]).spawn();
+        eventually("it waits", || waits(db));
+        daemon
+    };
+    let stop = |daemon: crate::support::Background| {
+        daemon.signal("TERM");
+        daemon.wait().success()
+    };
+    let daemon = start(&db);
+    eventually("it has run", || has_months(&db) && job(&db, "ensure")["ended"].is_string());
+    let output = stop(daemon);
+    assert!(!output.stderr.contains("warning: "), "{output}");
+    let output = stop(start(&db));
+    assert!(!output.stderr.contains("ensure: pupctl"), "{output}");
+    // What was never run is not missed, and nobody knows of a job that only reads.
+    let check = "[[schedule.jobs]]\nname = \"check\"\ncommand = \"partitions check\"\n\
+                 cron = \"@yearly\"\n";
+    let db = store(&format!("{ENSURE}{check}"));
+    let output = stop(start(&db));
     assert!(!has_months(&db));
+    let warning = "warning: nobody knows which runs these jobs have missed: ensure, check (--state";
+    assert_eq!(output.stderr.matches(warning).count(), 1, "{output}");
+}
+
+#[test]
+fn one_look_needs_to_know_the_last_one() {
+    let db = store(ENSURE);
+    let output = db.pupctl(["schedule", "run", "--once"]).failure(2);
+    assert!(output.stderr.contains("--state <FILE>"), "{output}");
+    let output = once(&db).run().success();
+    assert!(!output.stderr.contains("warning: "), "{output}");
+}
+
+#[test]
+fn without_a_store_no_job_begins() {
+    let db = TestDatabase::new();
+    let output = run(&db).args(["--schema", "nope"]).run().failure(1);
+    assert!(output.stderr.starts_with("error: there is no store in schema nope\n"), "{output}");
+    assert!(!db.folder().join("state.json").exists() && health(&db).is_none());
 }
 
 #[test]
@@ -68,7 +113,7 @@ fn a_store_has_one_daemon() {
     let db = store(ENSURE);
     let daemon = run(&db).spawn();
     eventually("it waits", || waits(&db));
-    let output = db.pupctl(["schedule", "run", "--once"]).failure(4);
+    let output = db.pupctl(OTHER).failure(4);
     assert!(
         output.stderr.contains("another daemon runs the jobs of the store in schema public"),
         "{output}"
@@ -207,13 +252,13 @@ fn a_job_outlives_a_daemon_that_was_killed() {
 fn a_job_that_fails_is_tried_again() {
     let db = store(&ENSURE.replace("partitions ensure", "partitions ensure --months 2"));
     missed(&db, &["ensure"], 2);
-    db.execute("ALTER TABLE pupctl_layout RENAME TO hidden");
+    db.execute("ALTER TABLE events RENAME TO hidden");
     let daemon = run(&db).spawn();
     eventually("it failed twice", || job(&db, "ensure")["failures"].as_u64() >= Some(2));
     let told = job(&db, "ensure");
     assert_eq!(told["exit_code"], 1, "{told}");
     assert!(told["message"].as_str().expect("words").starts_with("error: "), "{told}");
-    db.execute("ALTER TABLE hidden RENAME TO pupctl_layout");
+    db.execute("ALTER TABLE hidden RENAME TO events");
     eventually("it worked", || job(&db, "ensure")["failures"] == 0 && has_months(&db));
     daemon.signal("TERM");
     let output = daemon.wait().success();
@@ -233,8 +278,9 @@ fn what_a_check_finds_is_no_failure_of_the_job() {
     assert_eq!(job(&db, "check")["exit_code"], 3);
     assert!(Utc::now() - covered(&db, "check") < TimeDelta::minutes(5));
     // A job that failed is told by the exit code.
-    db.execute("DROP TABLE pupctl_layout");
-    missed(&db, &["check"], 2);
+    configure(&db, ENSURE);
+    db.execute("ALTER TABLE events RENAME TO hidden");
+    missed(&db, &["ensure"], 2);
     once(&db).run().failure(1);
 }
 
@@ -277,7 +323,7 @@ fn the_server_goes_away_and_comes_back() {
     eventually("it worked", || job(&db, "ensure")["failures"] == 0);
     assert!(has_months(&db));
     // It holds its lock again.
-    db.pupctl(["schedule", "run", "--once"]).failure(4);
+    db.pupctl(OTHER).failure(4);
     daemon.signal("TERM");
     let output = daemon.wait().success();
     assert!(output.stderr.contains("The server is back"), "{output}");
@@ -289,6 +335,7 @@ fn a_session_that_hangs_is_not_taken_for_another_daemon() {
     // A server of its own: one that hangs holds up all databases.
     let server = crate::support::TestServer::private(&[]);
     let db = TestDatabase::on(&server);
+    db.pupctl(["schema", "init", "--partition-by", "month"]).success();
     configure(&db, ENSURE);
     let daemon = run(&db).env("WATCHDOG_USEC", "1000000").spawn();
     eventually("it waits", || waits(&db));
@@ -300,7 +347,7 @@ fn a_session_that_hangs_is_not_taken_for_another_daemon() {
     eventually("it is missed", || health(&db).is_some_and(|health| health["connected"] == false));
     drop(stopped);
     eventually("it is back", || health(&db).is_some_and(|health| health["connected"] == true));
-    db.pupctl(["schedule", "run", "--once"]).failure(4);
+    db.pupctl(OTHER).failure(4);
     daemon.signal("TERM");
     let output = daemon.wait().success();
     assert!(output.stderr.contains("still keeps the session that was lost"), "{output}");

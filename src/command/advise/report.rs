@@ -9,6 +9,7 @@ use crate::catalog::health::Keeps;
 use crate::catalog::workload::Workload;
 use crate::cli::output::{bold, bytes, cyan, green, printable, table, yellow};
 use crate::layout::Layout;
+use crate::layout::name::joined;
 use crate::plan::advise::{Advice, Next};
 use crate::plan::convert::Strategy;
 use crate::render::quote::shell_word;
@@ -26,7 +27,7 @@ pub(super) struct Report<'a> {
     workload: Option<&'a Workload>,
     advice: Advice,
     /// What to run next; none where there is nothing to do.
-    command: Option<String>,
+    run: Option<String>,
 }
 
 /// How long events stay.
@@ -57,7 +58,7 @@ impl<'a> Report<'a> {
             table: catalog.events.as_ref().map(|events| events.root.name.to_string()),
             layout: catalog.layout.as_ref().map(Layout::partition_by),
             retention: all.into_iter().chain(own).collect(),
-            command: command(&advice, contexts),
+            run: command(&advice, contexts, &catalog.schema_name),
             workload,
             advice,
         }
@@ -122,7 +123,7 @@ impl<'a> Report<'a> {
                     .to_owned()
             }
         };
-        let command = self.command.as_deref().unwrap_or_default();
+        let command = self.run.as_deref().unwrap_or_default();
         format!("{}: {}\n", printable(&words), cyan(&printable(command)))
     }
 }
@@ -228,7 +229,7 @@ fn forecasts(advice: &Advice) -> String {
 }
 
 /// What to run next, as a shell takes it.
-fn command(advice: &Advice, contexts: &[String]) -> Option<String> {
+fn command(advice: &Advice, contexts: &[String], schema: &str) -> Option<String> {
     let layout = advice.layout.as_str();
     let hash = match advice.hash_partitions {
         Some(number) if layout.contains("hash") => format!(" --hash-partitions {number}"),
@@ -244,7 +245,13 @@ fn command(advice: &Advice, contexts: &[String]) -> Option<String> {
             } else {
                 String::new()
             };
-            format!("pupctl schema init --partition-by {layout}{hash}{contexts} --dry-run")
+            // The schema of a store that is there takes no other layout.
+            let schema = if advice.next == Next::Copy {
+                format!(" --schema {}", shell_word(&joined(schema, "new")))
+            } else {
+                String::new()
+            };
+            format!("pupctl schema init{schema} --partition-by {layout}{hash}{contexts} --dry-run")
         }
         Next::Baseline => format!("pupctl schema baseline --partition-by {layout}{hash}"),
         Next::Convert { strategy, .. } => {

@@ -19,6 +19,7 @@ use crate::archive::folder::Archive;
 use crate::cli::argument::{duration, value};
 use crate::cli::exit::Exit;
 use crate::error::Error;
+use crate::layout::month::Month;
 use crate::operation::archives;
 
 use super::context::Context;
@@ -133,6 +134,13 @@ impl ArchiveArgs {
             Some(ArchiveCommand::Verify(_)) => "archive verify",
         }
     }
+
+    /// Whether it drops tables, and neither a retention nor its words say of which months: what it
+    /// drops becomes more with the time.
+    pub(super) fn drops_by_the_clock(&self) -> bool {
+        let what = &self.what;
+        self.command.is_none() && what.drop && !what.expired && !what.names_a_month()
+    }
 }
 
 pub(super) fn run(args: &ArchiveArgs, context: &Context) -> anyhow::Result<Exit> {
@@ -145,6 +153,13 @@ pub(super) fn run(args: &ArchiveArgs, context: &Context) -> anyhow::Result<Exit>
 }
 
 impl WhatArgs {
+    /// Whether it is about one month. The name of a table does not tell: that of a context may have
+    /// months below it.
+    fn names_a_month(&self) -> bool {
+        let place = self.what.as_deref().and_then(|what| what.rsplit('/').next());
+        place.is_some_and(|month| month.parse::<Month>().is_ok())
+    }
+
     /// The same request as words, so that an interrupted run is known again, and can be gone on
     /// with by its number. Where to connect is not part of it.
     fn words(&self, format: Format, folder: &str) -> Vec<String> {

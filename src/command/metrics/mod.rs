@@ -66,6 +66,11 @@ pub(super) fn run(args: &MetricsArgs, context: &Context) -> anyhow::Result<Exit>
         return listen::run(args, address, context);
     }
     if let Some(path) = &args.textfile {
+        if path.as_os_str() == "-" {
+            return Err(Error::invalid("--textfile wants a file, and - is none")
+                .hint("leave it out: then the metrics go to standard output")
+                .into());
+        }
         // Before the store is read, which may take a while.
         file::refuse_unwritable(path)?;
     }

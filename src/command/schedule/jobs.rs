@@ -8,8 +8,8 @@ use toml::Spanned;
 
 use crate::cli::global::GlobalArgs;
 use crate::cli::schedule::JobConfig;
-use crate::command::Cli;
 use crate::command::context::Context;
+use crate::command::{Cli, Command};
 use crate::error::{Error, Result};
 use crate::schedule::agenda::Pace;
 use crate::schedule::{Job, Timetable, job, words, zone};
@@ -121,21 +121,7 @@ fn checked(context: &Context, name: &str, line: &str, timetable: Timetable) -> R
         refuse(&format!("has {option}, which is not a job's to say"))
             .hint("give it to `pupctl schedule`: all jobs work on the same store")
     })?;
-    let has = |option: &str| {
-        words.iter().any(|word| word == option || word.starts_with(&format!("{option}=")))
-    };
-    if command == "archive" {
-        let drops = has("--drop") || context.config.archive.drop_after.is_some();
-        let limited = has("--max") || context.config.archive.max.is_some() || !has("--expired");
-        if drops && !limited {
-            return Err(refuse("drops tables, and nothing says how many at most")
-                .hint("add --max 6 to it, or set max = 6 in [archive]"));
-        }
-        if (drops || has("--retire")) && !cli.global.yes {
-            return Err(refuse("asks before it drops tables, and nobody is there to answer")
-                .hint("add --yes to it if you are sure"));
-        }
-    }
+    refuse_drops(context, &cli, &words).map_err(|why| refuse(why.0).hint(why.1))?;
     let destroys = command == "archive";
     Ok(Job { name: name.to_owned(), words, command, timetable, destroys })
 }
@@ -168,6 +154,41 @@ fn refuse_endless(command: &str, words: &[String]) -> Result<(), (&'static str, 
         "metrics" if has("--listen") => Err(("never ends", "write a file: --textfile")),
         _ => Ok(()),
     }
+}
+
+/// Commands that drop tables, and do not say which, how many and that they may.
+fn refuse_drops(
+    context: &Context,
+    cli: &Cli,
+    words: &[String],
+) -> Result<(), (&'static str, &'static str)> {
+    let Command::Archive(archive) = &cli.command else { return Ok(()) };
+    let has = |option: &str| {
+        words.iter().any(|word| word == option || word.starts_with(&format!("{option}=")))
+    };
+    // All that is over by the clock of the server, and with --all more.
+    if archive.drops_by_the_clock() {
+        return Err((
+            "drops every month that is over by then, without a retention and a limit",
+            "let months expire: archive --expired --drop --max 6 --yes; or name one: archive \
+             Billing/2026-01 --drop --yes",
+        ));
+    }
+    let drops = has("--drop") || context.config.archive.drop_after.is_some();
+    let limited = has("--max") || context.config.archive.max.is_some() || !has("--expired");
+    if drops && !limited {
+        return Err((
+            "drops tables, and nothing says how many at most",
+            "add --max 6 to it, or set max = 6 in [archive]",
+        ));
+    }
+    if (drops || has("--retire")) && !cli.global.yes {
+        return Err((
+            "asks before it drops tables, and nobody is there to answer",
+            "add --yes to it if you are sure",
+        ));
+    }
+    Ok(())
 }
 
 /// The options that belong to the whole schedule.

@@ -13,8 +13,9 @@ use super::{clock, jobs};
 
 /// List the coming runs of the jobs
 ///
-/// In the time zone of each job and in UTC. The daemon begins each run up to the jitter later, and
-/// what was missed at once. Needs no server.
+/// The next run of each job is always among them, so that one that runs often hides no other. Times
+/// are in the time zone of each job and in UTC. The daemon begins each run up to the jitter later,
+/// and what was missed at once. Needs no server.
 #[derive(Debug, Args)]
 pub struct NextArgs {
     /// How many
@@ -41,14 +42,9 @@ struct Run {
 pub(super) fn run(args: &NextArgs, context: &Context) -> anyhow::Result<Exit> {
     let jobs = jobs::jobs(context)?;
     let now = clock::now();
-    let mut at: Vec<_> = jobs.iter().map(|job| job.timetable.next_after(now)).collect();
-    let mut coming = Coming { runs: Vec::new() };
-    while coming.runs.len() < usize::from(args.count) {
-        let first = at.iter().enumerate().filter_map(|(index, at)| Some((index, (*at)?)));
-        let Some((index, time)) = first.min_by_key(|(_, time)| *time) else { break };
-        coming.runs.push(Run::new(&jobs[index], time));
-        at[index] = jobs[index].timetable.next_after(time);
-    }
+    let times = times(&jobs, now, usize::from(args.count));
+    let run = |(at, index): (DateTime<Utc>, usize)| Run::new(&jobs[index], at);
+    let coming = Coming { runs: times.into_iter().map(run).collect() };
     let rows = coming.runs.iter().map(|run| {
         let utc = run.at.format("%F %R").to_string();
         let local = run.local[..16].replace('T', " ");
@@ -57,6 +53,22 @@ pub(super) fn run(args: &NextArgs, context: &Context) -> anyhow::Result<Exit> {
     let text = table(&["local", "UTC", "job", "command"], rows.collect(), 4);
     context.output.result(context.name, &coming, &text)?;
     Ok(Exit::Done)
+}
+
+/// The next time of each job, then those that come first, up to so many; with the numbers of their
+/// jobs.
+fn times(jobs: &[Job], now: DateTime<Utc>, count: usize) -> Vec<(DateTime<Utc>, usize)> {
+    let after = |index: usize, time| Some((jobs[index].timetable.next_after(time)?, index));
+    let mut times: Vec<_> = (0..jobs.len()).filter_map(|index| after(index, now)).collect();
+    let mut next: Vec<_> = times.iter().filter_map(|(at, index)| after(*index, *at)).collect();
+    while times.len() < count {
+        let Some(first) = (0..next.len()).min_by_key(|place| next[*place]) else { break };
+        let (at, index) = next.swap_remove(first);
+        times.push((at, index));
+        next.extend(after(index, at));
+    }
+    times.sort_unstable();
+    times
 }
 
 impl Run {

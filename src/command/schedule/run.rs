@@ -9,7 +9,9 @@ use clap::Args;
 
 use crate::cli::argument::duration;
 use crate::cli::exit::Exit;
-use crate::command::context::Context;
+use crate::cli::output::at_most;
+use crate::command::context::{Context, layout_of};
+use crate::db::inspect::Depth;
 use crate::error::Result;
 use crate::layout::name::fnv1a;
 use crate::operation::journal;
@@ -39,8 +41,8 @@ use super::{clock, jobs};
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]
 pub struct RunArgs {
-    /// Run what is due now, and end
-    #[arg(long)]
+    /// Run what is due now, and end; what that is, --state tells
+    #[arg(long, requires = "state")]
     once: bool,
 
     /// Note in this file up to when each job has had its runs
@@ -69,6 +71,8 @@ pub(super) fn run(args: &RunArgs, context: &Context) -> anyhow::Result<Exit> {
     let state = args.state.as_deref().map(State::open).transpose()?;
     let mut store = context.open_for_writing()?;
     let schema = store.schema;
+    // Every job would fail at a store that is not there.
+    layout_of(&context.inspect(&mut store.client, &schema, Depth::default())?)?;
     let successes = journal::successes(&mut store.client, &schema)?;
     drop(store.client);
     let mut seat = Seat::new(context.connector()?, &schema);
@@ -84,6 +88,9 @@ pub(super) fn run(args: &RunArgs, context: &Context) -> anyhow::Result<Exit> {
             successes.iter().find(|(command, _)| *command == name).map(|(_, at)| *at)
         }
     };
+    if state.is_none() {
+        warn_of_unknown(context, jobs.iter().filter(|job| known(job).is_none()));
+    }
     let agenda = Agenda::new(jobs, jobs::pace(context, fnv1a(&schema)), clock::now(), known);
     let wishes =
         Wishes { once: args.once, health_file: args.health_file.as_deref(), grace: args.grace };
@@ -92,6 +99,19 @@ pub(super) fn run(args: &RunArgs, context: &Context) -> anyhow::Result<Exit> {
     Daemon::new(context, wishes, agenda, state, seat, launcher, notify, signals, schema)
         .run()
         .map_err(Into::into)
+}
+
+/// Tells once which jobs begin with their next time, whatever they have missed: the journal has no
+/// runs of those that only read.
+fn warn_of_unknown<'a>(context: &Context, jobs: impl Iterator<Item = &'a Job>) {
+    let names: Vec<_> = jobs.map(|job| job.name.clone()).collect();
+    if names.is_empty() {
+        return;
+    }
+    let names = at_most(names).join(", ");
+    context.output.warn(format!(
+        "nobody knows which runs these jobs have missed: {names} (--state notes it from now on)"
+    ));
 }
 
 /// Counts the signals: the second one is for the job that still runs.
