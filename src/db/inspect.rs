@@ -16,7 +16,7 @@ use crate::catalog::{AppliedMigration, Catalog, Column, Schema, Server, Table, U
 use crate::error::{Error, Kind, Result};
 use crate::layout::Layout;
 use crate::layout::bounds::Bound;
-use crate::layout::name::{QualifiedName, Tables};
+use crate::layout::name::{QualifiedName, Tables, beginning};
 use crate::plan::MigrationSet;
 use crate::plan::wanted::UNFINISHED_PREFIX;
 use crate::render::environment::{render, values};
@@ -368,7 +368,7 @@ impl Reader<'_, '_> {
     }
 
     fn other_names(&mut self, names: &Tables, known: &[Oid]) -> Result<BTreeSet<String>> {
-        let prefixes = [&names.events, &names.aggregate_heads].map(|name| format!("{name}_"));
+        let prefixes = [&names.events, &names.aggregate_heads].map(|name| beginning(name));
         let schema = self.schema;
         let rows = self.all(
             include_str!("../../sql/catalog/names.sql"),

@@ -12,6 +12,7 @@ pub mod health;
 pub mod inspect;
 pub mod interrupt;
 pub mod lock;
+pub mod names;
 pub mod old_rows;
 pub mod pooler;
 pub mod probe;

@@ -149,6 +149,19 @@ pub fn joined(base: &str, suffix: &str) -> String {
     if full.len() <= IDENTIFIER_BYTES_MAX { full } else { hashed(&full, &full) }
 }
 
+/// How every name begins that [`joined`] makes of a base.
+#[must_use]
+pub fn beginning(base: &str) -> String {
+    let mut beginning = format!("{base}_");
+    // What is longer is cut for a hash: an underscore and eight digits.
+    let mut end = beginning.len().min(IDENTIFIER_BYTES_MAX - 9);
+    while !beginning.is_char_boundary(end) {
+        end -= 1;
+    }
+    beginning.truncate(end);
+    beginning
+}
+
 /// Whether PostgreSQL may give this name to an index or a sequence (`events_pkey`,
 /// `events_created_at_idx1`), which share one name space with tables. A context can be called
 /// `pkey`.
@@ -193,6 +206,16 @@ mod tests {
         assert_eq!(fold_context("Identity"), "identity");
         assert_eq!(fold_context("a\"; DROP TABLE events; --"), "a___drop_table_events____");
         assert_eq!(fold_context("Zahlung €"), "zahlung__");
+    }
+
+    #[test]
+    fn names_begin_as_their_base_says() {
+        for base in ["events".to_owned(), "x".repeat(53), "é".repeat(27), "x".repeat(63)] {
+            for suffix in ["2026_01", "before_convert"] {
+                let name = joined(&base, suffix);
+                assert!(name.starts_with(&beginning(&base)), "{base} {name}");
+            }
+        }
     }
 
     #[test]

@@ -165,6 +165,18 @@ impl Script {
         }
         text
     }
+
+    /// The same for what is more than its statements, such as copies in several sessions: psql does
+    /// not run it.
+    #[must_use]
+    pub fn to_read(&self, command: &str) -> String {
+        let command = quote::comment(command);
+        format!(
+            "-- For reading: only pupctl {command} itself copies and compares in between.\n\
+             \\warn 'this is for reading: run pupctl {command}'\n\\quit\n\n{}",
+            self.to_sql(&command)
+        )
+    }
 }
 
 impl RenderedStep {

@@ -1,8 +1,9 @@
 //! What others do between the begin of a conversion and its swap.
 
+use crate::support::TestDatabase;
 use crate::{
     Kind, append, assert_checked, assert_nothing_left, assert_same, assert_sound, convert, line,
-    phase, ready, rows, store, to,
+    phase, ready, rows, rows_of, store, to,
 };
 
 /// The server gives this name to an index that somebody makes without one, and to one that only the
@@ -133,4 +134,78 @@ fn events_that_are_written_to_a_partition_go_back_too() {
     run.wait().success();
     let found = "SELECT count(*) FROM events WHERE aggregate_id = 'direct'";
     assert_eq!(db.one::<i64>(found), 1);
+}
+
+/// The server cuts the names of indexes where those of tables are long: partitions want the same
+/// one, and sessions at once.
+#[test]
+fn sessions_that_build_at_once_do_not_fight_for_names() {
+    let db = store(Kind::Pupctl);
+    let long = "Accounts receivable of all companies";
+    db.execute(&format!(
+        "UPDATE events SET bounded_context = '{long}' WHERE bounded_context = 'Billing';
+         UPDATE aggregate_heads SET bounded_context = '{long}' WHERE bounded_context = 'Billing'"
+    ));
+    let before = rows(&db);
+    for _ in 0..3 {
+        let words = [&to("run", "context,month")[..], &["--jobs", "4"]].concat();
+        convert(&db, &words).success();
+        assert_same(&before, &rows(&db), "run");
+        convert(&db, &["rollback"]).success();
+    }
+}
+
+/// Where the names of tables are long, those that pupctl makes of them are cut.
+#[test]
+fn tables_may_have_the_longest_names() {
+    let events = format!("events_{}", "x".repeat(51));
+    let heads = format!("heads_{}", "y".repeat(57));
+    let db = TestDatabase::new();
+    let config = format!("[tables]\nevents = \"{events}\"\naggregate_heads = \"{heads}\"\n");
+    std::fs::write(db.folder().join("pupctl.toml"), config).expect("a file");
+    db.pupctl(["schema", "init", "--partition-by", "none"]).success();
+    db.execute(&format!(
+        "INSERT INTO {events} (bounded_context, aggregate_type, aggregate_id, aggregate_version,
+            event_id, event_type, payload)
+         SELECT 'Billing', 'Order', 'o-1', number, gen_random_uuid(), 'x', ''
+         FROM generate_series(1, 20) AS number;
+         INSERT INTO {heads} SELECT 'Billing', 'Order', 'o-1', 20"
+    ));
+    let rows = || rows_of(&db, &events, &heads);
+    let before = rows();
+    convert(&db, &to("run", "context,month")).success();
+    assert_same(&before, &rows(), "run");
+    convert(&db, &["rollback"]).success();
+    assert_same(&before, &rows(), "rollback");
+    convert(&db, &to("run", "context,month")).success();
+    convert(&db, &["finish"]).success();
+    assert_same(&before, &rows(), "finish");
+    let left = "SELECT count(*) FROM pg_class WHERE relname LIKE '%convert%'";
+    assert_eq!(db.one::<i64>(left), 0);
+}
+
+/// After the swap the way back drops the new tables, and what hangs on them.
+#[test]
+fn what_was_changed_since_the_swap_is_told_before_the_way_back() {
+    let db = ready(Kind::Pupctl, "month");
+    convert(&db, &["swap"]).success();
+    for (change, undo, words) in [
+        (
+            "CREATE MATERIALIZED VIEW follower AS SELECT count(*) FROM events",
+            "DROP MATERIALIZED VIEW follower",
+            "the materialized view public.follower",
+        ),
+        (
+            "REVOKE ALL ON events FROM PUBLIC; GRANT SELECT ON events TO PUBLIC",
+            "REVOKE SELECT ON events FROM PUBLIC",
+            "the right to SELECT of PUBLIC: only public.events has it",
+        ),
+    ] {
+        db.execute(change);
+        let run = convert(&db, &["rollback"]).failure(1);
+        assert!(run.stderr.contains(words), "{run}");
+        assert_eq!(phase(&db), "swapped");
+        db.execute(undo);
+    }
+    convert(&db, &["rollback"]).success();
 }

@@ -64,7 +64,7 @@ pub(super) fn show(
     if context.output.is_json() {
         context.output.result(context.name, &report, "")?;
     } else {
-        context.output.data(&Script { steps: report.steps.clone() }.to_sql(context.name))?;
+        context.output.data(&Script { steps: report.steps.clone() }.to_read(context.name))?;
     }
     for line in explained(&report) {
         context.output.say(line);
@@ -195,7 +195,7 @@ pub(super) fn show_next(
         let report = Next { dry_run: true, changed: false, conversion: &found, steps };
         context.output.result(context.name, &report, "")?;
     } else {
-        context.output.data(&Script { steps }.to_sql(context.name))?;
+        context.output.data(&Script { steps }.to_read(context.name))?;
     }
     context.output.say(format!("Dry run: {number}, nothing was changed"));
     Ok(Exit::Done)

@@ -69,6 +69,8 @@ pub(super) fn run(args: &FinishArgs, context: &Context) -> anyhow::Result<Exit> 
     locked.release()?;
     let words = if copied {
         "the old tables are dropped"
+    } else if !record.after.has_month_level() {
+        "the conversion is finished"
     } else {
         "the conversion is finished; divide the old table when it suits: pupctl partitions split"
     };

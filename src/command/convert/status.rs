@@ -51,8 +51,7 @@ pub(super) fn run(_args: &StatusArgs, context: &Context) -> anyhow::Result<Exit>
     };
     let running = lock::is_held(&mut store.client, &store.schema)?;
     let copied = record::speed(&mut store.client, &store.schema, found.id)?;
-    #[allow(clippy::cast_precision_loss)]
-    let rate = (found.phase == Phase::Copying && running).then(|| copied.lately as f64 / 30.0);
+    let rate = copied.per_second.filter(|_| found.phase == Phase::Copying && running);
     let left = found.rows.saturating_sub(copied.rows).max(0);
     #[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss)]
     let seconds = rate.filter(|rate| *rate > 0.0).map(|rate| (left as f64 / rate) as u64);

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use postgres::Client;
 
 use crate::db::settled;
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::failpoint::reach;
 use crate::layout::name::QualifiedName;
 use crate::plan::convert::ranges::{Range, gaps};
@@ -21,8 +21,11 @@ use super::pace::Pace;
 use super::workers::{Shared, share, share_list};
 use super::{Converter, Outcome, record, session, survey};
 
-/// How many rows one transaction copies.
+/// How many rows one transaction copies, where it need not be slow.
 const RANGE_ROWS: i64 = 50_000;
+
+/// The least of a limited rate: below, transactions cost more than rows.
+const RANGE_ROWS_MIN: i64 = 100;
 
 /// How often it is looked whether somebody has paused the conversion.
 const PAUSE_EVERY: Duration = Duration::from_millis(500);
@@ -98,7 +101,18 @@ impl Converter<'_> {
             let words: Vec<_> = holders.iter().map(ToString::to_string).collect();
             progress.tell(&format!("Waiting for writers: {}", words.join("; ")));
         };
-        settled::wait(self.locked.client(), events, patience, interrupt, &mut on_wait)
+        let settled =
+            settled::watch(self.locked.client(), events, patience, interrupt, &mut on_wait)?;
+        // As of a lock: it is safe to try again.
+        let late = |error: Error| {
+            Error::new(Kind::LockTimeout, error.message().to_owned())
+                .details(error.detail_lines().to_vec())
+                .hint(
+                    "run the command again when they have ended, it goes on from there; or give it \
+                     more time with --lock-budget",
+                )
+        };
+        settled.refusal().map(late).map_or(Ok(settled.position), Err)
     }
 
     /// Lets the workers do all of a list, as gently as is wanted.
@@ -129,7 +143,9 @@ impl Converter<'_> {
         let columns = session::columns(client, &events.current)?;
         let (done, copied) = record::ranges(client, &schema, id)?;
         let whole = Range { after: i64::MIN, up_to: goal };
-        let width = width(client, &events.current, goal, self.record.rows)?;
+        let (rate, sessions) = (self.options.pace.rate, self.workers.len());
+        let at_once = range_rows(rate, sessions);
+        let width = width(client, &events.current, goal, self.record.rows, at_once)?;
         let source = Mutex::new(Source { gaps: gaps(&done, whole).into(), width });
         let rows = u64::try_from(self.record.rows).ok();
         self.progress.phase("Copying", rows);
@@ -197,14 +213,27 @@ impl Source {
     }
 }
 
+/// How many rows one transaction copies: with a limit no more than a session may in half a second.
+fn range_rows(rate: Option<u64>, sessions: usize) -> i64 {
+    let Some(rate) = rate.and_then(|rate| i64::try_from(rate).ok()) else { return RANGE_ROWS };
+    let sessions = i64::try_from(sessions).unwrap_or(1).max(1);
+    (rate / sessions / 2).clamp(RANGE_ROWS_MIN, RANGE_ROWS)
+}
+
 /// How many positions have about as many rows as one transaction copies.
-fn width(client: &mut Client, events: &QualifiedName, goal: i64, rows: i64) -> Result<i64> {
+fn width(
+    client: &mut Client,
+    events: &QualifiedName,
+    goal: i64,
+    rows: i64,
+    at_once: i64,
+) -> Result<i64> {
     let row = client
         .query_one(&render_sql("convert/extent", &values! { table => events }), &[&goal])
         .map_err(|error| Error::database(&format!("reading {events}"), error))?;
     let (first, last): (Option<i64>, Option<i64>) = (row.get("first"), row.get("last"));
     let span = last.unwrap_or(0).saturating_sub(first.unwrap_or(0)).saturating_add(1).max(1);
-    let width = i128::from(span) * i128::from(RANGE_ROWS) / i128::from(rows.max(1));
+    let width = i128::from(span) * i128::from(at_once) / i128::from(rows.max(1));
     Ok(i64::try_from(width.min(i128::from(span))).unwrap_or(i64::MAX).max(1))
 }
 

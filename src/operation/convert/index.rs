@@ -3,6 +3,7 @@
 use postgres::Client;
 
 use crate::catalog::relation::Relation;
+use crate::db::names::again_on_collision;
 use crate::error::{Error, Result};
 use crate::failpoint::reach;
 use crate::layout::Role;
@@ -93,7 +94,8 @@ fn missing<'a>(extra: &'a [ExtraIndex], leaf: &Unindexed) -> Vec<&'a ExtraIndex>
 fn complete(client: &mut Client, leaf: &Unindexed, extra: &[&ExtraIndex]) -> Result<()> {
     for statement in statements::indexes(leaf, extra) {
         let doing = format!("building keys and indexes of {}", leaf.table);
-        client.batch_execute(&statement.sql).map_err(|error| Error::database(&doing, error))?;
+        again_on_collision(|| client.batch_execute(&statement.sql))
+            .map_err(|error| Error::database(&doing, error))?;
         reach("convert::indexed");
     }
     Ok(())

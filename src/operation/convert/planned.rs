@@ -3,7 +3,7 @@
 use postgres::{Client, GenericClient};
 
 use crate::catalog::Catalog;
-use crate::catalog::surroundings::Surroundings;
+use crate::catalog::surroundings::{Reference, Surroundings};
 use crate::db::inspect::{self, Depth};
 use crate::error::{Error, Result};
 use crate::layout::Role;
@@ -82,9 +82,7 @@ impl Planned {
             Way::Forth => &table.next,
             Way::Back => &table.retired,
         })?;
-        if way == Way::Forth {
-            refuse_later_changes(&target, &surroundings, &coming)?;
-        }
+        refuse_later_changes(&target, way, &surroundings, &coming)?;
         let retired_indexes = match way {
             Way::Forth => Vec::new(),
             Way::Back => retired_indexes(client, &schema, record)?,
@@ -178,27 +176,54 @@ impl Planned {
 }
 
 /// Looks once more at what `start` looked at: days may have passed. What cannot be carried is
-/// refused, and what new tables got when they were built and the old ones did not keep.
+/// refused, and what only one of two tables has.
 fn refuse_later_changes(
     target: &Target,
+    way: Way,
     surroundings: &[Surroundings],
     coming: &[Surroundings],
 ) -> Result<()> {
-    for ((table, old), new) in target.tables.iter().zip(surroundings).zip(coming) {
-        let examined = belongings::examine(&target.layout, table.role, old);
-        if let Some(error) = belongings::refusal(&table.current, &examined, hint) {
-            return Err(error);
-        }
-        let differences = since::differences(old, new);
+    for ((table, now), next) in target.tables.iter().zip(surroundings).zip(coming) {
+        let verb = match way {
+            Way::Forth => {
+                let examined = belongings::examine(&target.layout, table.role, now);
+                if let Some(error) = belongings::refusal(&table.current, &examined, hint) {
+                    return Err(error);
+                }
+                "swap"
+            }
+            Way::Back => {
+                refuse_followers(now)?;
+                "rollback"
+            }
+        };
+        let differences = since::differences(now, next);
         if !differences.is_empty() {
             let message = format!("{} was changed since the conversion began", table.current);
             return Err(Error::refused(message).details(differences).hint(format!(
-                "change {} in the same way, then go on: pupctl convert swap",
-                table.next
+                "change {} in the same way, then go on: pupctl convert {verb}",
+                next.name
             )));
         }
     }
     Ok(())
+}
+
+/// What has come to hang on the new table and would go with it.
+fn refuse_followers(now: &Surroundings) -> Result<()> {
+    let references = now.references.iter().map(|own| {
+        let Reference { table, name, definition } = own;
+        format!("the foreign key {name} of {table}: {definition}")
+    });
+    let views = now.views.iter().filter(|view| view.kind == "m");
+    let views = views.map(|view| format!("the materialized view {}", view.name));
+    let found: Vec<_> = references.chain(views).collect();
+    if found.is_empty() {
+        return Ok(());
+    }
+    Err(Error::refused(format!("others rely on {}, which the way back drops", now.name))
+        .details(found)
+        .hint("drop them, and make them again after pupctl convert rollback"))
 }
 
 /// The store, with the tables that are being built.

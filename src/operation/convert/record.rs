@@ -81,12 +81,12 @@ impl Record {
 }
 
 /// How much has been copied.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Speed {
-    /// In all.
+    /// Rows in all.
     pub rows: i64,
-    /// In the last half minute.
-    pub lately: i64,
+    /// Rows a second, of the last half minute; none before two ranges are copied.
+    pub per_second: Option<f64>,
 }
 
 fn failed(error: postgres::Error) -> Error {
@@ -258,8 +258,8 @@ pub fn forget_ranges(client: &mut impl GenericClient, schema: &str, id: i64) -> 
 
 /// How much has been copied, and how fast.
 pub fn speed(client: &mut impl GenericClient, schema: &str, id: i64) -> Result<Speed> {
-    let table = conversion_ranges_table(schema);
-    let row =
-        client.query_one(&render("convert/speed", &values! { table }), &[&id]).map_err(failed)?;
-    Ok(Speed { rows: row.get("rows"), lately: row.get("lately") })
+    let ranges = conversion_ranges_table(schema);
+    let sql = render("convert/speed", &values! { ranges });
+    let row = client.query_one(&sql, &[&id]).map_err(failed)?;
+    Ok(Speed { rows: row.get("rows"), per_second: row.get("per_second") })
 }

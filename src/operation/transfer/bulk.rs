@@ -14,6 +14,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use postgres::Client;
 
 use crate::db::Interrupt;
+use crate::db::names::again_on_collision;
 use crate::error::{Error, Result};
 use crate::failpoint::reach;
 use crate::layout::name::QualifiedName;
@@ -197,11 +198,15 @@ fn finish<'a>(
         let Some(leaf) = next else { break };
         let failed =
             |error| Error::database(&format!("building the indexes of {}", leaf.table), error);
-        let mut transaction = worker.transaction().map_err(failed)?;
-        for statement in complete(leaf) {
-            transaction.batch_execute(&statement.sql).map_err(failed)?;
-        }
-        transaction.commit().map_err(failed)?;
+        let statements = complete(leaf);
+        again_on_collision(|| {
+            let mut transaction = worker.transaction()?;
+            for statement in &statements {
+                transaction.batch_execute(&statement.sql)?;
+            }
+            transaction.commit()
+        })
+        .map_err(failed)?;
         reach("transfer::completed");
         let analyze = render("table/analyze", &values! { table => leaf.table, only => false });
         worker.batch_execute(&analyze).map_err(failed)?;
