@@ -12,6 +12,7 @@ use tabled::settings::{Alignment, Modify};
 
 use crate::error::{Error, Result};
 
+use super::exit::Exit;
 use super::global::{Color, Format, GlobalArgs, LogFormat};
 
 /// The form of the JSON that pupctl prints; it changes when a field changes its meaning.
@@ -136,6 +137,23 @@ impl Output {
         } else {
             self.stderr(message.as_ref());
         }
+    }
+
+    /// Tells what was found, and ends so. That is no success, so `--quiet` leaves only standard
+    /// output empty: cron mails what is told, not exit codes. JSON has told it already.
+    #[must_use]
+    pub fn found(&self, text: &str) -> Exit {
+        let text = text.trim_end();
+        let is_told = !self.quiet || self.silent || self.is_json() || text.is_empty();
+        if is_told {
+            return Exit::Found;
+        }
+        if self.logs_json() {
+            tracing::warn!(target: SAYS, "{}", plain(text));
+        } else {
+            self.stderr(text);
+        }
+        Exit::Found
     }
 
     /// Passes on a line that another pupctl has told, which has its form already.

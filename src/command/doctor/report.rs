@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::catalog::Catalog;
 use crate::catalog::health::Health;
-use crate::cli::output::{Output, bold, count, green, printable};
+use crate::cli::output::{bold, count, green, printable};
 use crate::command::findings;
 use crate::error::Error;
 use crate::finding::area::{AREAS, Area};
@@ -172,12 +172,11 @@ impl Report {
     }
 
     /// One line for people at the end.
-    pub(super) fn tell(&self, output: &Output) {
+    pub(super) fn last(&self) -> String {
         if self.problems > 0 {
-            output.say(format!("{} found", count(self.problems, "problem")));
-        } else {
-            output.say(format!("{} no problem found", green("Well:")));
+            return format!("{} found", count(self.problems, "problem"));
         }
+        format!("{} no problem found", green("Well:"))
     }
 }
 

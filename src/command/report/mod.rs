@@ -14,6 +14,7 @@ use crate::cli::exit::Exit;
 use crate::cli::output::{bytes, count, table};
 use crate::command::context::Context;
 use crate::command::file;
+use crate::command::findings;
 use crate::command::overview::{Look, take};
 use crate::error::Error;
 use crate::overview::Overview;
@@ -84,7 +85,11 @@ pub(super) fn run(args: &ReportArgs, context: &Context) -> anyhow::Result<Exit> 
         Some(path) => output.say(format!("Written: {path}, {} found", count(problems, "problem"))),
         None => output.say("The whole of it as a page: pupctl report --html store.html"),
     }
-    Ok(if problems > 0 && args.exit_code { Exit::Found } else { Exit::Done })
+    if problems == 0 || !args.exit_code {
+        return Ok(Exit::Done);
+    }
+    let text = findings::text(&overview.findings, false);
+    Ok(output.found(&format!("{text}{} found", count(problems, "problem"))))
 }
 
 /// The same in a few lines.
