@@ -65,6 +65,18 @@ fn what_a_role_may_not_look_at_is_not_called_well() {
 }
 
 #[test]
+fn a_sequence_that_the_role_may_not_read() {
+    let db = by_month();
+    let role = Role::new(&db);
+    db.execute(&format!("GRANT SELECT ON ALL TABLES IN SCHEMA public TO {}", role.1));
+    let as_role = ["--role", &role.1, "--schema", "public"];
+    let is_told = || found_with(&db, &as_role).iter().any(|one| one.contains(" unsettled "));
+    assert!(is_told());
+    crate::mend(&db, "unsettled", &as_role);
+    assert!(!is_told());
+}
+
+#[test]
 fn a_role_that_may_read_finds_what_the_owner_finds() {
     let db = by_month();
     let leaf = format!("events_{}", crate::suffix(&db, 0));
