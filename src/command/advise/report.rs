@@ -26,7 +26,7 @@ pub(super) struct Report<'a> {
     workload: Option<&'a Workload>,
     advice: Advice,
     /// What to run next; none where there is nothing to do.
-    command: Option<String>,
+    pub(super) command: Option<String>,
 }
 
 /// How long events stay.

@@ -59,8 +59,11 @@ pub(super) fn run(args: &ReportArgs, context: &Context) -> anyhow::Result<Exit> 
         file::refuse_unwritable(Path::new(path))?;
     }
     let mut store = context.open()?;
-    let overview = take(context, &mut store, Look::Thorough)?;
+    let mut overview = take(context, &mut store, Look::Thorough)?;
     drop(store);
+    for finding in &mut overview.findings {
+        finding.remedy = finding.remedy.take().map(|remedy| output.commands(&remedy));
+    }
     if let Some(path) = &args.html {
         let page = page::page(&overview, args.title.as_deref());
         if to_stdout {

@@ -51,7 +51,7 @@ pub(super) fn run(args: &VerifyArgs, context: &Context) -> anyhow::Result<Exit> 
     let mut text = String::new();
     if args.sql && !output.is_json() {
         if found > 0 {
-            output.data(&script(context.name, &findings))?;
+            output.data(&script(context, &findings))?;
         }
     } else {
         findings.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
@@ -70,14 +70,16 @@ pub(super) fn run(args: &VerifyArgs, context: &Context) -> anyhow::Result<Exit> 
 }
 
 /// The statements in the order in which they can run, each on its own.
-fn script(command: &str, findings: &[Finding]) -> String {
-    let mut text = format!("-- pupctl {}\n\\set ON_ERROR_STOP on\n", quote::comment(command));
+fn script(context: &Context, findings: &[Finding]) -> String {
+    let command = quote::comment(context.name);
+    let mut text = format!("-- pupctl {command}\n\\set ON_ERROR_STOP on\n");
     for finding in findings {
         let Finding { check, object, message, .. } = finding;
         let line = quote::comment(&format!("{check} {object}: {message}"));
         let _ = writeln!(text, "\n-- {line}.");
         if let Some(remedy) = &finding.remedy {
-            let _ = writeln!(text, "-- Run: {}", quote::comment(remedy));
+            let remedy = context.output.commands(remedy);
+            let _ = writeln!(text, "-- Run: {}", quote::comment(&remedy));
         }
         for statement in &finding.mend {
             // A build that gives up while it waits leaves an invalid index.
