@@ -1,6 +1,7 @@
 //! The terminal: what every command shares of arguments, configuration, output, questions,
 //! progress and exit codes.
 
+pub mod address;
 pub mod argument;
 pub mod config;
 pub mod confirm;

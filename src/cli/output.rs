@@ -12,6 +12,8 @@ use tabled::settings::{Alignment, Modify};
 
 use crate::error::{Error, Result};
 
+use super::address::Address;
+use super::exit::Exit;
 use super::global::{Color, Format, GlobalArgs, LogFormat};
 
 /// The form of the JSON that pupctl prints; it changes when a field changes its meaning.
@@ -19,6 +21,9 @@ pub const JSON_VERSION: u32 = 1;
 
 /// The target of messages that are told as lines of a log.
 pub const SAYS: &str = "pupctl_says";
+
+/// The fields of JSON that are messages in which commands are named.
+const ADVISING: [&str; 4] = ["hint", "hints", "notes", "remedy"];
 
 const BOLD: Style = Style::new().bold();
 const RED: Style = AnsiColor::Red.on_default().bold();
@@ -34,6 +39,7 @@ pub struct Output {
     silent: bool,
     logs: LogFormat,
     choice: anstream::ColorChoice,
+    address: Address,
 }
 
 impl Output {
@@ -51,6 +57,7 @@ impl Output {
             silent: false,
             logs: global.log_format,
             choice,
+            address: Address::of(global),
         }
     }
 
@@ -93,7 +100,38 @@ impl Output {
         if self.quiet || text.is_empty() {
             return Ok(());
         }
-        self.data(text)
+        self.data(&self.commands(text))
+    }
+
+    /// A message whose commands find the store that this one has found.
+    #[must_use]
+    pub fn commands(&self, text: &str) -> String {
+        self.address.add_to(text)
+    }
+
+    /// The same in all that JSON has for people.
+    fn commands_within(&self, value: &mut Value) {
+        match value {
+            Value::Object(fields) => {
+                for (name, field) in fields {
+                    if ADVISING.contains(&name.as_str()) {
+                        self.commands_of(field);
+                    } else {
+                        self.commands_within(field);
+                    }
+                }
+            }
+            Value::Array(values) => values.iter_mut().for_each(|one| self.commands_within(one)),
+            _ => {}
+        }
+    }
+
+    fn commands_of(&self, value: &mut Value) {
+        match value {
+            Value::String(text) => *text = self.commands(text),
+            Value::Array(values) => values.iter_mut().for_each(|one| self.commands_of(one)),
+            _ => {}
+        }
     }
 
     /// Prints one JSON object: the version, the command, then the fields of `value`.
@@ -107,6 +145,10 @@ impl Output {
             let taken = fields.keys().find(|name| object.contains_key(*name));
             debug_assert_eq!(taken, None, "a field of {command} hides one of every object");
             object.extend(fields);
+        }
+        let mut object = Value::Object(object);
+        if !self.address.is_empty() {
+            self.commands_within(&mut object);
         }
         let mut text = serde_json::to_string_pretty(&object).unwrap_or_default();
         text.push('\n');
@@ -133,11 +175,30 @@ impl Output {
         if self.quiet {
             return;
         }
+        let message = self.commands(message.as_ref());
         if self.logs_json() {
-            tracing::info!(target: SAYS, "{}", plain(message.as_ref()));
+            tracing::info!(target: SAYS, "{}", plain(&message));
         } else {
-            self.stderr(message.as_ref());
+            self.stderr(&message);
         }
+    }
+
+    /// Tells what was found, and ends so. That is no success, so `--quiet` leaves only standard
+    /// output empty: cron mails what is told, not exit codes. JSON has told it already.
+    #[must_use]
+    pub fn found(&self, text: &str) -> Exit {
+        let text = text.trim_end();
+        let is_told = !self.quiet || self.silent || self.is_json() || text.is_empty();
+        if is_told {
+            return Exit::Found;
+        }
+        let text = self.commands(text);
+        if self.logs_json() {
+            tracing::warn!(target: SAYS, "{}", plain(&text));
+        } else {
+            self.stderr(&text);
+        }
+        Exit::Found
     }
 
     /// Passes on a line that another pupctl has told, which has its form already.
@@ -147,11 +208,12 @@ impl Output {
 
     /// Tells something that needs attention.
     pub fn warn(&self, message: impl AsRef<str>) {
+        let message = self.commands(message.as_ref());
         if self.logs_json() {
-            tracing::warn!(target: SAYS, "{}", plain(message.as_ref()));
+            tracing::warn!(target: SAYS, "{}", plain(&message));
             return;
         }
-        self.stderr(&format!("{YELLOW}warning:{YELLOW:#} {}", printable(message.as_ref())));
+        self.stderr(&format!("{YELLOW}warning:{YELLOW:#} {}", printable(&message)));
     }
 
     /// Tells the failure of a command: the message, its details, the hint.
@@ -164,7 +226,7 @@ impl Output {
     pub fn tell_failure(&self, error: &Error) {
         if self.logs_json() {
             let details = error.detail_lines().join("\n");
-            let hint = error.hint_text().unwrap_or_default();
+            let hint = self.commands(error.hint_text().unwrap_or_default());
             tracing::error!(target: SAYS, details, hint, "{}", plain(error.message()));
             return;
         }
@@ -173,7 +235,8 @@ impl Output {
             let _ = write!(text, "\n  {}", printable(line));
         }
         if let Some(hint) = error.hint_text() {
-            let _ = write!(text, "\n{CYAN}hint:{CYAN:#} {}", printable(hint));
+            let hint = self.commands(hint);
+            let _ = write!(text, "\n{CYAN}hint:{CYAN:#} {}", printable(&hint));
         }
         self.stderr(&text);
     }

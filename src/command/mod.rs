@@ -192,3 +192,19 @@ pub fn failure(error: anyhow::Error) -> Error {
         Err(other) => Error::new(Kind::System, format!("{other:#}")),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+    use crate::cli::address::NOUNS;
+
+    #[test]
+    fn messages_know_all_commands() {
+        let command = Cli::command();
+        let mut names: Vec<_> = command.get_subcommands().map(clap::Command::get_name).collect();
+        names.sort_unstable();
+        assert_eq!(names, NOUNS);
+    }
+}

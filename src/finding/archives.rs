@@ -38,19 +38,26 @@ fn finding(archive: &Archive) -> Option<Finding> {
     Some(finding.remedy(format!("put a copy of it there, then: pupctl archive verify {word}")))
 }
 
-/// Another machine may have them.
+/// Another machine may have them. Where they are all that is left of events, somebody has to know.
 fn elsewhere(archives: &[Archive]) -> Option<Finding> {
-    let mut there = archives.iter().filter(|one| one.files == ArchiveFiles::Elsewhere);
-    let first = there.next()?;
-    let number = 1 + there.count();
+    let there = archives.iter().filter(|one| one.files == ArchiveFiles::Elsewhere);
+    let there: Vec<_> = there.collect();
+    let first = there.iter().find(|one| one.only_copy).or(there.first())?;
+    let number = there.len();
     let message = format!(
         "the folder of {number} archive(s) is not on this machine, so nobody looked at them: for \
          example {}",
         first.path
     );
+    let only = there.iter().filter(|one| one.only_copy).count();
+    if only == 0 {
+        let finding = Finding::notice("archive_elsewhere", &first.name, message);
+        return Some(finding.remedy("run pupctl doctor where they are"));
+    }
+    let message = format!("{message}; the events of {only} are in no other place");
     Some(
-        Finding::notice("archive_elsewhere", &first.name, message)
-            .remedy("run pupctl doctor where they are"),
+        Finding::warning("archive_elsewhere", &first.name, message)
+            .remedy("put the folder back where it was, or run pupctl doctor where it is"),
     )
 }
 

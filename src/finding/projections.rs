@@ -4,6 +4,7 @@ use chrono::TimeDelta;
 
 use crate::catalog::Catalog;
 use crate::catalog::health::{Health, Projection, ProjectionState as State};
+use crate::render::health::grant_sequence;
 use crate::render::quote::shell_word;
 
 use super::Finding;
@@ -17,7 +18,11 @@ pub fn check(catalog: &Catalog, health: &Health) -> Vec<Finding> {
         let message = format!("no projection can tell which positions are settled: {why}");
         let table = catalog.events.as_ref().map(|events| events.root.name.to_string());
         let table = table.unwrap_or_else(|| catalog.schema_name.clone());
-        findings.push(Finding::warning("unsettled", &table, message));
+        let finding = Finding::warning("unsettled", &table, message);
+        findings.push(match health.sequences.iter().find(|sequence| !sequence.readable) {
+            Some(hidden) => finding.remedy(grant_sequence(&hidden.name, &catalog.server.role)),
+            None => finding,
+        });
     }
     for projection in &health.projections {
         findings.extend(problem(projection));

@@ -191,6 +191,7 @@ const TEMPLATES: &[(&str, &str)] = templates![
     "fence/split_streams",
     "health/autovacuum",
     "health/freeze",
+    "health/grant_sequence",
     "health/rollback_prepared",
     "health/sequence",
     "health/set_sequence",

@@ -11,6 +11,12 @@ pub fn sequence(sequence: &QualifiedName) -> String {
     statement("health/sequence", &values! { sequence })
 }
 
+/// The right to see how far a sequence is.
+#[must_use]
+pub fn grant_sequence(sequence: &QualifiedName, role: &str) -> String {
+    statement("health/grant_sequence", &values! { sequence, role })
+}
+
 /// A sequence that goes on after this position, and never back: it may have gone on meanwhile.
 #[must_use]
 pub fn set_sequence(table: &QualifiedName, position: i64) -> String {

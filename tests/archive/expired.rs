@@ -117,7 +117,7 @@ fn a_context_without_months_cannot_expire() {
         "[[contexts]]\nname = \"A\"\nretention = \"30 days\"\n[[contexts]]\nname = \"B\"\n",
     );
     let refused = expired(&db, &["--drop"]).failure(1);
-    for words in ["A", "not divided by month", "convert"] {
+    for words in ["A", "not divided by month", "pupctl convert start", "copy-a-store.md"] {
         assert!(refused.stderr.contains(words), "{words}: {refused}");
     }
     assert_eq!(count(&db, "events"), 4);

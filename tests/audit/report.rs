@@ -22,6 +22,8 @@ fn a_report_says_what_is_wrong_and_what_mends_it() {
         assert!(found.stdout.contains(words), "{words}: {found}");
     }
     assert!(!found.stdout.contains('\u{1b}'), "{found}");
+    let quiet = verify(&db, &["code", "-q"]).failure(3);
+    assert_eq!((quiet.stdout.as_str(), &quiet.stderr), ("", &found.stdout));
 }
 
 #[test]

@@ -30,6 +30,46 @@ fn quiet_prints_nothing_on_success() {
 }
 
 #[test]
+fn quiet_tells_what_was_found() {
+    let db = store();
+    let leaf = db.leaves("public.events").remove(0);
+    db.execute(&format!("ALTER TABLE {leaf} ADD CHECK (event_type <> 'x') NOT VALID"));
+    let key: String = db.one(&format!(
+        "SELECT quote_ident(conname) FROM pg_constraint
+         WHERE conrelid = '{leaf}'::regclass AND contype = 'p'"
+    ));
+    db.execute(&format!("ALTER TABLE {leaf} DROP CONSTRAINT {key}"));
+    let lost = format!("error [missing_key] {leaf}\n");
+    let told: [(&[&str], &str, &str); 4] = [
+        (&["partitions", "check"], &lost, "1 problem found\n"),
+        (&["schema", "verify"], &lost, "2 differences found\n"),
+        (&["doctor"], &lost, "problems found\n"),
+        (&["report", "--html", "page.html"], &lost, "problems found\n"),
+    ];
+    for (command, line, last) in told {
+        let run = |more: &[&str]| db.command(command).args(["-q", "--exit-code"]).args(more).run();
+        let quiet = run(&[]).failure(3);
+        assert_eq!(quiet.stdout, "", "{command:?}");
+        assert!(quiet.stderr.contains(line) && quiet.stderr.ends_with(last), "{quiet}");
+        let json = run(&["-o", "json"]).failure(3);
+        assert!(json.json().is_object() && json.stderr.is_empty(), "{json}");
+        let log = run(&["--log-format", "json"]).failure(3).stderr;
+        assert_eq!(log.lines().count(), 1, "{log}");
+        let log: serde_json::Value = serde_json::from_str(&log).expect("an object");
+        assert!(log["message"].as_str().is_some_and(|told| told.contains(line)), "{log}");
+        assert_eq!(log["level"], "WARN");
+    }
+    // Where nobody asked for the exit code, it is a success.
+    let unasked = db.pupctl(["partitions", "check", "-q"]).success();
+    assert_eq!((unasked.stdout.as_str(), unasked.stderr.as_str()), ("", ""));
+
+    let empty = TestDatabase::new();
+    let plan = empty.pupctl(["-q", "schema", "plan", "--exit-code"]).failure(3);
+    assert_eq!(plan.stdout, "");
+    assert!(plan.stderr.contains("V1__") && plan.stderr.ends_with(" pending\n"), "{plan}");
+}
+
+#[test]
 fn logs_go_to_standard_error() {
     let db = store();
     let silent = db.pupctl(["partitions", "list"]).success();

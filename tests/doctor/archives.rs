@@ -47,8 +47,17 @@ fn files_that_are_gone_or_not_as_they_were() {
     fs::write(&rows, &whole).expect("a file");
     assert_eq!(found(&db), NOTHING);
 
-    // Another machine may have them.
+    // Another machine may have them, and nobody else has these events.
     fs::rename(db.folder().join("archives"), &hidden).expect("a move");
+    assert_eq!(found(&db), [format!("warning archive_elsewhere {name}")]);
+}
+
+#[test]
+fn files_elsewhere_of_a_table_that_is_kept() {
+    let (db, month) = to_archive();
+    db.pupctl(["archive", &month, "--yes", "-q"]).success();
+    fs::rename(db.folder().join("archives"), db.folder().join("hidden")).expect("a move");
+    let name = db.one::<String>("SELECT name FROM pupctl_archives");
     assert_eq!(found(&db), [format!("notice archive_elsewhere {name}")]);
 }
 

@@ -27,14 +27,53 @@ fn a_role_without_rights_is_told_so_and_nothing_fails() {
     append(&db, "A", "1");
     let role = Role::new(&db);
     let told = found_with(&db, &["--role", &role.1, "--schema", "public"]);
-    assert!(!told.is_empty());
+    // A right that was taken back does not make a store look well.
+    assert!(told.contains(&"warning not_seen the catalog of the store".to_owned()), "{told:?}");
     for line in &told {
-        let check = line.split(' ').nth(1).expect("a check");
-        assert!(line.starts_with("notice "), "{told:?}");
-        assert!(["not_seen", "role_rights"].contains(&check), "{told:?}");
+        let is_known = |known| line.starts_with(known);
+        assert!(["warning not_seen ", "notice role_rights "].iter().any(is_known), "{told:?}");
     }
     let page = doctor(&db, &["--role", &role.1, "--schema", "public"]).success();
     assert!(page.stdout.contains("not looked at:"), "{page}");
+    assert!(page.stderr.ends_with(" problems found\n"), "{page}");
+}
+
+#[test]
+fn what_a_role_may_not_look_at_is_not_called_well() {
+    let db = by_month();
+    let role = Role::new(&db);
+    db.execute(&format!(
+        "GRANT SELECT ON ALL TABLES IN SCHEMA public TO {0};
+         GRANT SELECT ON ALL SEQUENCES IN SCHEMA public TO {0}",
+        role.1
+    ));
+    let told = || found_with(&db, &["--role", &role.1, "--schema", "public"]);
+    let problems = || told().into_iter().filter(|one| !one.starts_with("notice ")).collect();
+    let nothing: Vec<String> = problems();
+    assert_eq!(nothing, NOTHING);
+    for (table, what) in [
+        ("pupctl_layout", "the catalog of the store"),
+        ("pupctl_closed_partitions", "closed months"),
+        ("pupctl_operations", "the journal"),
+        ("pupctl_archives", "the list of archives"),
+    ] {
+        db.execute(&format!("REVOKE SELECT ON {table} FROM {}", role.1));
+        let found: Vec<String> = problems();
+        assert_eq!(found, [format!("warning not_seen {what}")], "{table}");
+        db.execute(&format!("GRANT SELECT ON {table} TO {}", role.1));
+    }
+}
+
+#[test]
+fn a_sequence_that_the_role_may_not_read() {
+    let db = by_month();
+    let role = Role::new(&db);
+    db.execute(&format!("GRANT SELECT ON ALL TABLES IN SCHEMA public TO {}", role.1));
+    let as_role = ["--role", &role.1, "--schema", "public"];
+    let is_told = || found_with(&db, &as_role).iter().any(|one| one.contains(" unsettled "));
+    assert!(is_told());
+    crate::mend(&db, "unsettled", &as_role);
+    assert!(!is_told());
 }
 
 #[test]

@@ -69,6 +69,44 @@ fn a_schema_without_a_store() {
 }
 
 #[test]
+fn what_mends_it_is_for_the_same_store() {
+    let db = TestDatabase::new();
+    db.execute("CREATE SCHEMA \"the shop\"");
+    db.pupctl(["schema", "init", "-q", "--partition-by", "month", "--months", "1"]).success();
+    let shop = ["--schema", "the shop"];
+    let missing = crate::all(&db, &shop);
+    let remedy = missing[0].remedy.as_deref().expect("a remedy");
+    let init = "pupctl --schema 'the shop' schema init ";
+    assert!(remedy.starts_with(init), "{remedy}");
+    let page = crate::doctor(&db, &shop).success().stdout;
+    assert!(page.contains(&format!("  mend it: {init}")), "{page}");
+    let advice = db.pupctl(["advise"].iter().chain(&shop)).success().stdout;
+    assert!(advice.contains(&format!("Next: {init}")), "{advice}");
+    let json = db.pupctl(["advise", "-o", "json"].iter().chain(&shop)).success().json();
+    assert!(json["command"].as_str().is_some_and(|next| next.starts_with(init)), "{json}");
+    for ensure in [&["partitions", "ensure"][..], &["partitions", "ensure", "-o", "json"]] {
+        let refused = db.pupctl(ensure.iter().chain(&shop)).failure(1);
+        assert!(refused.stderr.contains(&format!("hint: make one: {init}")), "{refused}");
+        assert!(refused.stdout.is_empty() || refused.stdout.contains(init), "{refused}");
+    }
+
+    // With two stores, what is printed works as it is.
+    let words = ["schema", "init", "-q", "--partition-by", "month", "--months", "1"];
+    db.pupctl(words.iter().chain(&shop)).success();
+    let leaf = format!("\"the shop\".events_{}", crate::suffix(&db, 1));
+    db.execute(&format!("DROP TABLE {leaf}"));
+    let told = db.pupctl(["partitions", "check"].iter().chain(&shop)).success().stdout;
+    let ensure = "pupctl --schema 'the shop' partitions ensure";
+    assert!(told.contains(&format!("  mend it: {ensure}\n")), "{told}");
+    db.pupctl(["report", "--html", "page.html"].iter().chain(&shop)).success();
+    let page = std::fs::read_to_string(db.folder().join("page.html")).expect("the page");
+    let page = page.replace("&#39;", "'");
+    assert!(page.contains(&format!("<code>{ensure}</code>")));
+    // Where nothing was given, nothing is added.
+    assert_eq!(crate::found(&TestDatabase::new()), ["error no_store the schema public"]);
+}
+
+#[test]
 fn a_store_that_is_not_pupctls_yet() {
     let db = TestDatabase::new();
     db.execute(PUPSOURCING);

@@ -111,6 +111,10 @@ fn a_detach_that_was_interrupted() {
     reader.batch_execute("COMMIT").expect("a commit");
 
     assert_eq!(findings(&db), [format!("pending_detach public.{leaf}")]);
+    // The CHECK that the detach has made is no difference of its own.
+    let verify = db.pupctl(["schema", "verify", "-o", "json"]).success().json();
+    let found: Vec<_> = verify["findings"].as_array().into_iter().flatten().collect();
+    assert!(found.len() == 1 && found[0]["check"] == "pending_detach", "{verify}");
     let list = db.pupctl(["partitions", "list"]).success();
     assert!(list.stdout.contains("(detach pending)"), "{list}");
     // Nothing else is changed meanwhile, and the way out is told.

@@ -65,6 +65,9 @@ fn the_page_is_whole_and_has_what_partitions_list_has() {
     for word in ["closed", "archived", "detached", "missing", "ready, to come", "missing_month"] {
         assert!(page.contains(word), "{word}");
     }
+    // Words that stand beside a long path are not broken.
+    assert!(page.contains("<td class=\"whole\">dropped</td>"));
+    assert!(page.contains("td.whole { white-space: nowrap; }"));
     let list = db.pupctl(["partitions", "list", "-o", "json"]).success().json();
     let leaves: Vec<_> = list["partitions"]
         .as_array()

@@ -57,7 +57,10 @@ fn a_job_that_is_no_command() {
     let told = with_command("partitions ensure --month 3");
     assert!(told.contains("unexpected argument '--month' found"), "{told}");
     assert!(told.contains("--months"), "{told}");
-    assert!(with_command("").contains("is none of pupctl"), "{}", with_command(""));
+    for empty in ["", "  ", "pupctl"] {
+        let told = with_command(empty);
+        assert!(told.contains("the command of the job `a` is empty\n"), "{told}");
+    }
     assert!(with_command("partitions ensure --help").contains("asks for help"));
 }
 

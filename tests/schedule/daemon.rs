@@ -217,6 +217,14 @@ fn quiet_means_quiet() {
     let output = once(&db).args(["--quiet"]).run().success();
     assert_eq!((output.stdout.as_str(), output.stderr.as_str()), ("", ""));
     assert!(has_months(&db));
+    // What a job finds is told all the same.
+    let last = db.month(1).replace('-', "_");
+    db.execute(&format!("DROP TABLE events_{last}"));
+    configure(&db, &ENSURE.replace("partitions ensure", "partitions check --exit-code"));
+    missed(&db, &["ensure"], 2);
+    let output = once(&db).args(["--quiet"]).run().success();
+    assert_eq!(output.stdout, "");
+    assert!(output.stderr.contains("ensure: warning [missing_month] public.events\n"), "{output}");
 }
 
 #[test]

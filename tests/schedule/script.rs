@@ -42,7 +42,9 @@ fn it_passes_exit_codes_on() {
          WHERE conrelid = '{leaf}'::regclass AND contype = 'p'"
     ));
     db.execute(&format!("ALTER TABLE {leaf} DROP CONSTRAINT {key}"));
-    script(&db, &[]).failure(3);
+    let found = script(&db, &[]).failure(3);
+    assert_eq!(found.stdout, "");
+    assert!(found.stderr.contains(&format!("error [missing_key] {leaf}\n")), "{found}");
     let mut command =
         Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/ensure-partitions.sh"));
     command.env_clear().env("PATH", "/usr/bin:/bin").env("PUPCTL", "/nowhere/pupctl");

@@ -93,6 +93,11 @@ fn what_is_otherwise_is_shown() {
       order_totals: 2 rows, not as expected
     Failed: 1 of 1 trial
     "#);
+    assert_snapshot!(all(&test(&db, &["-q"]).failure(3)), @r"
+    --- stderr
+    order_totals, given t.events.ndjson: not as expected
+    Failed: 1 of 1 trial
+    ");
     let json = test(&db, &["-o", "json"]).failure(3).json();
     assert_eq!(json["passed"], false);
     let differences = &json["trials"][0]["tables"][0]["differences"];

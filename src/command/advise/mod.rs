@@ -51,7 +51,8 @@ pub(super) fn run(args: &AdviseArgs, context: &Context) -> anyhow::Result<Exit> 
         indexes: indexes(&catalog),
     };
     let advice = advise(&question);
-    let report = Report::new(&catalog, &keeps, &contexts, workload.as_ref(), advice);
+    let mut report = Report::new(&catalog, &keeps, &contexts, workload.as_ref(), advice);
+    report.run = report.run.map(|command| context.output.commands(&command));
     context.output.result(context.name, &report, &report.text())?;
     Ok(Exit::Done)
 }

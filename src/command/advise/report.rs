@@ -27,7 +27,7 @@ pub(super) struct Report<'a> {
     workload: Option<&'a Workload>,
     advice: Advice,
     /// What to run next; none where there is nothing to do.
-    run: Option<String>,
+    pub(super) run: Option<String>,
 }
 
 /// How long events stay.

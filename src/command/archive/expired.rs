@@ -93,8 +93,9 @@ fn due<'a>(context: &Context, catalog: &'a Catalog) -> Result<Vec<Located<'a>>> 
             output::at_most(without).join(", ")
         ))
         .hint(
-            "a later version converts tables to months (convert); until then take them out by \
-             name, or set their retention to \"forever\"",
+            "divide them by month: pupctl convert start, or where the store is partitioned already \
+             docs/how-to/copy-a-store.md; until then take them out by name, or set their retention \
+             to \"forever\"",
         ));
     }
     refuse_unknown(context, catalog)?;

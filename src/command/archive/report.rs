@@ -98,10 +98,11 @@ pub(super) fn report(
     }
     tell_held(context, &report.held, "is held back");
     output.say(close(&report, written, files, nothing));
-    if report.held.is_empty() {
+    if report.held.is_empty() || !args.exit_code {
         return Ok(Exit::Done);
     }
-    Ok(if args.exit_code { Exit::Found } else { Exit::Done })
+    // What is held back was told as warnings, which `--quiet` leaves.
+    Ok(output.found(""))
 }
 
 pub(super) fn tell_held(context: &Context, held: &[Held], how: &str) {

@@ -63,10 +63,13 @@ pub(super) fn run(args: &DoctorArgs, context: &Context) -> anyhow::Result<Exit> 
         Err(error) if error.kind() == Kind::Refused => Report::refused(&error),
         Err(error) => return Err(error.into()),
     };
+    let output = &context.output;
     let text = report.text(context.global.verbose > 0);
-    context.output.result(context.name, &report, &text)?;
-    report.tell(&context.output);
-    Ok(if report.problems > 0 && args.exit_code { Exit::Found } else { Exit::Done })
+    output.result(context.name, &report, &text)?;
+    let last = report.last();
+    output.say(&last);
+    let found = report.problems > 0 && args.exit_code;
+    Ok(if found { output.found(&format!("{text}{last}")) } else { Exit::Done })
 }
 
 /// All that is found, for whoever shows it in another way.

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::catalog::Catalog;
 use crate::catalog::health::Health;
-use crate::cli::output::{Output, bold, count, green, printable};
+use crate::cli::output::{bold, count, green, printable};
 use crate::command::findings;
 use crate::error::Error;
 use crate::finding::area::{AREAS, Area};
@@ -31,6 +31,9 @@ pub(super) struct Report {
     pub(super) problems: usize,
     findings: Vec<Told>,
     areas: Vec<Looked>,
+    /// Whether the role lacked a right to look at something.
+    #[serde(skip)]
+    forbidden: bool,
 }
 
 #[derive(Debug, Serialize)]
@@ -81,6 +84,7 @@ impl Report {
             layout: catalog.layout.as_ref().map(Layout::partition_by),
             leaves: catalog.events.as_ref().map_or(0, |table| table.root.leaves().count()),
             areas,
+            forbidden: health.unseen.iter().any(|unseen| unseen.forbidden),
             ..Self::with(findings)
         }
     }
@@ -107,6 +111,7 @@ impl Report {
             problems,
             findings: findings.into_iter().map(told).collect(),
             areas: Vec::new(),
+            forbidden: false,
         }
     }
 
@@ -172,15 +177,39 @@ impl Report {
     }
 
     /// One line for people at the end.
-    pub(super) fn tell(&self, output: &Output) {
+    pub(super) fn last(&self) -> String {
         if self.problems > 0 {
-            output.say(format!("{} found", count(self.problems, "problem")));
-        } else {
-            output.say(format!("{} no problem found", green("Well:")));
+            return format!("{} found", count(self.problems, "problem"));
         }
+        if self.forbidden {
+            return "No problem found where the role may look".to_owned();
+        }
+        format!("{} no problem found", green("Well:"))
     }
 }
 
 fn looked(area: &Area, state: State) -> Looked {
     Looked { area: area.name, state, well: area.well }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::catalog::health::Unseen;
+
+    #[test]
+    fn what_the_role_may_not_look_at_is_not_well() {
+        let catalog = Catalog::blank("public");
+        let last = |health: &Health| Report::of(&catalog, health, Vec::new()).last();
+        assert_eq!(last(&Health::default()), format!("{} no problem found", green("Well:")));
+        let slots = Unseen {
+            area: "replication",
+            what: "replication slots",
+            why: "because".to_owned(),
+            hint: None,
+            forbidden: true,
+        };
+        let health = Health { unseen: vec![slots], ..Health::default() };
+        assert_eq!(last(&health), "No problem found where the role may look");
+    }
 }

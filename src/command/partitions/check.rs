@@ -39,13 +39,16 @@ pub(super) fn run(args: &CheckArgs, context: &Context) -> anyhow::Result<Exit> {
     check.findings.extend(finding::closed::check(&unsealed.collect::<Vec<_>>()));
     let problems = check.findings.iter().filter(|finding| finding.is_problem()).count();
     let found = problems > 0;
-    context.output.result(context.name, &check, &findings::text(&check.findings, false))?;
+    let mut text = findings::text(&check.findings, false);
+    context.output.result(context.name, &check, &text)?;
     if found {
-        context.output.say(format!("{} found", count(problems, "problem")));
+        let last = format!("{} found", count(problems, "problem"));
+        context.output.say(&last);
+        text.push_str(&last);
     } else {
         let leaves = catalog.events.as_ref().map_or(0, |table| table.root.leaves().count());
         let leaves = count(leaves, "leaf").replace("leafs", "leaves");
         context.output.say(format!("No problem found in {leaves} of events"));
     }
-    Ok(if found && args.exit_code { Exit::Found } else { Exit::Done })
+    Ok(if found && args.exit_code { context.output.found(&text) } else { Exit::Done })
 }

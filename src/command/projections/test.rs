@@ -117,8 +117,9 @@ pub(super) fn run(args: &TestArgs, context: &Context) -> anyhow::Result<Exit> {
     context.output.result(context.name, &report, "")?;
     if failed > 0 {
         let all = count(report.trials.len(), "trial");
-        context.output.say(format!("{} {failed} of {all}", red("Failed:")));
-        return Ok(Exit::Found);
+        let last = format!("{} {failed} of {all}", red("Failed:"));
+        context.output.say(&last);
+        return Ok(context.output.found(&format!("{}{last}", failures(&report.trials))));
     }
     let all = count(report.trials.len(), "trial");
     context.output.say(format!("{} {all} passed", green("Done:")));
@@ -257,6 +258,15 @@ fn tell(context: &Context, trial: &TrialReport) -> Result<()> {
         diff(output, &found.differences)?;
     }
     Ok(())
+}
+
+/// The trials that failed, one a line.
+fn failures(trials: &[TrialReport]) -> String {
+    let failed = trials.iter().filter(|trial| !trial.passed);
+    let line = |trial: &TrialReport| {
+        format!("{}, given {}: not as expected\n", printable(&trial.projection), trial.given)
+    };
+    failed.map(line).collect()
 }
 
 /// Prints the lines of a diff, for people.

@@ -115,7 +115,11 @@ pub(super) fn run(args: &VerifyArgs, context: &Context) -> anyhow::Result<Exit> 
     }
     let report = Report { projections: reported };
     tell(context, &report)?;
-    Ok(if report.projections.iter().all(Reported::is_settled) { Exit::Done } else { Exit::Found })
+    if report.projections.iter().all(Reported::is_settled) {
+        return Ok(Exit::Done);
+    }
+    let text: String = report.projections.iter().map(Reported::text).collect();
+    Ok(context.output.found(&text))
 }
 
 impl Reported {

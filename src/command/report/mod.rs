@@ -14,6 +14,7 @@ use crate::cli::exit::Exit;
 use crate::cli::output::{bytes, count, table};
 use crate::command::context::Context;
 use crate::command::file;
+use crate::command::findings;
 use crate::command::overview::{Look, take};
 use crate::error::Error;
 use crate::overview::Overview;
@@ -58,8 +59,11 @@ pub(super) fn run(args: &ReportArgs, context: &Context) -> anyhow::Result<Exit> 
         file::refuse_unwritable(Path::new(path))?;
     }
     let mut store = context.open()?;
-    let overview = take(context, &mut store, Look::Thorough)?;
+    let mut overview = take(context, &mut store, Look::Thorough)?;
     drop(store);
+    for finding in &mut overview.findings {
+        finding.remedy = finding.remedy.take().map(|remedy| output.commands(&remedy));
+    }
     if let Some(path) = &args.html {
         let page = page::page(&overview, args.title.as_deref());
         if to_stdout {
@@ -84,7 +88,11 @@ pub(super) fn run(args: &ReportArgs, context: &Context) -> anyhow::Result<Exit> 
         Some(path) => output.say(format!("Written: {path}, {} found", count(problems, "problem"))),
         None => output.say("The whole of it as a page: pupctl report --html store.html"),
     }
-    Ok(if problems > 0 && args.exit_code { Exit::Found } else { Exit::Done })
+    if problems == 0 || !args.exit_code {
+        return Ok(Exit::Done);
+    }
+    let text = findings::text(&overview.findings, false);
+    Ok(output.found(&format!("{text}{} found", count(problems, "problem"))))
 }
 
 /// The same in a few lines.

@@ -109,6 +109,9 @@ fn checked(context: &Context, name: &str, line: &str, timetable: Timetable) -> R
     if words.first().is_some_and(|word| word == "pupctl") {
         words.remove(0);
     }
+    if words.is_empty() {
+        return Err(refuse("is empty").hint("write one pupctl command, such as partitions ensure"));
+    }
     let arguments = std::iter::once("pupctl").chain(words.iter().map(String::as_str));
     let cli = Cli::try_parse_from(arguments).map_err(|error| misread(name, &error))?;
     let command = cli.command.name();

@@ -57,21 +57,24 @@ pub(super) fn run(args: &PlanArgs, context: &Context) -> anyhow::Result<Exit> {
     let mut store = context.open()?;
     let catalog = context.inspect(&mut store.client, &store.schema, Depth::default())?;
     let report = report(folder.as_deref(), files.as_deref(), &catalog)?;
-    context.output.result(context.name, &report, &text(&report))?;
+    let mut text = text(&report);
+    context.output.result(context.name, &report, &text)?;
     let found = !report.pending.is_empty() || !report.problems.is_empty();
     if report.problems.is_empty() {
         let pending = count(report.pending.len(), "migration");
-        context.output.say(if found {
+        let last = if found {
             format!("{pending} pending")
         } else {
             "Nothing to do: every migration is applied".to_owned()
-        });
+        };
+        context.output.say(&last);
+        text.push_str(&last);
     } else {
         let problems = count(report.problems.len(), "problem");
         let error = Error::refused(format!("schema migrate would refuse: {problems}"));
         context.output.tell_failure(&error.details(report.problems.clone()));
     }
-    Ok(if found && args.exit_code { Exit::Found } else { Exit::Done })
+    Ok(if found && args.exit_code { context.output.found(&text) } else { Exit::Done })
 }
 
 fn report(

@@ -48,33 +48,38 @@ pub(super) fn run(args: &VerifyArgs, context: &Context) -> anyhow::Result<Exit> 
     let mut findings = finding::verify(layout, &catalog)?;
     let found = findings.len();
     let output = &context.output;
+    let mut text = String::new();
     if args.sql && !output.is_json() {
         if found > 0 {
-            output.data(&script(context.name, &findings))?;
+            output.data(&script(context, &findings))?;
         }
     } else {
         findings.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
-        let text = findings::text(&findings, true);
+        text = findings::text(&findings, true);
         output.result(context.name, &Verification { findings }, &text)?;
     }
     if found > 0 {
-        output.say(format!("{} found", count(found, "difference")));
+        let last = format!("{} found", count(found, "difference"));
+        output.say(&last);
+        text.push_str(&last);
     } else {
         let relations = catalog.roots().map(|root| root.walk().count()).sum();
         output.say(format!("No difference found in {}", count(relations, "table")));
     }
-    Ok(if found > 0 && args.exit_code { Exit::Found } else { Exit::Done })
+    Ok(if found > 0 && args.exit_code { output.found(&text) } else { Exit::Done })
 }
 
 /// The statements in the order in which they can run, each on its own.
-fn script(command: &str, findings: &[Finding]) -> String {
-    let mut text = format!("-- pupctl {}\n\\set ON_ERROR_STOP on\n", quote::comment(command));
+fn script(context: &Context, findings: &[Finding]) -> String {
+    let command = quote::comment(context.name);
+    let mut text = format!("-- pupctl {command}\n\\set ON_ERROR_STOP on\n");
     for finding in findings {
         let Finding { check, object, message, .. } = finding;
         let line = quote::comment(&format!("{check} {object}: {message}"));
         let _ = writeln!(text, "\n-- {line}.");
         if let Some(remedy) = &finding.remedy {
-            let _ = writeln!(text, "-- Run: {}", quote::comment(remedy));
+            let remedy = context.output.commands(remedy);
+            let _ = writeln!(text, "-- Run: {}", quote::comment(&remedy));
         }
         for statement in &finding.mend {
             // A build that gives up while it waits leaves an invalid index.

@@ -273,11 +273,15 @@ fn what_could_not_be_looked_at_is_told() {
         hint: None,
         forbidden,
     };
-    let health = Health { unseen: vec![unseen(true), unseen(false)], ..well(&catalog) };
+    let of_store = Unseen { area: "operations", what: "the journal", ..unseen(true) };
+    let health = Health { unseen: vec![unseen(true), unseen(false), of_store], ..well(&catalog) };
     insta::assert_snapshot!(lived(&layout, &catalog, &health), @"
     warning not_checked replication slots
       could not look at it: because
       nothing
+    warning not_seen the journal
+      the role owner may not look at it: because
+      work as the owner of the tables (--role)
     notice not_seen replication slots
       the role owner may not look at it: because
       work as the owner of the tables (--role)
