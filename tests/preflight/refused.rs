@@ -168,8 +168,8 @@ fn what_the_table_is_itself() {
          CREATE TABLE events OF event (
             global_position PRIMARY KEY DEFAULT nextval('positions'), bounded_context NOT NULL,
             aggregate_type NOT NULL, aggregate_id NOT NULL, aggregate_version NOT NULL,
-            event_id NOT NULL, event_type NOT NULL, event_version NOT NULL, payload NOT NULL,
-            created_at NOT NULL)",
+            event_id NOT NULL, event_type NOT NULL, event_version NOT NULL DEFAULT 1,
+            payload NOT NULL, created_at NOT NULL DEFAULT now())",
     );
     mended_in(&of_type, "the type public.event", "ALTER TABLE \"public\".\"events\" NOT OF;");
     mended(
@@ -274,6 +274,26 @@ fn columns_that_are_not_those_of_a_store() {
         "ALTER TABLE events ALTER event_version DROP NOT NULL",
         "the column event_version: it takes NULL",
         "ALTER COLUMN \"event_version\" SET NOT NULL;",
+    );
+    mended(
+        "ALTER TABLE events ALTER event_version DROP DEFAULT",
+        "the column event_version: it has no default",
+        "ALTER COLUMN \"event_version\" SET DEFAULT 1;",
+    );
+    mended(
+        "ALTER TABLE events ALTER event_type TYPE varchar(200)",
+        "the column event_type: it is character varying(200), and that of a store is text",
+        "ALTER COLUMN \"event_type\" TYPE text;",
+    );
+    mended(
+        "ALTER TABLE events ALTER correlation_id SET NOT NULL",
+        "the column correlation_id: it refuses NULL",
+        "ALTER COLUMN \"correlation_id\" DROP NOT NULL;",
+    );
+    mended(
+        "ALTER TABLE events ADD COLUMN tenant text NOT NULL",
+        "the column tenant text: it must be filled",
+        "ALTER COLUMN \"tenant\" DROP NOT NULL;",
     );
     mended(
         "ALTER TABLE events DROP COLUMN trace_id",

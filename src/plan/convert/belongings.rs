@@ -4,6 +4,7 @@
 mod columns;
 mod followers;
 mod keys;
+mod refusal;
 mod table;
 
 use std::collections::BTreeSet;
@@ -12,13 +13,13 @@ use std::fmt;
 use serde::Serialize;
 
 use crate::catalog::surroundings::Surroundings;
-use crate::error::Error;
 use crate::layout::levels::Level;
 use crate::layout::name::QualifiedName;
 use crate::layout::{Layout, Role};
 
 pub use columns::{StoreColumn, store_columns};
 pub use keys::{Extra, extra_index};
+pub use refusal::{OfTable, differing, refusal, refusal_of_all};
 
 /// A thing that hangs on the table.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -107,6 +108,12 @@ pub enum Mend {
     ColumnType { table: QualifiedName, column: String, data_type: String },
     /// A column refuses NULL.
     ColumnNotNull { table: QualifiedName, column: String },
+    /// A column takes NULL.
+    ColumnNull { table: QualifiedName, column: String },
+    /// A column has a default.
+    ColumnDefault { table: QualifiedName, column: String, default: String },
+    /// No two rows have the same values.
+    AddKey { table: QualifiedName, columns: Vec<String>, primary: bool },
     /// A column computes nothing.
     DropExpression { table: QualifiedName, column: String },
     /// A column does not number its rows.
@@ -189,26 +196,4 @@ pub fn partition_columns(layout: &Layout, role: Role) -> BTreeSet<&str> {
         }
     }
     columns
-}
-
-/// The error for everything that cannot be carried; `hint` writes what mends a thing.
-#[must_use]
-pub fn refusal(
-    table: &QualifiedName,
-    belongings: &[Belonging],
-    hint: impl Fn(&Mend) -> String,
-) -> Option<Error> {
-    let refused: Vec<_> =
-        belongings.iter().filter_map(|one| Some((one, hint(one.mend()?)))).collect();
-    let (_, first) = refused.first()?;
-    let lines = refused.iter().map(|(one, hint)| match refused.len() {
-        1 => one.to_string(),
-        _ => format!("{one}; mend it: {hint}"),
-    });
-    let hint = match refused.len() {
-        1 => format!("run this, and try again: {first}"),
-        _ => "mend what is listed, and try again".to_owned(),
-    };
-    let what = format!("{table} has what a partitioned table in its place would not");
-    Some(Error::refused(what).details(lines.collect::<Vec<_>>()).hint(hint))
 }
