@@ -100,6 +100,31 @@ fn all_faults_are_told_at_once() {
     assert_eq!(phase(&db), "none");
 }
 
+/// The tables of months of events, in order.
+fn months(db: &TestDatabase) -> Vec<String> {
+    db.texts(
+        "SELECT inhrelid::regclass::text FROM pg_inherits WHERE inhparent = 'public.events'::regclass
+         ORDER BY 1",
+    )
+}
+
+#[test]
+fn one_wrong_time_makes_one_month() {
+    let db = small(Kind::Pupctl);
+    db.execute(
+        "UPDATE events SET created_at = '1970-01-01T00:00:00Z'
+         WHERE aggregate_id = 'o-1' AND aggregate_version = 1 AND bounded_context = 'Billing'",
+    );
+    let dry = convert(&db, &[&to("start", "month")[..], &["--dry-run"]].concat()).success();
+    let told = "note: the events are of 1970-01 (1 event) to ";
+    assert!(dry.stderr.contains(told), "{dry}");
+    convert(&db, &to("run", "month")).success();
+    let months = months(&db);
+    assert_eq!(months[0], "public.events_1970_01");
+    assert!(months.len() < 8, "{months:?}");
+    assert_checked(&db);
+}
+
 #[test]
 fn a_table_that_stays_takes_no_space() {
     let db = small(Kind::Pupctl);

@@ -74,7 +74,11 @@ impl WishArgs {
         let layout = survey.extended(&target.layout)?;
         let target = Target { layout, ..target };
         let strategy = self.strategy();
-        let (target, cutover, build) = built(strategy, target, &survey, catalog)?;
+        let span = survey.span().filter(|_| target.layout.has_month_level());
+        let months = span.map(|span| format!("the events are of {span}"));
+        let (target, cutover, build) = built(strategy, target, &survey, catalog)
+            .map_err(|error| error.details(months.clone()))?;
+        notes.extend(months);
         notes.extend(build.partitions.notes.iter().cloned());
         let Seen { belongings, surroundings, .. } = seen;
         Ok(Preflight {
@@ -143,7 +147,7 @@ impl WishArgs {
             let heads = target.layout.table(&catalog.schema_name, Role::Heads);
             survey.add_contexts(heads_contexts(client, &heads)?);
         }
-        survey.refuse_homeless(&target.layout)?;
+        survey.refuse_homeless_at_first(&target.layout)?;
         Ok(survey)
     }
 
