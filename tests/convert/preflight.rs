@@ -100,6 +100,33 @@ fn all_faults_are_told_at_once() {
     assert_eq!(phase(&db), "none");
 }
 
+#[test]
+fn other_options_for_a_conversion_that_there_is() {
+    let db = small(Kind::Pupctl);
+    let first = with(&["--event-ids"]);
+    convert(&db, &first).success();
+    let options = [
+        (&["--guard", "none", "--allow-duplicate-versions"][..], "--guard none is asked for"),
+        (&["--event-ids=false"], "--event-ids false is asked for, not true"),
+        (&["--immutable"], "--immutable true is asked for, not false"),
+    ];
+    for (words, told) in options {
+        refused(&db, &with(words), &[told, "with other options goes on, and is ready"]);
+    }
+    let dry = convert(&db, &[&first[..], &["--dry-run", "-o", "json"]].concat()).success().json();
+    assert_eq!((&dry["dry_run"], &dry["changed"]), (&true.into(), &false.into()), "{dry}");
+    let again = convert(&db, &first).success();
+    assert!(again.stderr.contains("Nothing to do"), "{again}");
+    convert(&db, &["swap"]).success();
+    convert(&db, &["finish"]).success();
+    for (words, told) in options {
+        let run = convert(&db, &with(words)).failure(1);
+        assert!(run.stderr.contains(told) && run.stderr.contains("schema init"), "{run}");
+    }
+    convert(&db, &first).success();
+    assert_checked(&db);
+}
+
 /// The tables of months of events, in order.
 fn months(db: &TestDatabase) -> Vec<String> {
     db.texts(

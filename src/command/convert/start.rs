@@ -12,7 +12,6 @@ use crate::command::write;
 use crate::db::Locked;
 use crate::db::inspect::Depth;
 use crate::error::{Error, Result};
-use crate::operation::convert::Outcome;
 use crate::operation::convert::back::has_leftovers;
 use crate::operation::convert::record::{self, Record};
 use crate::plan::convert::Strategy;
@@ -20,8 +19,12 @@ use crate::render::Script;
 
 use super::dry_run;
 use super::preflight::Preflight;
-use super::report::{tell, tell_nothing};
+use super::report::{tell, tell_nothing, tell_planned};
 use super::work::{self, WorkArgs};
+
+/// What can be done where another conversion is wanted than the one that goes on.
+const ANOTHER: &str =
+    "go on with it: pupctl convert resume; or call it off: pupctl convert rollback";
 
 /// Begin to give a store that is not partitioned another layout, while it is used
 ///
@@ -151,15 +154,33 @@ impl WishArgs {
         }
         let Some(layout) = &catalog.layout else { return Ok(None) };
         let wanted = self.layout.layout(&context.config, Some(catalog))?;
-        let is_so = !wanted.levels.is_empty() && wanted.levels == layout.levels;
+        if wanted.levels.is_empty() || wanted.levels != layout.levels {
+            return Ok(None);
+        }
         let why = format!("the store is partitioned by {} already", layout.partition_by());
-        Ok(is_so.then_some((found, why)))
+        let lacking = self.layout.lacking(&context.config, layout)?;
+        if lacking.is_empty() {
+            return Ok(Some((found, why)));
+        }
+        Err(Error::refused(format!("{why}, with other options"))
+            .details(lacking)
+            .hint("change them in the store as it is: pupctl schema init"))
     }
 
     fn refuse_another(&self, record: &Record, context: &Context, catalog: &Catalog) -> Result<()> {
         let wanted = self.layout.layout(&context.config, Some(catalog))?;
         if wanted.levels == record.after.levels && self.strategy() == record.strategy {
-            return Ok(());
+            let lacking = self.layout.lacking(&context.config, &record.after)?;
+            if lacking.is_empty() {
+                return Ok(());
+            }
+            return Err(Error::refused(format!(
+                "a conversion to {} with other options goes on, and is {}",
+                record.after.partition_by(),
+                record.phase
+            ))
+            .details(lacking)
+            .hint(ANOTHER));
         }
         Err(Error::refused(format!(
             "a conversion to {} ({}) goes on, and is {}",
@@ -167,7 +188,7 @@ impl WishArgs {
             record.strategy,
             record.phase
         ))
-        .hint("go on with it: pupctl convert resume; or call it off: pupctl convert rollback"))
+        .hint(ANOTHER))
     }
 
     pub(super) fn strategy(&self) -> Strategy {
@@ -187,7 +208,7 @@ impl WishArgs {
                 record.after.partition_by(),
                 record.phase
             ));
-            return tell(context, &record, Outcome::Done);
+            return tell_planned(context, &record);
         }
         let preflight = self.preflight(context, &mut store.client, &catalog, true)?;
         dry_run::show(context, &preflight, &catalog)
