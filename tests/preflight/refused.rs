@@ -195,6 +195,12 @@ fn the_types_of_rows_that_others_use() {
         "the procedure public.\"take\"\"n\"(public.events[],text)",
         "DROP PROCEDURE public.\"take\"\"n\"(public.events[],text);",
     );
+    let aggregate = refusals(&events(&store(
+        "CREATE FUNCTION take(bigint, events) RETURNS bigint LANGUAGE sql AS 'SELECT $1 + 1';
+         CREATE AGGREGATE taken(events) (SFUNC = take, STYPE = bigint);",
+    )));
+    let drop = "DROP AGGREGATE public.taken(public.events); make it again after the swap";
+    assert!(aggregate.iter().any(|(_, mend)| mend == drop), "{aggregate:#?}");
     for (sql, what) in [
         ("CREATE TABLE kept (event events)", "column event of table public.kept"),
         ("CREATE TABLE kept (list events[])", "column list of table public.kept"),
@@ -397,6 +403,12 @@ fn what_belongs_to_somebody_else() {
     let found = examine(&months(), Role::Events, &seen.expect("a reading"));
     let mend = hint(one(&found, "the owner").mend().expect("refused"));
     assert_eq!(mend, format!("GRANT \"{user}\" TO \"{user}_o\";"));
+
+    // Nobody is told to get the rights of a superuser.
+    let seen = pupctl::db::surroundings::surroundings(&mut client, &name("aggregate_heads"));
+    let found = examine(&months(), Role::Heads, &seen.expect("a reading"));
+    let mend = hint(one(&found, "the owner").mend().expect("refused"));
+    assert_eq!(mend, "convert as postgres (--role postgres), or give it another owner");
     drop(client);
     db.execute(&format!("DROP OWNED BY {user}, {user}_o; DROP ROLE {user}, {user}_o"));
 }

@@ -59,9 +59,8 @@ impl WishArgs {
         let before = before(&target, catalog)?;
         let seen = self.look(client, &target, &before, catalog)?;
         // What a role lacks is granted before the conversion begins, and is no reason not to plan.
-        let in_the_way = |one: &&OfTable| {
-            !(dry && matches!(one.belonging.mend(), Some(Mend::Membership { .. })))
-        };
+        let is_rights = |mend: &Mend| matches!(mend, Mend::Membership { .. } | Mend::Rights { .. });
+        let in_the_way = |one: &&OfTable| !(dry && one.belonging.mend().is_some_and(is_rights));
         let found: Vec<_> = seen.belongings.iter().filter(in_the_way).cloned().collect();
         if let Some(error) = belongings::refusal_of_all(&found, hint) {
             return Err(error);

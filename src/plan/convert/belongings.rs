@@ -71,7 +71,7 @@ pub enum Mend {
     /// A view goes for a while.
     DropView { view: QualifiedName, materialized: bool },
     /// A routine goes for a while; its signature is as the server writes it.
-    DropRoutine { signature: String, procedure: bool },
+    DropRoutine { signature: String, procedure: bool, aggregate: bool },
     /// Policies do not hold for the owner.
     NoForceRowSecurity { table: QualifiedName },
     /// The table is written to the log.
@@ -120,6 +120,8 @@ pub enum Mend {
     DropIdentity { table: QualifiedName, column: String },
     /// The role gets the rights of another.
     Membership { role: String, member: String },
+    /// The rights of another are needed, and are not to be given.
+    Rights { words: String },
     /// What is no single statement.
     Words { words: String },
 }
@@ -178,6 +180,17 @@ struct Examined<'a> {
 impl Examined<'_> {
     fn name(&self) -> QualifiedName {
         self.surroundings.name.clone()
+    }
+
+    /// The role gets the rights of an owner, but for those of a superuser.
+    fn rights_of(&self, owner: &str) -> Mend {
+        let table = &self.surroundings.table;
+        let (role, member) = (owner.to_owned(), table.role.clone());
+        if !table.superusers.iter().any(|name| name == owner) {
+            return Mend::Membership { role, member };
+        }
+        let words = format!("convert as {owner} (--role {owner}), or give it another owner");
+        Mend::Rights { words }
     }
 }
 

@@ -15,7 +15,7 @@ pub fn hint(mend: &Mend) -> String {
     let mut sequence = QualifiedName::new("", "");
     let mut beside = sequence.clone();
     match mend {
-        Mend::Words { words } => return words.clone(),
+        Mend::Words { words } | Mend::Rights { words } => return words.clone(),
         Mend::ColumnDefault { table, column, default } => {
             return ended(&mend::column_default(table, column, Some(default), false));
         }
@@ -40,9 +40,7 @@ pub fn hint(mend: &Mend) -> String {
     let values = values! { mend, kind, signature, beside, beside_text, sequence_text };
     let statement = render("convert/mend", &values);
     let again = match mend {
-        Mend::DropView { .. } | Mend::DropRoutine { .. } | Mend::DropTrigger { .. } => {
-            " make it again after the swap"
-        }
+        Mend::DropView { .. } | Mend::DropRoutine { .. } => " make it again after the swap",
         Mend::DropPublication { .. } => " make it again FOR TABLE … with the tables that it needs",
         _ => "",
     };

@@ -228,8 +228,7 @@ fn sequence_of(examined: &Examined<'_>, sequence: &Sequence, found: &mut Vec<Bel
         }
     }
     if !sequence.owned && sequence.owned_by {
-        let table = &examined.surroundings.table;
-        let mend = Mend::Membership { role: table.owner.clone(), member: table.role.clone() };
+        let mend = examined.rights_of(&examined.surroundings.table.owner);
         refuse("it is somebody else's", mend);
     }
     if found.len() == before && !sequence.identity {

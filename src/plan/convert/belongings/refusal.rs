@@ -89,7 +89,7 @@ pub fn refusal_of_all(found: &[OfTable], hint: impl Fn(&Mend) -> String) -> Opti
         "the tables have what partitioned ones in their place would not".to_owned()
     };
     let advice = match (refused.len(), mend) {
-        (1, Mend::Words { words }) => format!("{words}, and try again"),
+        (1, Mend::Words { words } | Mend::Rights { words }) => format!("{words}, and try again"),
         (1, _) => format!("run this, and try again: {}", hint(mend)),
         _ => "mend what is listed, and try again".to_owned(),
     };
