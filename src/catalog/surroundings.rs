@@ -84,6 +84,8 @@ pub struct Facts {
     pub owned: bool,
     /// The role of the session.
     pub role: String,
+    /// The roles that may do everything: nobody gets their rights to convert a table.
+    pub superusers: Vec<String>,
     /// `p` for a table that lasts, `u` for one that a crash empties, `t` for a temporary one.
     pub persistence: String,
     /// The type of which it is (`CREATE TABLE … OF`).
@@ -316,6 +318,8 @@ pub struct Routine {
     pub signature: String,
     /// Whether it is a procedure.
     pub procedure: bool,
+    /// Whether it is an aggregate function.
+    pub aggregate: bool,
     /// The statement that makes it again, where its body depends on the table.
     pub definition: Option<String>,
     /// Whether an argument, or what it gives, is a row of the table.

@@ -64,15 +64,25 @@ impl Months {
         there: &BTreeSet<Month>,
         gone: &BTreeSet<Month>,
     ) -> BTreeSet<Month> {
-        let needed = self.needs.range(context);
-        let mut wanted: BTreeSet<Month> =
-            needed.into_iter().flat_map(|(first, last)| first.through(last)).collect();
+        let mut wanted = filled(&self.needs.months(context));
         // What is needed shortly before the present connects to it, as if it were there.
         let first = present(self.begin, &(there | &wanted));
         let is_gone = |month: &Month| gone.contains(month) && !there.contains(month);
         wanted.extend(first.through(self.last).filter(|month| !is_gone(month)));
         wanted
     }
+}
+
+/// These months and the holes between them, but for those of more than [`HISTORY_GAP`] months: one
+/// wrong time would make hundreds of empty partitions.
+fn filled(months: &BTreeSet<Month>) -> BTreeSet<Month> {
+    let mut all = months.clone();
+    for (&month, &next) in months.iter().zip(months.iter().skip(1)) {
+        if next.since(month) - 1 <= HISTORY_GAP {
+            all.extend(month.through(next));
+        }
+    }
+    all
 }
 
 /// The month with which the present begins: the earliest that is reached from `begin` backwards
@@ -122,14 +132,18 @@ impl Needs {
         self.contexts.keys().map(String::as_str)
     }
 
+    /// The months of a context, or of all.
+    fn months(&self, context: Option<&str>) -> BTreeSet<Month> {
+        let of = |name: &str| context.is_none_or(|context| context == name);
+        let contexts = self.contexts.iter().filter(|(name, _)| of(name));
+        contexts.flat_map(|(_, months)| months).copied().collect()
+    }
+
     /// The first and the last month of a context, or of all.
     #[must_use]
     pub fn range(&self, context: Option<&str>) -> Option<(Month, Month)> {
-        let of = |name: &str| context.is_none_or(|context| context == name);
-        let mut months =
-            self.contexts.iter().filter(|(name, _)| of(name)).flat_map(|(_, months)| months);
-        let first = *months.next()?;
-        Some(months.fold((first, first), |(first, last), &m| (first.min(m), last.max(m))))
+        let months = self.months(context);
+        Some((*months.first()?, *months.last()?))
     }
 }
 
@@ -187,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn needs_are_met_without_holes_and_apart_from_the_present() {
+    fn needs_are_met_without_short_holes_and_apart_from_the_present() {
         let mut needs = Needs::new();
         for (context, text) in [("A", "2005-04"), ("A", "2005-07"), ("B", "2026-01")] {
             needs.insert(context, Some(month(text)));
@@ -197,10 +211,17 @@ mod tests {
         assert_eq!(a, "2005-04..2005-07 2026-11..2026-11");
         assert_eq!(wanted(&needing, Some("B"), &[]), "2026-01..2026-11");
         assert_eq!(wanted(&needing, Some("C"), &["2026-10"]), "2026-10..2026-11");
-        assert_eq!(wanted(&needing, None, &[]), "2005-04..2026-11");
+        assert_eq!(wanted(&needing, None, &[]), "2005-04..2005-07 2026-01..2026-11");
         // What is needed closes a hole, and so joins history to the present.
         let there = ["2024-12"];
         assert_eq!(wanted(&needing, Some("B"), &there), "2024-12..2026-11");
+        // A hole of thirteen months stays one.
+        for (text, expected) in [("2004-03", "2004-03..2005-07"), ("2002-01", "2002-01..2002-01")] {
+            needs.insert("A", Some(month(text)));
+            let needing = needing.clone().needing(&needs).expect("months");
+            let first = wanted(&needing, Some("A"), &[]);
+            assert_eq!(first.split(' ').next(), Some(expected));
+        }
         // What is to come may be needed too.
         needs.insert("C", Some(month("2027-02")));
         let needing = needing.needing(&needs).expect("months");

@@ -39,7 +39,14 @@ pub fn plan(layout: &Layout, catalog: &Catalog) -> Result<Plan> {
     Ok(plan)
 }
 
-fn refuse_differences(layout: &Layout, catalog: &Catalog) -> Result<()> {
+/// Refuses a schema in which a table of the store is missing.
+pub fn refuse_missing(layout: &Layout, catalog: &Catalog) -> Result<()> {
+    let lines = missing(layout, catalog)?;
+    if lines.is_empty() { Ok(()) } else { Err(differ(layout, catalog, lines)) }
+}
+
+/// The tables that are missing; refused where all of them are.
+fn missing(layout: &Layout, catalog: &Catalog) -> Result<Vec<String>> {
     let schema = &catalog.schema_name;
     let tables = [
         (layout.table(schema, Role::Events), catalog.events.is_some()),
@@ -47,12 +54,17 @@ fn refuse_differences(layout: &Layout, catalog: &Catalog) -> Result<()> {
         (layout.checkpoints(schema), catalog.checkpoints.is_some()),
     ];
     let missing = tables.iter().filter(|(_, there)| !there);
-    let mut lines: Vec<_> = missing.map(|(name, _)| format!("{name}: is missing")).collect();
+    let lines: Vec<_> = missing.map(|(name, _)| format!("{name}: is missing")).collect();
     if lines.len() == tables.len() {
         return Err(Error::refused(format!("there is no table of a store in schema {schema}"))
             .details(lines)
             .hint("make them with pupctl schema init, or name their schema: --schema"));
     }
+    Ok(lines)
+}
+
+fn refuse_differences(layout: &Layout, catalog: &Catalog) -> Result<()> {
+    let mut lines = missing(layout, catalog)?;
     lines.extend(tables::differences(layout, catalog).iter().map(ToString::to_string));
     for role in Role::ALL.into_iter().filter(|role| !layout.levels_of(*role).is_empty()) {
         let Some(table) = catalog.table(role) else { continue };
@@ -64,13 +76,15 @@ fn refuse_differences(layout: &Layout, catalog: &Catalog) -> Result<()> {
             );
         }
     }
-    if lines.is_empty() {
-        return Ok(());
-    }
-    Err(Error::refused(format!(
-        "the tables in schema {schema} differ from what the layout {} needs",
+    if lines.is_empty() { Ok(()) } else { Err(differ(layout, catalog, lines)) }
+}
+
+fn differ(layout: &Layout, catalog: &Catalog, lines: Vec<String>) -> Error {
+    Error::refused(format!(
+        "the tables in schema {} differ from what the layout {} needs",
+        catalog.schema_name,
         layout.partition_by()
     ))
     .details(lines)
-    .hint("mend the tables, choose the layout that they have, or make a store beside them"))
+    .hint("mend the tables, choose the layout that they have, or make a store beside them")
 }

@@ -105,10 +105,21 @@ impl fmt::Display for Difference {
 /// difference.
 #[must_use]
 pub fn differences(layout: &Layout, catalog: &Catalog) -> Vec<Difference> {
+    differences_beside_columns(layout, catalog, &[])
+}
+
+/// The same without the columns of some tables, which were looked at more closely.
+#[must_use]
+pub fn differences_beside_columns(
+    layout: &Layout,
+    catalog: &Catalog,
+    examined: &[Role],
+) -> Vec<Difference> {
     let mut differences = Vec::new();
     for (role, expected) in [(Role::Heads, HEADS), (Role::Events, EVENTS)] {
         let Some(table) = catalog.table(role) else { continue };
-        differences.extend(named(table, [columns(table, expected), shape(layout, role, table)]));
+        let expected = if examined.contains(&role) { Vec::new() } else { columns(table, expected) };
+        differences.extend(named(table, [expected, shape(layout, role, table)]));
     }
     if let Some(table) = &catalog.checkpoints {
         let mut keys = Vec::new();

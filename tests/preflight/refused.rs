@@ -168,8 +168,8 @@ fn what_the_table_is_itself() {
          CREATE TABLE events OF event (
             global_position PRIMARY KEY DEFAULT nextval('positions'), bounded_context NOT NULL,
             aggregate_type NOT NULL, aggregate_id NOT NULL, aggregate_version NOT NULL,
-            event_id NOT NULL, event_type NOT NULL, event_version NOT NULL, payload NOT NULL,
-            created_at NOT NULL)",
+            event_id NOT NULL, event_type NOT NULL, event_version NOT NULL DEFAULT 1,
+            payload NOT NULL, created_at NOT NULL DEFAULT now())",
     );
     mended_in(&of_type, "the type public.event", "ALTER TABLE \"public\".\"events\" NOT OF;");
     mended(
@@ -195,6 +195,12 @@ fn the_types_of_rows_that_others_use() {
         "the procedure public.\"take\"\"n\"(public.events[],text)",
         "DROP PROCEDURE public.\"take\"\"n\"(public.events[],text);",
     );
+    let aggregate = refusals(&events(&store(
+        "CREATE FUNCTION take(bigint, events) RETURNS bigint LANGUAGE sql AS 'SELECT $1 + 1';
+         CREATE AGGREGATE taken(events) (SFUNC = take, STYPE = bigint);",
+    )));
+    let drop = "DROP AGGREGATE public.taken(public.events); make it again after the swap";
+    assert!(aggregate.iter().any(|(_, mend)| mend == drop), "{aggregate:#?}");
     for (sql, what) in [
         ("CREATE TABLE kept (event events)", "column event of table public.kept"),
         ("CREATE TABLE kept (list events[])", "column list of table public.kept"),
@@ -274,6 +280,26 @@ fn columns_that_are_not_those_of_a_store() {
         "ALTER TABLE events ALTER event_version DROP NOT NULL",
         "the column event_version: it takes NULL",
         "ALTER COLUMN \"event_version\" SET NOT NULL;",
+    );
+    mended(
+        "ALTER TABLE events ALTER event_version DROP DEFAULT",
+        "the column event_version: it has no default",
+        "ALTER COLUMN \"event_version\" SET DEFAULT 1;",
+    );
+    mended(
+        "ALTER TABLE events ALTER event_type TYPE varchar(200)",
+        "the column event_type: it is character varying(200), and that of a store is text",
+        "ALTER COLUMN \"event_type\" TYPE text;",
+    );
+    mended(
+        "ALTER TABLE events ALTER correlation_id SET NOT NULL",
+        "the column correlation_id: it refuses NULL",
+        "ALTER COLUMN \"correlation_id\" DROP NOT NULL;",
+    );
+    mended(
+        "ALTER TABLE events ADD COLUMN tenant text NOT NULL",
+        "the column tenant text: it must be filled",
+        "ALTER COLUMN \"tenant\" DROP NOT NULL;",
     );
     mended(
         "ALTER TABLE events DROP COLUMN trace_id",
@@ -377,6 +403,12 @@ fn what_belongs_to_somebody_else() {
     let found = examine(&months(), Role::Events, &seen.expect("a reading"));
     let mend = hint(one(&found, "the owner").mend().expect("refused"));
     assert_eq!(mend, format!("GRANT \"{user}\" TO \"{user}_o\";"));
+
+    // Nobody is told to get the rights of a superuser.
+    let seen = pupctl::db::surroundings::surroundings(&mut client, &name("aggregate_heads"));
+    let found = examine(&months(), Role::Heads, &seen.expect("a reading"));
+    let mend = hint(one(&found, "the owner").mend().expect("refused"));
+    assert_eq!(mend, "convert as postgres (--role postgres), or give it another owner");
     drop(client);
     db.execute(&format!("DROP OWNED BY {user}, {user}_o; DROP ROLE {user}, {user}_o"));
 }

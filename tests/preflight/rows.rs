@@ -3,7 +3,8 @@
 use pupctl::db::old_rows;
 use pupctl::layout::Role;
 use pupctl::layout::levels::Level;
-use pupctl::plan::convert::rows::{Part, Rows, judge};
+use pupctl::plan::convert::Strategy;
+use pupctl::plan::convert::rows::{Part, Rows, Terms, judge};
 
 use super::support::TestDatabase;
 use super::{layout, name, read, refusals, store};
@@ -18,6 +19,9 @@ const KEYLESS: &str = "
     END $$;
     ALTER TABLE events ALTER event_type DROP NOT NULL, ALTER global_position DROP NOT NULL;
     ALTER TABLE aggregate_heads DROP CONSTRAINT aggregate_heads_pkey;";
+
+/// A copy, of heads as they are.
+const TERMS: Terms = Terms { strategy: Strategy::Copy, free: None, deviating: true };
 
 fn seed(context: &str, id: &str, version: i64, position: i64, event: i64, time: &str) -> String {
     format!(
@@ -40,7 +44,7 @@ fn look(db: &TestDatabase) -> Rows {
 #[track_caller]
 fn refused(rows: &Rows) -> Vec<String> {
     let layout = layout(vec![Level::Context, Level::Month]);
-    refusals(&judge(&layout, rows, None)).into_iter().map(|(words, _)| words).collect()
+    refusals(&judge(&layout, rows, TERMS)).into_iter().map(|(words, _)| words).collect()
 }
 
 #[test]
@@ -122,7 +126,7 @@ fn holes_and_heads_are_told() {
     sql += "INSERT INTO aggregate_heads VALUES ('A', 'Order', 'a', 3), ('A', 'Order', 'b', 1)";
     let rows = look(&store(&sql));
     assert_eq!(refused(&rows), [""; 0]);
-    let told = judge(&layout(vec![Level::Month]), &rows, None);
+    let told = judge(&layout(vec![Level::Month]), &rows, TERMS);
     assert_eq!(
         told[0].to_string(),
         "2 aggregates whose versions or heads deviate: they stay as they are: A Order a: head 3, 2 \

@@ -18,6 +18,7 @@ WITH own AS (
 )
 SELECT to_jsonb(found) FROM (
     SELECT users.oid::regprocedure::text AS signature, routine.prokind = 'p' AS procedure,
+        routine.prokind = 'a' AS aggregate,
         CASE WHEN routine.prosqlbody IS NOT NULL THEN pg_get_functiondef(users.oid) END AS definition,
         EXISTS (
             SELECT FROM own

@@ -4,6 +4,7 @@ SELECT to_jsonb(found) FROM (
         pg_get_userbyid(class.relowner) AS owner,
         pg_has_role(class.relowner, 'USAGE') AS owned,
         current_user AS role,
+        ARRAY(SELECT rolname FROM pg_roles WHERE rolsuper ORDER BY 1) AS superusers,
         class.relpersistence AS persistence,
         CASE WHEN class.reloftype <> 0 THEN format_type(class.reloftype, NULL) END AS of_type,
         class.relispartition AS partition,

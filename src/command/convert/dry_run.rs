@@ -12,13 +12,14 @@ use crate::error::Result;
 use crate::layout::{Layout, Role};
 use crate::operation::convert::record::{self, Record};
 use crate::plan::convert::attach;
-use crate::plan::convert::belongings::{Belonging, Fate};
+use crate::plan::convert::belongings::{Fate, OfTable};
 use crate::plan::convert::survey::Survey;
 use crate::plan::convert::{Replaced, Strategy};
 use crate::render::convert as statements;
+use crate::render::convert::mend::hint;
 use crate::render::{RenderedStep, Script};
 
-use super::start::Preflight;
+use super::preflight::Preflight;
 use super::work::none;
 
 #[derive(Serialize)]
@@ -34,7 +35,7 @@ struct DryRun<'a> {
     parts: &'a Survey,
     partitions: usize,
     bytes: u64,
-    belongings: &'a [Belonging],
+    belongings: &'a [OfTable],
     notes: &'a [String],
     steps: Vec<RenderedStep>,
 }
@@ -72,8 +73,11 @@ pub(super) fn show(
     Ok(Exit::Done)
 }
 
-/// The space that the new tables will take, about.
+/// The space that the new tables will take, about; a table that stays takes none.
 fn size(preflight: &Preflight, catalog: &Catalog) -> u64 {
+    if preflight.strategy == Strategy::Attach {
+        return 0;
+    }
     let sizes = preflight.target.tables.iter().filter_map(|table| {
         let size = catalog.table(table.role)?.root.size?;
         Some(size.table + size.indexes)
@@ -120,10 +124,15 @@ fn explained(report: &DryRun<'_>) -> Vec<String> {
     // Copying, building and comparing on two cores, by the project's own figures.
     let minutes = |rate: usize| events / (rate * 60) + 1;
     let mut lines: Vec<_> = report.notes.iter().map(|note| format!("note: {note}")).collect();
-    lines.extend(report.belongings.iter().map(|one| match &one.fate {
-        Fate::Carried { .. } => format!("carried over: {one}"),
-        Fate::Refused { .. } | Fate::Left { .. } => format!("note: {one}"),
-    }));
+    lines.extend(report.belongings.iter().map(
+        |OfTable { table, belonging }| match &belonging.fate {
+            Fate::Carried { .. } => format!("carried over: {table}: {belonging}"),
+            Fate::Left { .. } => format!("note: {table}: {belonging}"),
+            Fate::Refused { mend, .. } => {
+                format!("note: {table}: {belonging}; before the start: {}", hint(mend))
+            }
+        },
+    ));
     if report.strategy == Strategy::Copy {
         lines.push(format!(
             "Space: about {} more, until `convert finish` drops the old tables; the log of the \

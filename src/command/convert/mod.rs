@@ -3,6 +3,7 @@
 mod dry_run;
 pub mod finish;
 pub mod pause;
+mod preflight;
 mod report;
 pub mod resume;
 pub mod rollback;

@@ -39,6 +39,13 @@ pub(super) fn tell_nothing(
     Ok(Exit::Done)
 }
 
+/// Tells where a conversion stands that a dry run leaves there.
+pub(super) fn tell_planned(context: &Context, record: &Record) -> anyhow::Result<Exit> {
+    let report = Report { dry_run: true, changed: false, conversion: Some(record), stall: None };
+    context.output.result(context.name, &report, "")?;
+    Ok(Exit::Done)
+}
+
 /// Tells where a conversion stands that was begun or gone on with.
 pub(super) fn tell(context: &Context, record: &Record, outcome: Outcome) -> anyhow::Result<Exit> {
     context.output.result(context.name, &Report::of(record), "")?;

@@ -1,40 +1,30 @@
 //! `pupctl convert start`
 
-use chrono::{DateTime, Utc};
 use clap::{Args, ValueEnum};
 use postgres::Client;
 
 use crate::catalog::Catalog;
-use crate::catalog::surroundings::Surroundings;
 use crate::cli::argument::bytes;
 use crate::cli::exit::Exit;
-use crate::cli::output::count;
 use crate::command::context::Context;
 use crate::command::schema::layout_args::LayoutArgs;
 use crate::command::write;
 use crate::db::Locked;
 use crate::db::inspect::Depth;
-use crate::db::old_rows;
 use crate::error::{Error, Result};
-use crate::layout::protection::Protections;
-use crate::layout::{Layout, Needs, Role};
 use crate::operation::convert::back::has_leftovers;
 use crate::operation::convert::record::{self, Record};
-use crate::operation::convert::session::surroundings;
-use crate::operation::convert::{Outcome, heads_contexts};
-use crate::plan::convert::attach;
-use crate::plan::convert::belongings::{self, Belonging};
-use crate::plan::convert::build;
-use crate::plan::convert::rows::{self, Rows};
-use crate::plan::convert::survey::Survey;
-use crate::plan::convert::{Strategy, Target};
-use crate::plan::{self, Plan};
+use crate::plan::convert::Strategy;
 use crate::render::Script;
-use crate::render::convert::mend::hint;
 
 use super::dry_run;
-use super::report::{tell, tell_nothing};
+use super::preflight::Preflight;
+use super::report::{tell, tell_nothing, tell_planned};
 use super::work::{self, WorkArgs};
+
+/// What can be done where another conversion is wanted than the one that goes on.
+const ANOTHER: &str =
+    "go on with it: pupctl convert resume; or call it off: pupctl convert rollback";
 
 /// Begin to give a store that is not partitioned another layout, while it is used
 ///
@@ -66,7 +56,7 @@ pub struct StartArgs {
 #[derive(Debug, Args)]
 pub struct WishArgs {
     #[command(flatten)]
-    layout: LayoutArgs,
+    pub(super) layout: LayoutArgs,
 
     /// Copy the events into new tables, or let the old table be the first partition
     #[arg(long, value_name = "STRATEGY", value_enum, default_value_t = StrategyArg::Copy)]
@@ -74,11 +64,11 @@ pub struct WishArgs {
 
     /// Go on although heads do not agree with their events
     #[arg(long)]
-    allow_deviating_heads: bool,
+    pub(super) allow_deviating_heads: bool,
 
     /// The space that is free for the new tables, for example 500GB: the server cannot tell it
     #[arg(long, value_name = "SIZE", value_parser = bytes)]
-    free_space: Option<u64>,
+    pub(super) free_space: Option<u64>,
 }
 
 /// `--strategy`
@@ -88,20 +78,6 @@ pub enum StrategyArg {
     Copy,
     /// Layouts by month, or by context with one context; copies nothing
     Attach,
-}
-
-/// What is known before anything is written.
-pub(super) struct Preflight {
-    pub(super) before: Layout,
-    pub(super) target: Target,
-    pub(super) survey: Survey,
-    pub(super) strategy: Strategy,
-    pub(super) cutover: Option<DateTime<Utc>>,
-    pub(super) plan: Plan,
-    pub(super) build: build::Build,
-    pub(super) belongings: Vec<Belonging>,
-    pub(super) surroundings: Vec<Surroundings>,
-    pub(super) notes: Vec<String>,
 }
 
 pub(super) fn run(args: &StartArgs, context: &Context) -> anyhow::Result<Exit> {
@@ -148,7 +124,7 @@ impl WishArgs {
         }
         write::refuse_without_rights(catalog)?;
         refuse_leftovers(locked.client(), catalog)?;
-        let preflight = self.preflight(context, locked.client(), catalog)?;
+        let preflight = self.preflight(context, locked.client(), catalog, false)?;
         for note in &preflight.notes {
             context.output.say(format!("note: {note}"));
         }
@@ -178,15 +154,33 @@ impl WishArgs {
         }
         let Some(layout) = &catalog.layout else { return Ok(None) };
         let wanted = self.layout.layout(&context.config, Some(catalog))?;
-        let is_so = !wanted.levels.is_empty() && wanted.levels == layout.levels;
+        if wanted.levels.is_empty() || wanted.levels != layout.levels {
+            return Ok(None);
+        }
         let why = format!("the store is partitioned by {} already", layout.partition_by());
-        Ok(is_so.then_some((found, why)))
+        let lacking = self.layout.lacking(&context.config, layout)?;
+        if lacking.is_empty() {
+            return Ok(Some((found, why)));
+        }
+        Err(Error::refused(format!("{why}, with other options"))
+            .details(lacking)
+            .hint("change them in the store as it is: pupctl schema init"))
     }
 
     fn refuse_another(&self, record: &Record, context: &Context, catalog: &Catalog) -> Result<()> {
         let wanted = self.layout.layout(&context.config, Some(catalog))?;
         if wanted.levels == record.after.levels && self.strategy() == record.strategy {
-            return Ok(());
+            let lacking = self.layout.lacking(&context.config, &record.after)?;
+            if lacking.is_empty() {
+                return Ok(());
+            }
+            return Err(Error::refused(format!(
+                "a conversion to {} with other options goes on, and is {}",
+                record.after.partition_by(),
+                record.phase
+            ))
+            .details(lacking)
+            .hint(ANOTHER));
         }
         Err(Error::refused(format!(
             "a conversion to {} ({}) goes on, and is {}",
@@ -194,125 +188,14 @@ impl WishArgs {
             record.strategy,
             record.phase
         ))
-        .hint("go on with it: pupctl convert resume; or call it off: pupctl convert rollback"))
+        .hint(ANOTHER))
     }
 
-    fn strategy(&self) -> Strategy {
+    pub(super) fn strategy(&self) -> Strategy {
         match self.strategy {
             StrategyArg::Copy => Strategy::Copy,
             StrategyArg::Attach => Strategy::Attach,
         }
-    }
-
-    fn preflight(
-        &self,
-        context: &Context,
-        client: &mut Client,
-        catalog: &Catalog,
-    ) -> Result<Preflight> {
-        let wanted = self.layout.layout(&context.config, Some(catalog))?;
-        let target = Target::new(wanted, catalog)?;
-        let mut plan = Plan::default();
-        let before = match &catalog.layout {
-            Some(layout) => {
-                plan.steps.extend(plan::init::own_tables(layout, catalog)?);
-                layout.clone()
-            }
-            None => {
-                let tables = target.layout.tables.clone();
-                let months = target.layout.months_ahead;
-                // What protects events across partitions is chosen for the new layout.
-                let protections = Protections { immutable: false, ..target.layout.protections };
-                let whole =
-                    Layout::new(tables, Vec::new(), Vec::new(), months)?.protected(protections);
-                plan = plan::baseline::plan(&whole, catalog)?;
-                whole
-            }
-        };
-        plan::tables::refuse_differences(&before, catalog)?;
-        let mut notes = Vec::new();
-        let (mut belongings, surroundings) = examine(client, &target)?;
-        let found = self.rows(client, &target, &surroundings, &before, catalog)?;
-        let judged = rows::judge(&target.layout, &found, self.free_space);
-        let events = target.layout.table(&catalog.schema_name, Role::Events);
-        if let Some(error) = belongings::refusal(&events, &judged, hint) {
-            return Err(error);
-        }
-        belongings.extend(judged);
-        let mut survey = Survey { parts: found.parts.clone() };
-        if self.allow_deviating_heads && target.layout.has_context_level() {
-            let heads = target.layout.table(&catalog.schema_name, Role::Heads);
-            survey.add_contexts(heads_contexts(client, &heads)?);
-        }
-        survey.refuse_homeless(&target.layout)?;
-        let unknown = survey.unknown_contexts(&target.layout);
-        if !unknown.is_empty() {
-            if self.layout.names_contexts() {
-                return Err(Error::refused(format!(
-                    "the store has events of {} that are not named",
-                    count(unknown.len(), "context")
-                ))
-                .details(unknown)
-                .hint("name them too, or leave out --contexts: they come from the events"));
-            }
-            notes.push(format!("contexts found in the events: {}", unknown.join(", ")));
-        }
-        let layout = survey.extended(&target.layout)?;
-        let target = Target { layout, ..target };
-        let strategy = self.strategy();
-        let mut target = target;
-        let mut cutover = None;
-        let build = if strategy == Strategy::Attach {
-            attach::refuse_unfit(&target.layout, &survey)?;
-            target = attach::named(target, catalog);
-            cutover = target
-                .layout
-                .has_month_level()
-                .then(|| attach::cutover(catalog.server.now, &survey).start());
-            let bound = attach::bound(&target.layout, cutover);
-            build::plan(&target, catalog, &Needs::new(), false, bound.as_ref())?
-        } else {
-            build::plan(&target, catalog, &survey.needs(), true, None)?
-        };
-        notes.extend(build.partitions.notes.iter().cloned());
-        Ok(Preflight {
-            before,
-            target,
-            survey,
-            strategy,
-            cutover,
-            plan,
-            build,
-            belongings,
-            surroundings,
-            notes,
-        })
-    }
-
-    /// The rows of the old table; refuses heads that do not agree with them, unless that was
-    /// allowed.
-    fn rows(
-        &self,
-        client: &mut Client,
-        target: &Target,
-        surroundings: &[Surroundings],
-        layout: &Layout,
-        catalog: &Catalog,
-    ) -> Result<Rows> {
-        let [heads, events] = Role::ALL.map(|role| layout.table(&catalog.schema_name, role));
-        let mut pairs = target.tables.iter().zip(surroundings);
-        let of_events = pairs.find(|(table, _)| table.role == Role::Events);
-        let Some((_, surroundings)) = of_events else { return Ok(Rows::default()) };
-        let found = old_rows::read(client, Role::Events, surroundings, Some(&heads))?;
-        if found.deviating.total == 0 || self.allow_deviating_heads {
-            return Ok(found);
-        }
-        let total = usize::try_from(found.deviating.total).unwrap_or(usize::MAX);
-        let what = format!("{} between {heads} and {events}", count(total, "deviation"));
-        Err(Error::refused(what).details(found.deviating.first).hint(
-            "a head must be the last version of its aggregate, and its events 1 to that version: \
-             mend them, or go on with --allow-deviating-heads",
-        ))
     }
 
     pub(super) fn dry_run(&self, context: &Context) -> anyhow::Result<Exit> {
@@ -325,27 +208,11 @@ impl WishArgs {
                 record.after.partition_by(),
                 record.phase
             ));
-            return tell(context, &record, Outcome::Done);
+            return tell_planned(context, &record);
         }
-        let preflight = self.preflight(context, &mut store.client, &catalog)?;
+        let preflight = self.preflight(context, &mut store.client, &catalog, true)?;
         dry_run::show(context, &preflight, &catalog)
     }
-}
-
-/// What hangs on the tables, and what becomes of it; refused where something cannot be carried.
-fn examine(client: &mut Client, target: &Target) -> Result<(Vec<Belonging>, Vec<Surroundings>)> {
-    let mut belongings = Vec::new();
-    let mut all = Vec::new();
-    for table in &target.tables {
-        let found = surroundings(client, &table.current)?;
-        let examined = belongings::examine(&target.layout, table.role, &found);
-        if let Some(error) = belongings::refusal(&table.current, &examined, hint) {
-            return Err(error);
-        }
-        belongings.extend(examined);
-        all.push(found);
-    }
-    Ok((belongings, all))
 }
 
 /// What an earlier conversion had no time to drop would be taken for the tables of this one.

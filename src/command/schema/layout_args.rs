@@ -133,6 +133,42 @@ impl LayoutArgs {
         self.contexts.is_some()
     }
 
+    /// What these options and the configuration ask for, beside the levels, that a layout which is
+    /// made already does not have.
+    pub(in crate::command) fn lacking(
+        &self,
+        config: &Config,
+        layout: &Layout,
+    ) -> Result<Vec<String>> {
+        let mut lacking = Vec::new();
+        let mut compare = |name: &str, asked: Option<String>, has: String| {
+            let differs = asked.filter(|asked| *asked != has);
+            lacking.extend(differs.map(|asked| format!("{name} {asked} is asked for, not {has}")));
+        };
+        let has = layout.protections;
+        // Without months no guard is made, whatever was chosen.
+        let accepted = self.allow_duplicate_versions.then_some(Guard::None);
+        let guard = self.guard.or(accepted).or(config.layout.guard()?);
+        let guard = guard.filter(|_| layout.has_month_level());
+        compare("--guard", guard.map(|guard| guard.to_string()), has.guard.to_string());
+        let words = |asked: Option<bool>| asked.map(|asked| asked.to_string());
+        let event_ids = words(self.event_ids.or(config.layout.event_ids));
+        compare("--event-ids", event_ids, has.event_ids.to_string());
+        let immutable = words(self.immutable.or(config.layout.immutable));
+        compare("--immutable", immutable, has.immutable.to_string());
+        let months = self.months.filter(|_| layout.has_month_level());
+        compare(
+            "--months",
+            months.map(|months| months.to_string()),
+            layout.months_ahead.to_string(),
+        );
+        let named = self.contexts.iter().flatten().filter(|_| layout.has_context_level());
+        let unknown = named.filter(|name| layout.context(name).is_none());
+        lacking
+            .extend(unknown.map(|name| format!("the context {name} is named, and is not of it")));
+        Ok(lacking)
+    }
+
     /// The protections: what is asked for, else what the store has, else the guard alone.
     fn protections(&self, config: &Config, stored: Option<&Layout>) -> Result<Protections> {
         let config = &config.layout;

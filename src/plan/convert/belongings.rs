@@ -4,6 +4,7 @@
 mod columns;
 mod followers;
 mod keys;
+mod refusal;
 mod table;
 
 use std::collections::BTreeSet;
@@ -12,13 +13,13 @@ use std::fmt;
 use serde::Serialize;
 
 use crate::catalog::surroundings::Surroundings;
-use crate::error::Error;
 use crate::layout::levels::Level;
 use crate::layout::name::QualifiedName;
 use crate::layout::{Layout, Role};
 
 pub use columns::{StoreColumn, store_columns};
 pub use keys::{Extra, extra_index};
+pub use refusal::{OfTable, differing, refusal, refusal_of_all};
 
 /// A thing that hangs on the table.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -70,7 +71,7 @@ pub enum Mend {
     /// A view goes for a while.
     DropView { view: QualifiedName, materialized: bool },
     /// A routine goes for a while; its signature is as the server writes it.
-    DropRoutine { signature: String, procedure: bool },
+    DropRoutine { signature: String, procedure: bool, aggregate: bool },
     /// Policies do not hold for the owner.
     NoForceRowSecurity { table: QualifiedName },
     /// The table is written to the log.
@@ -107,12 +108,20 @@ pub enum Mend {
     ColumnType { table: QualifiedName, column: String, data_type: String },
     /// A column refuses NULL.
     ColumnNotNull { table: QualifiedName, column: String },
+    /// A column takes NULL.
+    ColumnNull { table: QualifiedName, column: String },
+    /// A column has a default.
+    ColumnDefault { table: QualifiedName, column: String, default: String },
+    /// No two rows have the same values.
+    AddKey { table: QualifiedName, columns: Vec<String>, primary: bool },
     /// A column computes nothing.
     DropExpression { table: QualifiedName, column: String },
     /// A column does not number its rows.
     DropIdentity { table: QualifiedName, column: String },
     /// The role gets the rights of another.
     Membership { role: String, member: String },
+    /// The rights of another are needed, and are not to be given.
+    Rights { words: String },
     /// What is no single statement.
     Words { words: String },
 }
@@ -172,6 +181,17 @@ impl Examined<'_> {
     fn name(&self) -> QualifiedName {
         self.surroundings.name.clone()
     }
+
+    /// The role gets the rights of an owner, but for those of a superuser.
+    fn rights_of(&self, owner: &str) -> Mend {
+        let table = &self.surroundings.table;
+        let (role, member) = (owner.to_owned(), table.role.clone());
+        if !table.superusers.iter().any(|name| name == owner) {
+            return Mend::Membership { role, member };
+        }
+        let words = format!("convert as {owner} (--role {owner}), or give it another owner");
+        Mend::Rights { words }
+    }
 }
 
 /// The columns that decide in which partition a row lies, on any level of the layout.
@@ -189,26 +209,4 @@ pub fn partition_columns(layout: &Layout, role: Role) -> BTreeSet<&str> {
         }
     }
     columns
-}
-
-/// The error for everything that cannot be carried; `hint` writes what mends a thing.
-#[must_use]
-pub fn refusal(
-    table: &QualifiedName,
-    belongings: &[Belonging],
-    hint: impl Fn(&Mend) -> String,
-) -> Option<Error> {
-    let refused: Vec<_> =
-        belongings.iter().filter_map(|one| Some((one, hint(one.mend()?)))).collect();
-    let (_, first) = refused.first()?;
-    let lines = refused.iter().map(|(one, hint)| match refused.len() {
-        1 => one.to_string(),
-        _ => format!("{one}; mend it: {hint}"),
-    });
-    let hint = match refused.len() {
-        1 => format!("run this, and try again: {first}"),
-        _ => "mend what is listed, and try again".to_owned(),
-    };
-    let what = format!("{table} has what a partitioned table in its place would not");
-    Some(Error::refused(what).details(lines.collect::<Vec<_>>()).hint(hint))
 }

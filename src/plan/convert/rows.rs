@@ -7,6 +7,7 @@ use serde::Serialize;
 use crate::layout::month::Month;
 use crate::layout::{Layout, name};
 
+use super::Strategy;
 use super::belongings::{Belonging, Mend};
 
 /// How many offenders are listed of each sort.
@@ -59,10 +60,21 @@ impl Rows {
     }
 }
 
-/// What is in the way, and what the user should know. SQL cannot tell how much space is free: so
-/// space is refused only where `free` says that there is less than it takes.
+/// By what rows are judged.
+#[derive(Debug, Clone, Copy)]
+pub struct Terms {
+    /// How the store is converted.
+    pub strategy: Strategy,
+    /// The space that is free, where it is known: SQL cannot tell it.
+    pub free: Option<u64>,
+    /// Whether heads may go on that do not agree with their events.
+    pub deviating: bool,
+}
+
+/// What is in the way, and what the user should know. Space is refused only where it is known that
+/// there is less than a copy takes.
 #[must_use]
-pub fn judge(layout: &Layout, rows: &Rows, free: Option<u64>) -> Vec<Belonging> {
+pub fn judge(layout: &Layout, rows: &Rows, terms: Terms) -> Vec<Belonging> {
     let mut found = Vec::new();
     for (column, offenders) in &rows.nulls {
         let what = format!("NULL in {column}");
@@ -93,14 +105,27 @@ pub fn judge(layout: &Layout, rows: &Rows, free: Option<u64>) -> Vec<Belonging> 
         let mend = "rename these contexts in all tables, or choose a layout without contexts";
         found.extend(refused("contexts that cannot be named".to_owned(), &offenders, mend));
     }
-    if rows.deviating.total > 0 {
-        found.push(Belonging::left(
-            format!("{} aggregates whose versions or heads deviate", rows.deviating.total),
-            format!("they stay as they are: {}", listed(&rows.deviating)),
-        ));
+    found.extend(deviating(&rows.deviating, terms.deviating));
+    // The old table stays where it is when it becomes a partition.
+    if terms.strategy == Strategy::Copy {
+        found.push(space(rows, terms.free));
     }
-    found.push(space(rows, free));
     found
+}
+
+fn deviating(offenders: &Offenders, allowed: bool) -> Option<Belonging> {
+    let aggregates = match offenders.total {
+        0 => return None,
+        1 => "1 aggregate whose versions or head deviate".to_owned(),
+        total => format!("{total} aggregates whose versions or heads deviate"),
+    };
+    if allowed {
+        let why = format!("they stay as they are: {}", listed(offenders));
+        return Some(Belonging::left(aggregates, why));
+    }
+    let words = "a head must be the last version of its aggregate, and its events 1 to that \
+                 version: mend them, or go on with --allow-deviating-heads";
+    refused(aggregates, offenders, words)
 }
 
 fn refused(what: String, offenders: &Offenders, mend: &str) -> Option<Belonging> {
@@ -143,6 +168,8 @@ mod tests {
     use crate::layout::levels::Level;
     use crate::layout::name::Tables;
 
+    const COPY: Terms = Terms { strategy: Strategy::Copy, free: None, deviating: false };
+
     fn layout() -> Layout {
         let levels = vec![Level::Context, Level::Month];
         Layout::new(Tables::default(), levels, Vec::new(), 3).expect("a layout")
@@ -151,7 +178,7 @@ mod tests {
     #[test]
     fn more_than_are_listed_are_counted() {
         let timeless = Offenders { total: 30, first: vec!["position 1: infinity".to_owned()] };
-        let found = judge(&layout(), &Rows { timeless, ..Rows::default() }, None);
+        let found = judge(&layout(), &Rows { timeless, ..Rows::default() }, COPY);
         assert_eq!(
             found[0].to_string(),
             "events outside every month: position 1: infinity; and 29 more"
@@ -163,8 +190,10 @@ mod tests {
     fn space_is_refused_only_where_it_is_known() {
         let rows = Rows { size: 100, ..Rows::default() };
         for (free, refused) in [(None, false), (Some(100), false), (Some(99), true)] {
-            let found = judge(&layout(), &rows, free);
+            let found = judge(&layout(), &rows, Terms { free, ..COPY });
             assert_eq!(found[0].mend().is_some(), refused, "{free:?}");
+            let attach = Terms { strategy: Strategy::Attach, free, deviating: false };
+            assert_eq!(judge(&layout(), &rows, attach), [], "{free:?}");
         }
     }
 
@@ -173,8 +202,8 @@ mod tests {
         let part =
             |context: &str| Part { context: context.to_owned(), month: None, rows: 2, bytes: 9 };
         let rows = Rows { parts: vec![part(" x"), part("A"), part(" x")], ..Rows::default() };
-        let found = judge(&layout(), &rows, None);
+        let found = judge(&layout(), &rows, COPY);
         assert_eq!(found[0].to_string(), "contexts that cannot be named: \" x\": 4 rows");
-        assert!(judge(&Layout::default(), &rows, None)[0].mend().is_none());
+        assert!(judge(&Layout::default(), &rows, COPY)[0].mend().is_none());
     }
 }

@@ -52,6 +52,20 @@ impl Survey {
         self.needs().range(None)
     }
 
+    /// The first and the last month with the number of their events, in words: a wrong time shows
+    /// there.
+    #[must_use]
+    pub fn span(&self) -> Option<String> {
+        let (first, last) = self.months()?;
+        let of = |month| {
+            let parts = self.parts.iter().filter(|part| part.month == Some(month));
+            let rows: u64 = parts.map(|part| part.rows).sum();
+            format!("{month} ({})", events(rows))
+        };
+        let (first, last) = (of(first), of(last));
+        Some(if first == last { first } else { format!("{first} to {last}") })
+    }
+
     /// The contexts that a layout does not know, where it divides by context.
     #[must_use]
     pub fn unknown_contexts(&self, layout: &Layout) -> Vec<String> {
@@ -63,30 +77,47 @@ impl Survey {
         unknown.map(str::to_owned).collect()
     }
 
-    /// Refuses events for which the layout can have no partition.
+    /// Refuses events that came after the beginning and for which the layout can have no partition.
     pub fn refuse_homeless(&self, layout: &Layout) -> Result<()> {
+        self.refuse_homeless_with(
+            layout,
+            "call it off: pupctl convert rollback; mend these events; and begin again",
+        )
+    }
+
+    /// The same before anything is begun.
+    pub fn refuse_homeless_at_first(&self, layout: &Layout) -> Result<()> {
+        let hint = "mend these events, or choose a layout that does not divide by it";
+        self.refuse_homeless_with(layout, hint)
+    }
+
+    fn refuse_homeless_with(&self, layout: &Layout, hint: &str) -> Result<()> {
+        let lines = self.homeless(layout);
+        if lines.is_empty() {
+            return Ok(());
+        }
+        Err(Error::refused("some events have no place in the new layout")
+            .details(lines.into_iter().take(LISTED_MAX))
+            .hint(hint))
+    }
+
+    fn homeless(&self, layout: &Layout) -> Vec<String> {
         let mut lines = Vec::new();
         for part in &self.parts {
             let Part { context, month, rows, .. } = part;
             if layout.has_context_level()
                 && let Err(error) = name::validate_context(context)
             {
-                lines.push(format!("{rows} events of the context {context:?}: {error}"));
+                lines.push(format!("{} of the context {context:?}: {error}", events(*rows)));
             }
             if layout.has_month_level() && month.is_none() && *rows > 0 {
                 lines.push(format!(
-                    "{rows} events of {context}: their created_at lies in no month that can be a \
-                     partition"
+                    "{} of {context}: created_at lies in no month that can be a partition",
+                    events(*rows)
                 ));
             }
         }
-        if lines.is_empty() {
-            return Ok(());
-        }
-        let hint = "mend these events, or choose a layout that does not divide by it";
-        Err(Error::refused("some events have no place in the new layout")
-            .details(lines.into_iter().take(LISTED_MAX))
-            .hint(hint))
+        lines
     }
 
     /// The layout with the contexts that it does not know yet.
@@ -96,4 +127,9 @@ impl Survey {
         let Layout { tables, levels, months_ahead, protections, .. } = layout.clone();
         Ok(Layout::new(tables, levels, contexts, months_ahead)?.protected(protections))
     }
+}
+
+/// So many events, in words.
+fn events(rows: u64) -> String {
+    if rows == 1 { "1 event".to_owned() } else { format!("{rows} events") }
 }

@@ -3,7 +3,7 @@
 use crate::layout::name::{QualifiedName, joined};
 use crate::plan::convert::belongings::Mend;
 use crate::render::environment::{quoted, render, values};
-use crate::render::quote;
+use crate::render::{add_key, mend, quote};
 
 /// What a sequence is called until it has the name of the one in whose place it comes.
 const BESIDE: &str = "beside";
@@ -15,7 +15,14 @@ pub fn hint(mend: &Mend) -> String {
     let mut sequence = QualifiedName::new("", "");
     let mut beside = sequence.clone();
     match mend {
-        Mend::Words { words } => return words.clone(),
+        Mend::Words { words } | Mend::Rights { words } => return words.clone(),
+        Mend::ColumnDefault { table, column, default } => {
+            return ended(&mend::column_default(table, column, Some(default), false));
+        }
+        Mend::AddKey { table, columns, primary } => {
+            let columns: Vec<_> = columns.iter().map(String::as_str).collect();
+            return ended(&add_key(table, &columns, *primary));
+        }
         Mend::DropRoutine { signature: own, .. } => signature.clone_from(own),
         Mend::Serial { sequence: own, .. } => {
             beside = own.sibling(joined(&own.name, BESIDE));
@@ -33,13 +40,16 @@ pub fn hint(mend: &Mend) -> String {
     let values = values! { mend, kind, signature, beside, beside_text, sequence_text };
     let statement = render("convert/mend", &values);
     let again = match mend {
-        Mend::DropView { .. } | Mend::DropRoutine { .. } | Mend::DropTrigger { .. } => {
-            "; make it again after the swap"
-        }
-        Mend::DropPublication { .. } => "; make it again FOR TABLE … with the tables that it needs",
+        Mend::DropView { .. } | Mend::DropRoutine { .. } => " make it again after the swap",
+        Mend::DropPublication { .. } => " make it again FOR TABLE … with the tables that it needs",
         _ => "",
     };
-    format!("{statement};{again}")
+    format!("{}{again}", ended(&statement))
+}
+
+/// With one semicolon.
+fn ended(statement: &str) -> String {
+    format!("{};", statement.trim_end().trim_end_matches(';'))
 }
 
 /// The tag by which the template tells them apart.

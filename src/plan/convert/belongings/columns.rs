@@ -105,7 +105,7 @@ fn store_column(
         found.push(Belonging::refused(what, "it is computed from others", mend));
         return;
     }
-    if !is_as_good(&column.data_type, wanted.data_type) {
+    if column.data_type != wanted.data_type {
         let why =
             format!("it is {}, and that of a store is {}", column.data_type, wanted.data_type);
         let data_type = wanted.data_type.to_owned();
@@ -116,15 +116,13 @@ fn store_column(
         ));
         return;
     }
-    if column.data_type != wanted.data_type {
-        let how = format!("stays {}", column.data_type);
-        found.push(Belonging::carried(what.clone(), how));
-    }
     if wanted.not_null && !column.not_null {
         let mend = Mend::ColumnNotNull { table: table.clone(), column: name.clone() };
         found.push(Belonging::refused(what.clone(), "it takes NULL, which no event has", mend));
     } else if column.not_null && !wanted.not_null {
-        found.push(Belonging::carried(what.clone(), "refuses NULL in the new table too"));
+        let mend = Mend::ColumnNull { table: table.clone(), column: name.clone() };
+        let why = "it refuses NULL, which writers of a store may leave there";
+        found.push(Belonging::refused(what.clone(), why, mend));
     }
     if column.collation.is_some() {
         found.push(Belonging::carried(what.clone(), "keeps its collation"));
@@ -134,15 +132,14 @@ fn store_column(
         found.push(Belonging::refused(what, "partitions cannot number it themselves", mend));
     } else if name == POSITION {
         position(examined, found);
+    } else if let (None, Some(default)) = (&column.default, wanted.default) {
+        let default = default.to_owned();
+        let mend = Mend::ColumnDefault { table, column: name, default };
+        found.push(Belonging::refused(what, "it has no default, and writers leave it out", mend));
     } else if column.default.as_deref() != wanted.default {
         let default = column.default.as_deref().unwrap_or("none");
         found.push(Belonging::carried(what, format!("keeps its default: {default}")));
     }
-}
-
-/// Whether a type does for another: a text of limited length is one.
-fn is_as_good(data_type: &str, wanted: &str) -> bool {
-    data_type == wanted || (wanted == "text" && data_type.starts_with("character varying"))
 }
 
 /// The default of positions.
@@ -170,8 +167,14 @@ fn extra(examined: &Examined<'_>, column: &Column, found: &mut Vec<Belonging>) {
         found.push(Belonging::refused(what, why, mend));
         return;
     }
+    if column.not_null && column.default.is_none() && column.generated.is_empty() {
+        let mend = Mend::ColumnNull { table: examined.name(), column: column.name.clone() };
+        let why = "it must be filled, which the writers of a store do not";
+        found.push(Belonging::refused(what, why, mend));
+        return;
+    }
     let how = if column.generated.is_empty() {
-        "the new table gets it, and its values are copied"
+        "the new table gets it, with its values"
     } else {
         "the new table gets it, and computes it in the same way"
     };
@@ -225,8 +228,7 @@ fn sequence_of(examined: &Examined<'_>, sequence: &Sequence, found: &mut Vec<Bel
         }
     }
     if !sequence.owned && sequence.owned_by {
-        let table = &examined.surroundings.table;
-        let mend = Mend::Membership { role: table.owner.clone(), member: table.role.clone() };
+        let mend = examined.rights_of(&examined.surroundings.table.owner);
         refuse("it is somebody else's", mend);
     }
     if found.len() == before && !sequence.identity {

@@ -46,7 +46,7 @@ pub(super) fn examine(examined: &Examined<'_>, found: &mut Vec<Belonging>) {
 fn not_mine(examined: &Examined<'_>, what: String, owner: &str) -> Belonging {
     let member = examined.surroundings.table.role.clone();
     let why = format!("it belongs to {owner}, whose rights {member} does not have");
-    Belonging::refused(what, why, Mend::Membership { role: owner.to_owned(), member })
+    Belonging::refused(what, why, examined.rights_of(owner))
 }
 
 fn trigger(examined: &Examined<'_>, trigger: &Trigger) -> Belonging {
@@ -97,10 +97,15 @@ fn view(examined: &Examined<'_>, view: &View) -> Belonging {
 }
 
 fn routine(examined: &Examined<'_>, routine: &Routine) -> Belonging {
-    let kind = if routine.procedure { "procedure" } else { "function" };
+    let Routine { procedure, aggregate, .. } = *routine;
+    let kind = match (procedure, aggregate) {
+        (true, _) => "procedure",
+        (_, true) => "aggregate",
+        _ => "function",
+    };
     let what = format!("the {kind} {}", routine.signature);
-    let (signature, procedure) = (routine.signature.clone(), routine.procedure);
-    let drop = Mend::DropRoutine { signature, procedure };
+    let signature = routine.signature.clone();
+    let drop = Mend::DropRoutine { signature, procedure, aggregate };
     if routine.of_rows {
         let why = "it takes or gives rows of the table, whose type goes with the old one";
         return Belonging::refused(what, why, drop);

@@ -135,7 +135,7 @@ fn index_of(examined: &Examined<'_>, index: &Index, found: &mut Vec<Belonging>) 
             let elsewhere = tablespace.map_or(String::new(), |name| {
                 format!("; in the tablespace of the partitions, not in {name}")
             });
-            let how = format!("every partition gets it, after the rows are copied{elsewhere}");
+            let how = format!("every partition gets it, once its rows are there{elsewhere}");
             Belonging::carried(what, how)
         }
         Extra::Impossible => {

@@ -76,8 +76,7 @@ fn rights(examined: &Examined<'_>, found: &mut Vec<Belonging>) {
         found.push(Belonging::carried(what, "owns the new table and its partitions"));
     } else {
         let why = format!("the role {} does not have its rights", table.role);
-        let mend = Mend::Membership { role: table.owner.clone(), member: table.role.clone() };
-        found.push(Belonging::refused(what, why, mend));
+        found.push(Belonging::refused(what, why, examined.rights_of(&table.owner)));
     }
     let mut grantees: Vec<&str> = Vec::new();
     let grants = table.column_grants.iter().map(|grant| &grant.grant).chain(&table.grants);
