@@ -28,9 +28,9 @@ pub const NOUNS: [&str; 18] = [
 
 const PROGRAM: &str = "pupctl ";
 
-/// Options, as a shell takes them, with a space behind; empty where none was given.
+/// The options that were given: their names, and as a shell takes them.
 #[derive(Debug, Clone, Default)]
-pub struct Address(String);
+pub struct Address(Vec<(&'static str, String)>);
 
 impl Address {
     /// Those that were given. What may hold a password is in the environment of whoever goes on.
@@ -42,17 +42,16 @@ impl Address {
             ("--role", global.role.as_deref()),
             ("--schema", global.schema.as_deref()),
         ];
-        let mut options = String::new();
-        for (option, value) in given {
-            let Some(value) = value else { continue };
+        let option = |(option, value): (&'static str, Option<&str>)| {
+            let value = value?;
             // Another option is no value.
             let joint = if value.starts_with('-') { '=' } else { ' ' };
-            options.extend([option, &joint.to_string(), &shell_word(value), " "]);
-        }
-        Self(options)
+            Some((option, format!("{option}{joint}{}", shell_word(value))))
+        };
+        Self(given.into_iter().filter_map(option).collect())
     }
 
-    /// A message whose commands have the options.
+    /// A message whose commands have the options that they do not have themselves.
     #[must_use]
     pub fn add_to(&self, text: &str) -> String {
         let mut parts = text.split(PROGRAM);
@@ -62,7 +61,9 @@ impl Address {
             let word = part.split(|c: char| !c.is_ascii_lowercase()).next();
             // Not "run pupctl as the owner".
             if word.is_some_and(|word| NOUNS.contains(&word)) {
-                told.push_str(&self.0);
+                for (_, option) in self.0.iter().filter(|(name, _)| !part.contains(name)) {
+                    told.extend([option, " "]);
+                }
             }
             told.push_str(part);
         }
@@ -100,6 +101,8 @@ mod tests {
         let told = "run pupctl as the owner; pupctl --schema shop schema plan, then \
             `pupctl --schema shop convert`";
         assert_eq!(address.add_to(text), told);
+        let own = "pupctl schema init --schema shop_new";
+        assert_eq!(address.add_to(own), own);
         // Once is enough.
         assert_eq!(address.add_to(told), told);
     }

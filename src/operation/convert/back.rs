@@ -142,8 +142,8 @@ impl Converter<'_> {
         self.same(&pair, Range { after, up_to }).map(drop)
     }
 
-    /// Refuses rows that somebody has written to a partition by its name when the tables had changed
-    /// names already.
+    /// Refuses rows that somebody has written to a partition by its name when the tables had
+    /// changed names already.
     fn refuse_later(&mut self, events: &Replaced, up_to: i64) -> Result<()> {
         let Replaced { current, next, .. } = events;
         let sql = render("convert/later", &values! { current, next });
@@ -168,8 +168,8 @@ impl Converter<'_> {
         let next = self.record.tables.iter().map(|table| table.next.to_string());
         let next = next.collect::<Vec<_>>().join(" and ");
         error.hint(format!(
-            "the old tables are the store's again, and in use; {next} are kept. When what is in them \
-             is not needed, drop them yourself, then go on: pupctl convert rollback"
+            "the old tables are the store's again, and in use; {next} are kept. When what is in \
+             them is not needed, drop them yourself, then go on: pupctl convert rollback"
         ))
     }
 

@@ -85,6 +85,9 @@ pub struct Converter<'a> {
     pub heads_after: i64,
 }
 
+/// So often a statement is run that waits for others in a circle.
+const TRIES: u32 = 5;
+
 /// How a run ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -186,12 +189,22 @@ impl Converter<'_> {
     fn run(&mut self, doing: &str, statements: &[Statement]) -> Result<()> {
         for statement in statements {
             self.interrupt.check()?;
-            self.locked
-                .client()
-                .batch_execute(&statement.sql)
-                .map_err(|error| self.interrupt.explain(Error::database(doing, error)))?;
+            self.run_one(doing, statement)?;
         }
         Ok(())
+    }
+
+    /// Autovacuum notices, who may hold one partition and wait for another: it is the one of two
+    /// that goes on after a deadlock.
+    fn run_one(&mut self, doing: &str, statement: &Statement) -> Result<()> {
+        let mut tries = 1;
+        loop {
+            let outcome = self.locked.client().batch_execute(&statement.sql);
+            match outcome.map_err(|error| Error::database(doing, error)) {
+                Err(error) if error.is_lock_failure() && tries < TRIES => tries += 1,
+                outcome => return outcome.map_err(|error| self.interrupt.explain(error)),
+            }
+        }
     }
 
     /// Builds what is missing, and lets the old tables only grow from then on.

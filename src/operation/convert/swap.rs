@@ -88,8 +88,8 @@ impl Planned {
         run(&format!("SET LOCAL lock_timeout = {}", patience.as_millis()))
     }
 
-    /// Brings the last rows to where they will be, while writers wait. Gives back whether there were
-    /// events among them.
+    /// Brings the last rows to where they will be, while writers wait. Gives back whether there
+    /// were events among them.
     fn bring_rows(
         &self,
         transaction: &mut Transaction<'_>,

@@ -6,9 +6,9 @@ use std::fmt::Write;
 use crate::catalog::surroundings::{Policy, Surroundings};
 use crate::plan::lifecycle::BOUNDS_CHECK;
 
-/// Rights, policies and checks that only one of two tables has, in words; `old` is in use, and `new`
-/// takes its place. What follows by its name in the swap itself is not among them, nor what one of
-/// two layouts has of its own.
+/// Rights, policies and checks that only one of two tables has, in words; `old` is in use, and
+/// `new` takes its place. What follows by its name in the swap itself is not among them, nor what
+/// one of two layouts has of its own.
 #[must_use]
 pub fn differences(old: &Surroundings, new: &Surroundings) -> Vec<String> {
     let (before, after) = (things(old), things(new));
