@@ -19,9 +19,8 @@ pub fn again_on_collision<T>(
 }
 
 fn is_collision(error: &postgres::Error) -> bool {
-    let constraint = error.as_db_error().and_then(postgres::error::DbError::constraint);
-    constraint.is_some_and(|name| {
-        ["pg_class_relname_nsp_index", "pg_constraint_conrelid_contypid_conname_index"]
-            .contains(&name)
-    })
+    let Some(error) = error.as_db_error() else { return false };
+    // duplicate_table and duplicate_object; or the index of the catalog is the first to notice.
+    let constraint = error.constraint().unwrap_or_default();
+    matches!(error.code().code(), "42P07" | "42710") || constraint == "pg_class_relname_nsp_index"
 }

@@ -167,6 +167,7 @@ const TEMPLATES: &[(&str, &str)] = templates![
     "convert/speed",
     "convert/survey",
     "convert/table",
+    "convert/tail",
     "convert/thaw",
     "detach/referenced",
     "drain/delete_heads",

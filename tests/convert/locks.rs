@@ -161,7 +161,7 @@ fn a_writer_that_does_not_commit() {
         .expect("an event");
     let (run, longest) = swap_beside_a_writer(&db, "swap", "2s");
     // Before any lock: what it may still commit is waited for.
-    let run = run.failure(1);
+    let run = run.failure(5);
     assert!(run.stderr.contains("may still appear"), "{run}");
     assert!(run.stderr.contains("idle in transaction"), "{run}");
     assert!(longest < Duration::from_secs(1), "a writer waited {longest:?}");
@@ -185,7 +185,7 @@ fn a_prepared_transaction() {
              INSERT INTO aggregate_heads VALUES ('Billing', 'Order', '{verb}', 1);
              PREPARE TRANSACTION '{verb}'"
         ));
-        let run = db.command(line(&[verb])).args(["--lock-budget", "1s"]).run().failure(1);
+        let run = db.command(line(&[verb])).args(["--lock-budget", "1s"]).run().failure(5);
         let words = format!("the prepared transaction \"{verb}\"");
         assert!(run.stderr.contains(&words), "{run}");
         db.execute(&format!("COMMIT PREPARED '{verb}'"));

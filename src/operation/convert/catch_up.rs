@@ -3,6 +3,7 @@
 use crate::error::{Error, Result};
 use crate::failpoint::reach;
 use crate::render;
+use crate::render::environment::{render as render_sql, values};
 
 use super::Converter;
 use super::planned::Way;
@@ -30,6 +31,20 @@ impl Converter<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Whether more is left than may be copied while writers wait.
+    pub(super) fn has_long_tail(&mut self, way: Way) -> Result<bool> {
+        let events = self.events()?;
+        let (from, _) = way.between(&events);
+        let after = self.record.copied_to.unwrap_or(i64::MIN);
+        let sql = render_sql("convert/tail", &values! { table => from, limit => TAIL_ROWS_MAX });
+        let row = self
+            .locked
+            .client()
+            .query_one(&sql, &[&after])
+            .map_err(|error| Error::database(&format!("reading {from}"), error))?;
+        Ok(row.get("long"))
     }
 
     /// Leaves little to be copied while writers wait, on whichever way. Gives back whether anything

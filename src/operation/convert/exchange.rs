@@ -106,7 +106,7 @@ impl Converter<'_> {
                     planned = self.planned(way)?;
                 }
                 Setback::Changed => planned = self.planned(way)?,
-                Setback::Late => late += 1,
+                Setback::Late => (late, pause) = (late + 1, PAUSE_FIRST),
                 Setback::Lock(_) | Setback::Snapshots(_) => {
                     std::thread::sleep(pause);
                     pause = (pause * 2).min(PAUSE_LONGEST);
@@ -115,10 +115,11 @@ impl Converter<'_> {
         }
     }
 
-    /// What came while others were waited for, so that writers never wait for more than a moment's
-    /// events. Gives back whether anything was copied.
+    /// Much may have come while others were waited for: writers never wait for more than a moment's
+    /// events. Where it is little nothing is copied, since those who read would have to be waited
+    /// for anew. Gives back whether anything was copied.
     fn catch_up_before(&mut self, way: Way) -> Result<bool> {
-        if self.record.strategy == Strategy::Attach {
+        if self.record.strategy == Strategy::Attach || !self.has_long_tail(way)? {
             return Ok(false);
         }
         match self.shorten_tail(way) {
