@@ -19,6 +19,9 @@ use crate::plan::MigrationSet;
 use crate::render::Script;
 use crate::render::tables::history_table;
 
+/// What is run again and again by a clock, and mostly has nothing to do.
+const JOBS: [&str; 3] = ["partitions ensure", "partitions close", "archive"];
+
 /// Executes a script under the lock of the store, and keeps the journal: one row a run, with how
 /// it ended.
 pub fn run(
@@ -96,8 +99,8 @@ pub fn run_beside<T>(
 }
 
 /// What a run that finds nothing to do leaves in order: the row of an earlier one that had done
-/// everything, and died before it could say so; and the time of this one, for those who watch
-/// whether it runs at all. `request` is what it was asked for, where the journal has that.
+/// everything, and died before it could say so; and the time of a job, for those who watch whether
+/// it runs at all. `request` is what it was asked for, where the journal has that.
 pub fn settle(
     locked: &mut Locked,
     catalog: &Catalog,
@@ -107,7 +110,10 @@ pub fn settle(
     let own = catalog.own_migrations.iter().map(|migration| migration.version).max();
     let Some(own) = own else { return Ok(()) };
     let settled = journal::end_interrupted(locked)
-        .and_then(|()| if own < 2 { Ok(()) } else { journal::confirm(locked, command, request) });
+        .and_then(|()| {
+            let is_job = JOBS.contains(&command) && own >= 2;
+            if is_job { journal::confirm(locked, command, request) } else { Ok(()) }
+        });
     match settled {
         // insufficient_privilege: whoever may only look has nothing to put in order.
         Err(error) if error.sqlstate() == Some("42501") => Ok(()),

@@ -83,7 +83,7 @@ fn what_mends_it_is_for_the_same_store() {
     let advice = db.pupctl(["advise"].iter().chain(&shop)).success().stdout;
     assert!(advice.contains(&format!("Next: {init}")), "{advice}");
     let json = db.pupctl(["advise", "-o", "json"].iter().chain(&shop)).success().json();
-    assert!(json["command"].as_str().is_some_and(|next| next.starts_with(init)), "{json}");
+    assert!(json["run"].as_str().is_some_and(|next| next.starts_with(init)), "{json}");
     for ensure in [&["partitions", "ensure"][..], &["partitions", "ensure", "-o", "json"]] {
         let refused = db.pupctl(ensure.iter().chain(&shop)).failure(1);
         assert!(refused.stderr.contains(&format!("hint: make one: {init}")), "{refused}");

@@ -89,14 +89,16 @@ fn tables_are_as_documented(db: &TestDatabase) {
 }
 
 fn a_second_run_changes_nothing(db: &TestDatabase, arguments: &[&str]) {
-    let before = (db.dump(), db.journal());
-    assert_eq!(before.1, ["schema init: done"]);
+    let before = db.dump();
+    assert_eq!(db.journal(), ["schema init: done"]);
     for again in [arguments, &["schema", "init"], &["partitions", "ensure"]] {
         let output = db.pupctl(again).success();
         assert!(output.stderr.contains("Nothing to do"), "{output}");
         assert_eq!(output.stdout, "", "{output}");
     }
-    assert_eq!((db.dump(), db.journal()), before);
+    assert_eq!(db.dump(), before);
+    // Whoever watches that it runs every day finds its time.
+    assert_eq!(db.journal(), ["schema init: done", "partitions ensure: done"]);
 }
 
 fn appends(db: &TestDatabase) {
