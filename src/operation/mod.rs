@@ -109,11 +109,10 @@ pub fn settle(
 ) -> Result<()> {
     let own = catalog.own_migrations.iter().map(|migration| migration.version).max();
     let Some(own) = own else { return Ok(()) };
-    let settled = journal::end_interrupted(locked)
-        .and_then(|()| {
-            let is_job = JOBS.contains(&command) && own >= 2;
-            if is_job { journal::confirm(locked, command, request) } else { Ok(()) }
-        });
+    let settled = journal::end_interrupted(locked).and_then(|()| {
+        let is_job = JOBS.contains(&command) && own >= 2;
+        if is_job { journal::confirm(locked, command, request) } else { Ok(()) }
+    });
     match settled {
         // insufficient_privilege: whoever may only look has nothing to put in order.
         Err(error) if error.sqlstate() == Some("42501") => Ok(()),
