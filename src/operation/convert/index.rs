@@ -47,6 +47,9 @@ impl Converter<'_> {
         leaves.sort_by_key(|leaf| std::cmp::Reverse(size(leaf)));
         let extra = self.extra_indexes()?;
         leaves.retain(|leaf| !leaf.is_whole() || !missing(&extra, leaf).is_empty());
+        if leaves.is_empty() {
+            return Ok(());
+        }
         let total = leaves.len();
         let work =
             |client: &mut Client, leaf: Unindexed| complete(client, &leaf, &missing(&extra, &leaf));
