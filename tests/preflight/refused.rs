@@ -94,10 +94,22 @@ fn constraints_that_newer_servers_have() {
         "DROP CONSTRAINT \"idle\";",
     );
     mended(
-        "ALTER TABLE events ADD CONSTRAINT there NOT NULL trace_id NOT VALID",
-        "the constraint there NOT NULL trace_id NOT VALID: NOT VALID",
+        "ALTER TABLE events ALTER COLUMN payload DROP NOT NULL;
+         ALTER TABLE events ADD CONSTRAINT there NOT NULL payload NOT VALID",
+        "the constraint there NOT NULL payload NOT VALID: NOT VALID",
         "VALIDATE CONSTRAINT \"there\";",
     );
+    // Named once, by its column: validated it would be refused all the same.
+    for column in ["trace_id", "tenant"] {
+        mended(
+            &format!(
+                "ALTER TABLE events ADD COLUMN IF NOT EXISTS tenant text;
+                 ALTER TABLE events ADD CONSTRAINT there NOT NULL {column} NOT VALID"
+            ),
+            &format!("the column {column}"),
+            &format!("ALTER COLUMN \"{column}\" DROP NOT NULL;"),
+        );
+    }
 }
 
 #[test]

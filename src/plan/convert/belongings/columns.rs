@@ -92,6 +92,17 @@ pub(super) fn examine(examined: &Examined<'_>, found: &mut Vec<Belonging>) {
     }
 }
 
+/// Whether a column refuses NULL where writers of a store may leave it empty.
+pub(super) fn must_take_null(role: Role, column: &Column) -> bool {
+    let fills_itself =
+        column.default.is_some() || !column.generated.is_empty() || !column.identity.is_empty();
+    let may_be_empty = match store_columns(role).iter().find(|own| own.name == column.name) {
+        Some(own) => !own.not_null,
+        None => !fills_itself,
+    };
+    column.not_null && may_be_empty
+}
+
 fn store_column(
     examined: &Examined<'_>,
     wanted: &StoreColumn,
@@ -119,7 +130,7 @@ fn store_column(
     if wanted.not_null && !column.not_null {
         let mend = Mend::ColumnNotNull { table: table.clone(), column: name.clone() };
         found.push(Belonging::refused(what.clone(), "it takes NULL, which no event has", mend));
-    } else if column.not_null && !wanted.not_null {
+    } else if must_take_null(examined.role, column) {
         let mend = Mend::ColumnNull { table: table.clone(), column: name.clone() };
         let why = "it refuses NULL, which writers of a store may leave there";
         found.push(Belonging::refused(what.clone(), why, mend));
@@ -167,7 +178,7 @@ fn extra(examined: &Examined<'_>, column: &Column, found: &mut Vec<Belonging>) {
         found.push(Belonging::refused(what, why, mend));
         return;
     }
-    if column.not_null && column.default.is_none() && column.generated.is_empty() {
+    if must_take_null(examined.role, column) {
         let mend = Mend::ColumnNull { table: examined.name(), column: column.name.clone() };
         let why = "it must be filled, which the writers of a store do not";
         found.push(Belonging::refused(what, why, mend));

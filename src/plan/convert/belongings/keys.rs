@@ -3,6 +3,7 @@
 use crate::catalog::surroundings::{Constraint, Index, Surroundings};
 use crate::layout::{Layout, Role};
 
+use super::columns::must_take_null;
 use super::{Belonging, Examined, Mend, partition_columns};
 
 /// What an index is beside those of the layout.
@@ -52,6 +53,8 @@ fn one(examined: &Examined<'_>, constraint: &Constraint, found: &mut Vec<Belongi
                 Belonging::carried(what, "the new table and its partitions get it")
             });
         }
+        // What makes the column take NULL drops it too.
+        "n" if goes_with_its_column(examined, constraint) => {}
         "n" => {
             let what = format!("the constraint {name} {}", constraint.definition);
             let why = "NOT VALID: rows that break it could not be copied";
@@ -73,6 +76,12 @@ fn one(examined: &Examined<'_>, constraint: &Constraint, found: &mut Vec<Belongi
         // Primary keys and unique constraints are judged by their indexes.
         _ => {}
     }
+}
+
+fn goes_with_its_column(examined: &Examined<'_>, constraint: &Constraint) -> bool {
+    let mut columns =
+        constraint.columns.iter().filter_map(|name| examined.surroundings.column(name));
+    columns.any(|column| must_take_null(examined.role, column))
 }
 
 /// What an index of the table is to a layout.
