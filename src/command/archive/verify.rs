@@ -107,6 +107,8 @@ fn report(context: &Context, report: &Report) -> anyhow::Result<Exit> {
         output.say(format!("{} {proven} read back and proven", green("Done:")));
         return Ok(Exit::Done);
     }
-    output.warn(format!("{} cannot be trusted", count(bad.len(), "archive")));
+    // With their names: under `--quiet` this is all that is told.
+    let names = bad.iter().map(|one| one.archive.as_str()).collect::<Vec<_>>().join(", ");
+    output.warn(format!("{} cannot be trusted: {names}", count(bad.len(), "archive")));
     Ok(Exit::Failed)
 }
