@@ -28,6 +28,8 @@ pub const NOUNS: [&str; 18] = [
 
 const PROGRAM: &str = "pupctl ";
 
+const EMBEDDED: &str = "--embedded";
+
 /// The options that were given: their names, and as a shell takes them.
 #[derive(Debug, Clone, Default)]
 pub struct Address(Vec<(&'static str, String)>);
@@ -48,7 +50,8 @@ impl Address {
             let joint = if value.starts_with('-') { '=' } else { ' ' };
             Some((option, format!("{option}{joint}{}", shell_word(value))))
         };
-        Self(given.into_iter().filter_map(option).collect())
+        let embedded = global.embedded.then(|| (EMBEDDED, EMBEDDED.to_owned()));
+        Self(given.into_iter().filter_map(option).chain(embedded).collect())
     }
 
     /// A message whose commands have the options that they do not have themselves.
@@ -61,7 +64,10 @@ impl Address {
             let word = part.split(|c: char| !c.is_ascii_lowercase()).next();
             // Not "run pupctl as the owner".
             if word.is_some_and(|word| NOUNS.contains(&word)) {
-                for (_, option) in self.0.iter().filter(|(name, _)| !part.contains(name)) {
+                // Commands of the embedded server reach no other.
+                let is_own = |name| name == EMBEDDED && word == Some("embedded");
+                let lacks = |(name, _): &&(_, _)| !part.contains(name) && !is_own(*name);
+                for (_, option) in self.0.iter().filter(lacks) {
                     told.extend([option, " "]);
                 }
             }
@@ -105,5 +111,10 @@ mod tests {
         assert_eq!(address.add_to(own), own);
         // Once is enough.
         assert_eq!(address.add_to(told), told);
+        let address = Address::of(&GlobalArgs { embedded: true, ..GlobalArgs::default() });
+        assert_eq!(
+            address.add_to("pupctl embedded start, then pupctl schema init"),
+            "pupctl embedded start, then pupctl --embedded schema init"
+        );
     }
 }
