@@ -8,6 +8,7 @@ use crate::error::{Error, Result};
 use crate::failpoint::reach;
 use crate::layout::Role;
 use crate::plan::convert::build::{Unindexed, branches, keyless, unindexed};
+use crate::plan::protection::broken;
 use crate::render::convert as statements;
 use crate::render::convert::carry::{ExtraIndex, indexes_onto};
 
@@ -69,22 +70,29 @@ impl Converter<'_> {
         let events = self.events()?;
         let catalog = self.catalog()?;
         let Some(built) = events.built(&catalog) else { return Err(gone(&events.next)) };
-        let tables: Vec<_> = built.walk().map(|relation| relation.name.clone()).collect();
-        let triggers = statements::protect(&self.record.after, &tables);
+        self.give_triggers(built)
+    }
+
+    /// The triggers that tables lack: each is a statement of its own, and partitions are many.
+    fn give_triggers(&mut self, built: &Relation) -> Result<()> {
+        let (layout, schema) = (&self.record.after, self.locked.schema());
+        let lacking = |table| broken(layout, schema, table).into_iter().map(move |t| (table, t));
+        let triggers: Vec<_> = built
+            .walk()
+            .flat_map(lacking)
+            .flat_map(|(table, trigger)| statements::protect(&table.name, trigger))
+            .collect();
         self.run("protecting the new tables", &triggers)
     }
 
     fn protect(&mut self, built: &Relation) -> Result<()> {
         let events = self.events()?;
-        let layout = self.record.after.clone();
-        if layout.keeps_event_ids() {
+        if self.record.after.keeps_event_ids() {
             // Before the triggers: an id that is there already would refuse its own event.
-            let collect = statements::collect_ids(&events, &layout);
+            let collect = statements::collect_ids(&events, &self.record.after);
             self.run("collecting the ids of the events", &[collect])?;
         }
-        let tables: Vec<_> = built.walk().map(|relation| relation.name.clone()).collect();
-        let triggers = statements::protect(&layout, &tables);
-        self.run("protecting the new tables", &triggers)
+        self.give_triggers(built)
     }
 }
 

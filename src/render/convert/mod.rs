@@ -9,6 +9,7 @@ pub mod swap;
 use crate::catalog::relation::Relation;
 use crate::catalog::surroundings::Surroundings;
 use crate::layout::name::QualifiedName;
+use crate::layout::protection::Trigger;
 use crate::layout::{Layout, Role};
 use crate::plan::convert::build::{Build, NewTable, Unindexed};
 use crate::plan::convert::ranges::Range;
@@ -262,17 +263,10 @@ pub fn upper_indexes(
     )
 }
 
-/// The triggers of the new table of events, on every table of it.
+/// A trigger of the new table of events, on it or on a partition of it.
 #[must_use]
-pub fn protect(layout: &Layout, tables: &[QualifiedName]) -> Vec<Statement> {
-    let mut statements = Vec::new();
-    for table in tables {
-        for trigger in layout.triggers() {
-            let protect = Protect::Trigger { table: table.clone(), trigger, live: false };
-            statements.extend(protection::statements(&protect));
-        }
-    }
-    statements
+pub fn protect(table: &QualifiedName, trigger: Trigger) -> Vec<Statement> {
+    protection::statements(&Protect::Trigger { table: table.clone(), trigger, live: false })
 }
 
 /// The functions behind the triggers of the layout, and the key table of event ids.
