@@ -145,6 +145,7 @@ const TEMPLATES: &[(&str, &str)] = templates![
     "convert/index",
     "convert/lacking_heads",
     "convert/later",
+    "convert/later_heads",
     "convert/lock",
     "convert/mend",
     "convert/mirror",

@@ -136,6 +136,45 @@ fn events_that_are_written_to_a_partition_go_back_too() {
     assert_eq!(db.one::<i64>(found), 1);
 }
 
+/// The partition that has the heads of Billing, of the store or of what is replaced.
+fn heads_of_billing(db: &TestDatabase) -> String {
+    db.one(
+        "SELECT oid::regclass::text FROM pg_class
+         WHERE relispartition AND relkind = 'r' AND relname LIKE '%heads%billing%'",
+    )
+}
+
+#[test]
+fn who_moves_a_head_in_a_partition_is_waited_for_on_the_way_back() {
+    let db = ready(Kind::Pupctl, "context");
+    convert(&db, &["swap"]).success();
+    let mut writer = db.client();
+    let mut open = writer.transaction().expect("a transaction");
+    let leaf = heads_of_billing(&db);
+    let update = format!("UPDATE {leaf} SET updated_at = now()");
+    open.batch_execute(&update).expect("heads");
+    convert(&db, &["rollback", "--lock-budget", "300ms"]).failure(5);
+    drop(open);
+    convert(&db, &["rollback"]).success();
+    assert_sound(&db, "rollback");
+}
+
+#[test]
+fn heads_that_are_moved_in_a_replaced_partition_are_not_dropped() {
+    let db = ready(Kind::Pupctl, "context");
+    convert(&db, &["swap"]).success();
+    let mut run = db.command(line(&["rollback"])).hold_at("convert::swapped").spawn();
+    run.reached();
+    let leaf = heads_of_billing(&db);
+    db.execute(&format!("INSERT INTO {leaf} VALUES ('Billing', 'Order', 'direct', 1)"));
+    run.release();
+    let told = run.wait().failure(1);
+    assert!(told.stderr.contains("1 heads were moved in partitions of "), "{told}");
+    db.execute(&format!("DELETE FROM {leaf} WHERE aggregate_id = 'direct'"));
+    convert(&db, &["rollback"]).success();
+    assert_nothing_left(&db, "rollback");
+}
+
 /// The server cuts the names of indexes where those of tables are long: partitions want the same
 /// one, and sessions at once.
 #[test]

@@ -135,6 +135,7 @@ impl Converter<'_> {
         let attached = self.record.strategy == Strategy::Attach;
         let up_to = self.record.copied_to.filter(|_| !attached).unwrap_or(i64::MIN);
         self.refuse_later(&events, up_to)?;
+        self.refuse_later_heads()?;
         if attached {
             return Ok(());
         }
@@ -158,6 +159,25 @@ impl Converter<'_> {
         }
         let message = format!("{rows} events were written to partitions of {next} by their names");
         Err(Error::refused(message).hint("write them to the old table, which is the store's again"))
+    }
+
+    /// Refuses heads that somebody has moved in a partition by its name, as above.
+    fn refuse_later_heads(&mut self) -> Result<()> {
+        let heads = self.record.tables.iter().find(|table| table.role == Role::Heads);
+        let Some(Replaced { current, next, .. }) = heads.cloned() else { return Ok(()) };
+        let key = Role::Heads.key_columns();
+        let sql = render("convert/later_heads", &values! { current, next, key });
+        let row = self
+            .locked
+            .client()
+            .query_one(&sql, &[])
+            .map_err(|error| Error::database(&format!("reading {next}"), error))?;
+        let rows: i64 = row.get("rows");
+        if rows == 0 {
+            return Ok(());
+        }
+        let message = format!("{rows} heads were moved in partitions of {next} by their names");
+        Err(Error::refused(message).hint("move them in the old table, which is the store's again"))
     }
 
     /// What is left to do by hand where the new tables may not be dropped.

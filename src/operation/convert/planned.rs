@@ -145,11 +145,10 @@ impl Planned {
         let rest = self.tables.iter().rev().filter(|table| !first.contains(table));
         let rest: Vec<_> = rest.cloned().collect();
         // On the way back also those who write to a partition by its name.
-        let rest = match self.way {
-            Way::Forth => swap::lock_writers(&rest),
-            Way::Back => swap::lock_writers_below(&rest),
-        };
-        let everybody = (!first.is_empty()).then(|| swap::lock_all(&first));
+        let below = self.way == Way::Back;
+        let rest = if below { swap::lock_writers_below(&rest) } else { swap::lock_writers(&rest) };
+        let all = if below { swap::lock_all_below } else { swap::lock_all };
+        let everybody = (!first.is_empty()).then(|| all(&first));
         everybody.into_iter().chain([rest]).collect()
     }
 

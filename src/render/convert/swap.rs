@@ -35,6 +35,8 @@ pub struct Exchange<'a> {
     pub retired_indexes: &'a [String],
 }
 
+const EVERYBODY: &str = "Everybody waits for the rest of this transaction";
+
 /// Keeps everybody else's maintenance out, autovacuum too, which gives way to it. Readers and
 /// writers go on.
 #[must_use]
@@ -58,7 +60,13 @@ pub fn lock_writers_below(tables: &[QualifiedName]) -> Statement {
 /// Keeps everybody out.
 #[must_use]
 pub fn lock_all(tables: &[QualifiedName]) -> Statement {
-    locked(tables, LockMode::AccessExclusive, "Everybody waits for the rest of this transaction")
+    locked(tables, LockMode::AccessExclusive, EVERYBODY)
+}
+
+/// The same for their partitions too.
+#[must_use]
+pub fn lock_all_below(tables: &[QualifiedName]) -> Statement {
+    locked_as(tables, LockMode::AccessExclusive, EVERYBODY, true)
 }
 
 fn locked(tables: &[QualifiedName], mode: LockMode, why: &str) -> Statement {
