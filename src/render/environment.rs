@@ -165,6 +165,7 @@ const TEMPLATES: &[(&str, &str)] = templates![
     "convert/rows/nulls",
     "convert/rows/parts",
     "convert/rows/timeless",
+    "convert/slice",
     "convert/speed",
     "convert/survey",
     "convert/table",

@@ -3,7 +3,7 @@
 use pupctl::server::Programs;
 
 use crate::support::{Background, Standby, TestDatabase, TestServer, eventually};
-use crate::{Kind, assert_same, convert, empty_on, line, phase, rows, to};
+use crate::{Kind, append, assert_same, convert, empty_on, line, phase, ready, rows, to};
 
 /// Enough events for several ranges, so that there is something left to wait with.
 fn large(server: &TestServer) -> TestDatabase {
@@ -87,6 +87,24 @@ fn it_waits_while_a_standby_is_behind() {
     assert_eq!((ranges(&db), phase(&db).as_str()), (1, "copying"));
     session.batch_execute("SELECT pg_wal_replay_resume()").expect("it goes on");
     goes_on(&db);
+}
+
+/// A conversion may be ready for days before its swap.
+#[test]
+fn what_came_meanwhile_is_caught_up_with_in_pieces() {
+    let db = ready(Kind::Pupctl, "month");
+    let copied = || db.one::<i64>("SELECT count(*) FROM events_convert");
+    let before = copied();
+    append(&db, "Billing", "o-late", 300, 0);
+    // Half a second of it is a piece.
+    let words = line(&["swap", "--max-rate", "200"]);
+    let mut run = db.command(words).hold_at_time("convert::caught_up", 2).spawn();
+    run.reached();
+    assert_eq!(copied(), before + 200);
+    let _ = run.kill();
+    let before = rows(&db);
+    convert(&db, &["swap", "--max-rate", "1000", "--load", "50"]).success();
+    assert_same(&before, &rows(&db), "swap");
 }
 
 #[test]

@@ -214,7 +214,7 @@ impl Source {
 }
 
 /// How many rows one transaction copies: with a limit no more than a session may in half a second.
-fn range_rows(rate: Option<u64>, sessions: usize) -> i64 {
+pub(super) fn range_rows(rate: Option<u64>, sessions: usize) -> i64 {
     let Some(rate) = rate.and_then(|rate| i64::try_from(rate).ok()) else { return RANGE_ROWS };
     let sessions = i64::try_from(sessions).unwrap_or(1).max(1);
     (rate / sessions / 2).clamp(RANGE_ROWS_MIN, RANGE_ROWS)
@@ -253,7 +253,7 @@ fn copy_noted(client: &mut Client, schema: &str, id: i64, sql: &str, range: Rang
 }
 
 /// What a small writer does: a row, a commit that is waited for.
-fn probe(client: &mut Client, schema: &str, id: i64) -> Result<()> {
+pub(super) fn probe(client: &mut Client, schema: &str, id: i64) -> Result<()> {
     let table = render::tables::conversions_table(schema);
     client
         .execute(&render_sql("convert/probe", &values! { table }), &[&id])

@@ -40,7 +40,8 @@ impl Converter<'_> {
         let verified = self.record.verified_to.unwrap_or(i64::MIN);
         let events = self.events()?;
         let up_to = self.record.swapped_at_position.unwrap_or(i64::MAX);
-        let pair = Pair { old: &events.retired, new: vec![events.current], rows: 0 };
+        let rows = up_to.checked_sub(verified).unwrap_or(0);
+        let pair = Pair { old: &events.retired, new: vec![events.current], rows };
         self.same(&pair, Range { after: verified, up_to })?;
         self.record.verified_to = Some(up_to);
         self.advance(Phase::Swapped)?;

@@ -6,12 +6,16 @@ use std::time::{Duration, Instant};
 
 use postgres::Client;
 
+use crate::db::Interrupt;
 use crate::error::{Error, Result};
 
-use super::workers::Shared;
+use super::workers::{Shared, rest};
 
 /// How often the server is asked how it is.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
+
+/// The longest sleep: somebody may want it to end.
+const STEP: Duration = Duration::from_millis(100);
 
 /// The limits of a copy.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -44,20 +48,51 @@ impl Pace {
         Self { limits, next: Mutex::new(now), looked: now, told: false }
     }
 
+    /// The most rows in a second.
+    #[must_use]
+    pub fn rate(&self) -> Option<u64> {
+        self.limits.rate
+    }
+
     /// Waits as long as so many rows have to take.
     pub fn wait(&self, rows: u64, shared: &Shared) {
-        let Some(rate) = self.limits.rate.filter(|rate| *rate > 0) else { return };
-        let until = {
-            let mut next = self.next.lock().unwrap_or_else(PoisonError::into_inner);
-            let now = Instant::now();
-            // What was not used is not saved up.
-            *next = (*next).max(now) + Duration::from_micros(rows.saturating_mul(1_000_000) / rate);
-            *next
-        };
+        let until = self.due(rows);
         while Instant::now() < until && !shared.stop.load(Ordering::SeqCst) {
-            std::thread::sleep(
-                until.saturating_duration_since(Instant::now()).min(Duration::from_millis(100)),
-            );
+            std::thread::sleep(until.saturating_duration_since(Instant::now()).min(STEP));
+        }
+    }
+
+    /// When the next rows may be copied after so many.
+    fn due(&self, rows: u64) -> Instant {
+        let now = Instant::now();
+        let Some(rate) = self.limits.rate.filter(|rate| *rate > 0) else { return now };
+        let mut next = self.next.lock().unwrap_or_else(PoisonError::into_inner);
+        // What was not used is not saved up.
+        *next = (*next).max(now) + Duration::from_micros(rows.saturating_mul(1_000_000) / rate);
+        *next
+    }
+
+    /// Waits after work of the very session that looks after the limits: so long it took, and so
+    /// many rows were copied. `commit` and what is given back are those of [`Pace::look`].
+    pub fn rest(
+        &mut self,
+        client: &mut Client,
+        interrupt: &Interrupt,
+        (took, rows): (Duration, u64),
+        commit: &mut dyn FnMut(&mut Client) -> Result<()>,
+    ) -> Result<Option<String>> {
+        let until = self.due(rows).max(Instant::now() + rest(self.limits.load, took));
+        let shared = Shared::default();
+        let mut words = None;
+        loop {
+            interrupt.check()?;
+            words = self.look(client, &shared, commit)?.or(words);
+            let left = until.saturating_duration_since(Instant::now());
+            let step = if shared.hold.load(Ordering::SeqCst) { STEP } else { left.min(STEP) };
+            if step.is_zero() {
+                return Ok(words);
+            }
+            std::thread::sleep(step);
         }
     }
 

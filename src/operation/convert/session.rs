@@ -17,14 +17,15 @@ use super::{Converter, planned};
 impl Converter<'_> {
     /// Prepares all sessions: no policy may hide rows, no limit ends what takes long.
     pub(super) fn prepare(&mut self) -> Result<()> {
+        let gently = self.options.pace.load.is_some();
         let memory = self.options.memory.clone();
-        prepare(self.locked.client(), &memory)?;
+        prepare(self.locked.client(), &memory, gently)?;
         self.workers.iter_mut().try_for_each(|worker| {
-            prepare(&mut worker.client, &memory)?;
+            prepare(&mut worker.client, &memory, gently)?;
             worker
                 .client
                 .batch_execute(include_str!("../../../sql/convert/worker.sql"))
-                .map_err(|error| Error::database("preparing the session", error))
+                .map_err(preparing)
         })
     }
 
@@ -62,13 +63,21 @@ pub fn surroundings(client: &mut Client, table: &QualifiedName) -> Result<Surrou
     Ok(found)
 }
 
-fn prepare(client: &mut Client, memory: &str) -> Result<()> {
-    let failed = |error| Error::database("preparing the session", error);
-    client.batch_execute(include_str!("../../../sql/transfer/session.sql")).map_err(failed)?;
+fn prepare(client: &mut Client, memory: &str, gently: bool) -> Result<()> {
+    client.batch_execute(include_str!("../../../sql/transfer/session.sql")).map_err(preparing)?;
+    if gently {
+        // A session that may work some of its time may not let others of the server do it.
+        let alone = include_str!("../../../sql/convert/alone.sql");
+        client.batch_execute(alone).map_err(preparing)?;
+    }
     client
         .query_one(include_str!("../../../sql/convert/memory.sql"), &[&memory])
-        .map_err(failed)?;
+        .map_err(preparing)?;
     Ok(())
+}
+
+fn preparing(error: postgres::Error) -> Error {
+    Error::database("preparing the session", error)
 }
 
 fn pid(client: &mut Client) -> Result<i32> {

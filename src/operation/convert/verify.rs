@@ -126,10 +126,15 @@ impl Converter<'_> {
         let mut tasks: Vec<Task> = beside.into_iter().map(Task::Run).collect();
         let part = |range| Part { first: true, table: pair.old.clone(), range, only: true };
         let chunks = self.chunks(pair.old, range, pair.rows)?;
-        tasks.extend(chunks.into_iter().map(part).map(Task::Sum));
+        tasks.extend(chunks.iter().copied().map(part).map(Task::Sum));
+        // Leaves are pieces themselves.
         let only = pair.new.len() > 1;
-        let part = |table: &QualifiedName| Part { first: false, table: table.clone(), range, only };
-        tasks.extend(pair.new.iter().map(part).map(Task::Sum));
+        let ranges = if only { vec![range] } else { chunks };
+        let new = pair.new.iter().flat_map(|table| ranges.iter().map(move |range| (table, *range)));
+        let part = |(table, range): (&QualifiedName, Range)| {
+            Task::Sum(Part { first: false, table: table.clone(), range, only })
+        };
+        tasks.extend(new.map(part));
         let sums = Mutex::new((Sums::new(), Sums::new()));
         let work = |client: &mut Client, task: Task| {
             let part = match task {

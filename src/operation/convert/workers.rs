@@ -41,9 +41,7 @@ pub struct Shared {
 impl Shared {
     /// Rests after work that has taken so long.
     pub fn rest(&self, took: Duration) {
-        let Some(load) = self.load.filter(|load| *load < 100) else { return };
-        let rest = took * u32::from(100 - load) / u32::from(load.max(1));
-        let until = Instant::now() + rest.min(REST_LONGEST);
+        let until = Instant::now() + rest(self.load, took);
         while !self.stop.load(Ordering::SeqCst) {
             let left = until.saturating_duration_since(Instant::now());
             if left.is_zero() {
@@ -52,6 +50,13 @@ impl Shared {
             std::thread::sleep(left.min(LOOK_EVERY));
         }
     }
+}
+
+/// How long a session rests that may work so much of its time, in percent, and has for so long.
+#[must_use]
+pub fn rest(load: Option<u8>, took: Duration) -> Duration {
+    let Some(load) = load.filter(|load| *load < 100) else { return Duration::ZERO };
+    (took * u32::from(100 - load) / u32::from(load.max(1))).min(REST_LONGEST)
 }
 
 /// Lets the workers take work from a source until it has none. `look` is called all the while, on
