@@ -27,6 +27,7 @@ impl Converter<'_> {
     /// Copies up to the settled position, again and again until little is left. Others get their
     /// time meanwhile, unless rows come faster than that.
     pub(super) fn catch_up(&mut self) -> Result<()> {
+        self.progress.phase("Catching up", None);
         let mut pace = Pace::new(self.options.pace);
         let mut before = u64::MAX;
         for _ in 0..ROUNDS_MAX {

@@ -24,7 +24,6 @@ impl Converter<'_> {
                 self.prepare_heaps()?;
             } else {
                 self.finish_extension()?;
-                self.progress.phase("Catching up", None);
                 self.catch_up()?;
                 self.prove_heads()?;
             }
