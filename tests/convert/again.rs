@@ -104,13 +104,13 @@ fn a_pause_ends_the_copy_and_resume_goes_on() {
         "INSERT INTO events (bounded_context, aggregate_type, aggregate_id, aggregate_version,
             event_id, event_type, payload)
          SELECT 'Billing', 'Order', 'o-' || number, 1, gen_random_uuid(), 'x', ''
-         FROM generate_series(1, 210000) AS number;
+         FROM generate_series(1, 60000) AS number;
          INSERT INTO aggregate_heads SELECT 'Billing', 'Order', 'o-' || number, 1
-         FROM generate_series(1, 210000) AS number;",
+         FROM generate_series(1, 60000) AS number;",
     );
     let before = state_of_events(&db);
     let mut words = to("start", "context");
-    words.extend(["--max-rate", "25000", "--jobs", "1"]);
+    words.extend(["--max-rate", "8000", "--jobs", "1"]);
     let run = db.command(line(&words)).spawn();
     eventually("a range is copied", || {
         phase(&db) == "copying"
@@ -123,7 +123,7 @@ fn a_pause_ends_the_copy_and_resume_goes_on() {
     assert!(told.stderr.contains("Paused"), "{told}");
     let ranges = "SELECT count(*) FROM pupctl_conversion_ranges";
     let done: i64 = db.one(ranges);
-    assert!((1..17).contains(&done), "{done} of 17 ranges, each of half a second's rows");
+    assert!((1..15).contains(&done), "{done} of 15 ranges, each of half a second's rows");
     convert(&db, &["status"]).success();
     let copied = db.texts("SELECT copied_at::text FROM public.pupctl_conversion_ranges ORDER BY 1");
     let told = convert(&db, &["resume"]).success();
