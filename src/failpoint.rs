@@ -35,6 +35,7 @@ pub const NAMES: &[&str] = &[
     "convert::copied",
     "convert::copied_heads",
     "convert::dropped",
+    "convert::dropped_some",
     "convert::indexed",
     "convert::joined",
     "convert::prepared",

@@ -135,6 +135,7 @@ const TEMPLATES: &[(&str, &str)] = templates![
     "convert/digest",
     "convert/drop_check",
     "convert/drop_function",
+    "convert/drop_tables",
     "convert/extent",
     "convert/find",
     "convert/forget_ranges",

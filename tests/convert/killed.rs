@@ -242,3 +242,25 @@ fn a_swap_that_is_interrupted_says_so() {
     reader.batch_execute("COMMIT").expect("the end");
     convert(&db, &["swap"]).success();
 }
+
+/// One transaction cannot have the locks of all partitions: what was proven before the first piece
+/// was dropped is not looked for in the rest.
+#[test]
+fn many_partitions_are_dropped_in_pieces() {
+    for verb in [None, Some("swap")] {
+        let db = ready(Kind::Pupctl, "context,month");
+        if let Some(verb) = verb {
+            convert(&db, &[verb]).success();
+        }
+        append(&db, "Billing", "o-1", 2, 0);
+        let before = rows(&db);
+        let failpoint = "convert::dropped_some=1*off->return";
+        let run = db.command(line(&["rollback"])).failpoints(failpoint).run().killed();
+        let left = "SELECT count(*) FROM pg_class WHERE relkind = 'r' AND relispartition";
+        assert!((1..25).contains(&db.one::<i64>(left)), "{run}");
+        convert(&db, &["rollback"]).success();
+        assert_same(&before, &rows(&db), "rollback");
+        assert_nothing_left(&db, "rollback");
+        assert_checked(&db);
+    }
+}

@@ -128,19 +128,25 @@ impl Converter<'_> {
     }
 
     /// What came between the two exchanges has to be in both tables before one is dropped.
-    fn prove_returned(&mut self) -> Result<()> {
+    fn prove_returned(&mut self, catalog: &Catalog) -> Result<()> {
         let Some(after) = self.record.swapped_at_position else { return Ok(()) };
         let events = self.events()?;
+        if events.built(catalog).is_none() {
+            return Ok(());
+        }
         // Everything went into the old table, whose partitions these were, or up to this position.
         let attached = self.record.strategy == Strategy::Attach;
         let up_to = self.record.copied_to.filter(|_| !attached).unwrap_or(i64::MIN);
         self.refuse_later(&events, up_to)?;
-        self.refuse_later_heads()?;
-        if attached {
+        self.refuse_later_heads(catalog)?;
+        // Who has proven it may have been interrupted when some of it was dropped.
+        if attached || self.record.verified_to.is_none() {
             return Ok(());
         }
         let pair = Pair { old: &events.current, new: vec![events.next], rows: 0 };
-        self.same(&pair, Range { after, up_to }).map(drop)
+        self.same(&pair, Range { after, up_to })?;
+        self.record.verified_to = None;
+        self.advance(self.record.phase)
     }
 
     /// Refuses rows that somebody has written to a partition by its name when the tables had
@@ -162,9 +168,10 @@ impl Converter<'_> {
     }
 
     /// Refuses heads that somebody has moved in a partition by its name, as above.
-    fn refuse_later_heads(&mut self) -> Result<()> {
-        let heads = self.record.tables.iter().find(|table| table.role == Role::Heads);
-        let Some(Replaced { current, next, .. }) = heads.cloned() else { return Ok(()) };
+    fn refuse_later_heads(&mut self, catalog: &Catalog) -> Result<()> {
+        // They may be dropped already by a run that was interrupted.
+        let heads = self.table(Role::Heads).filter(|heads| heads.built(catalog).is_some());
+        let Some(Replaced { current, next, .. }) = heads else { return Ok(()) };
         let key = Role::Heads.key_columns();
         let sql = render("convert/later_heads", &values! { current, next, key });
         let row = self
@@ -239,7 +246,7 @@ impl Converter<'_> {
     fn drop_new(&mut self) -> Result<()> {
         let catalog = self.catalog()?;
         if has_new_tables(&catalog, &self.record) {
-            self.prove_returned().map_err(|error| self.undropped(error))?;
+            self.prove_returned(&catalog).map_err(|error| self.undropped(error))?;
             self.drop_built(&catalog)?;
         }
         reach("convert::dropped");

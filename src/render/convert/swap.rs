@@ -276,6 +276,12 @@ pub fn drop_table(table: &QualifiedName, why: &str) -> Statement {
     plain(render("transfer/drop", &values! { table }), why)
 }
 
+/// Drops several such tables.
+#[must_use]
+pub fn drop_tables(tables: &[QualifiedName], why: &str) -> Statement {
+    plain(render("convert/drop_tables", &values! { tables }), why)
+}
+
 fn drop_trigger(table: &QualifiedName, function: &QualifiedName) -> Statement {
     let trigger = &function.name;
     plain(render("convert/thaw", &values! { trigger, table }), "It has done its work")
