@@ -254,7 +254,8 @@ fn many_partitions_are_dropped_in_pieces() {
         }
         append(&db, "Billing", "o-1", 2, 0);
         let before = rows(&db);
-        let failpoint = "convert::dropped_some=1*off->return";
+        // Heads, and two pieces of events.
+        let failpoint = "convert::dropped_some=2*off->return";
         let run = db.command(line(&["rollback"])).failpoints(failpoint).run().killed();
         let left = "SELECT count(*) FROM pg_class WHERE relkind = 'r' AND relispartition";
         assert!((1..25).contains(&db.one::<i64>(left)), "{run}");

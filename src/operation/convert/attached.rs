@@ -18,7 +18,7 @@ use crate::render::convert::{attach as statements, swap};
 use super::planned::heaps;
 use super::{Converter, Outcome, survey};
 
-/// So many partitions are dropped in one transaction.
+/// So many tables are dropped in one transaction.
 const DROPPED_AT_ONCE: usize = 20;
 
 impl Converter<'_> {
@@ -127,22 +127,19 @@ impl Converter<'_> {
         Ok(())
     }
 
-    /// Drops the new tables. Those with many partitions in pieces: one transaction cannot have the
-    /// locks of all, and of all their indexes.
+    /// Drops the new tables, in pieces: one transaction cannot have the locks of many partitions
+    /// and of all their indexes.
     pub(super) fn drop_built(&mut self, catalog: &Catalog) -> Result<()> {
-        let (doing, why) = ("dropping what was built", "Nothing in it is used");
         for table in self.record.tables.clone() {
             let Some(built) = table.built(catalog) else { continue };
-            let below: Vec<_> = built.walk().map(|relation| relation.name.clone()).collect();
-            // Children first, and the table itself last.
-            let below: Vec<_> = below.into_iter().skip(1).rev().collect();
-            if below.len() > DROPPED_AT_ONCE {
-                for some in below.chunks(DROPPED_AT_ONCE) {
-                    self.run(doing, &[swap::drop_tables(some, why)])?;
-                    reach("convert::dropped_some");
-                }
+            let mut tables: Vec<_> = built.walk().map(|relation| relation.name.clone()).collect();
+            // Children first, and what tells an interrupted run of the rest last.
+            tables.reverse();
+            for some in tables.chunks(DROPPED_AT_ONCE) {
+                let drop = swap::drop_tables(some, "Nothing in it is used");
+                self.run("dropping what was built", &[drop])?;
+                reach("convert::dropped_some");
             }
-            self.run(doing, &[swap::drop_table(&table.next, why)])?;
         }
         Ok(())
     }

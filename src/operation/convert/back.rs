@@ -1,6 +1,7 @@
 //! The way back: before the swap nothing has to be undone but what was built; after it, what came
 //! since is copied into the old tables first.
 
+use postgres::types::ToSql;
 use postgres::{Client, Transaction};
 
 use crate::catalog::Catalog;
@@ -107,15 +108,8 @@ impl Converter<'_> {
         let catalog = self.catalog()?;
         let mut beyond = 0;
         for leaf in super::planned::beyond(&catalog, &self.record) {
-            let row = self
-                .locked
-                .client()
-                .query_one(
-                    &render("convert/count", &values! { table => leaf, limit => BEYOND_MAX }),
-                    &[],
-                )
-                .map_err(|error| Error::database(&format!("counting {leaf}"), error))?;
-            beyond += row.get::<_, i64>("rows");
+            let sql = render("convert/count", &values! { table => leaf, limit => BEYOND_MAX });
+            beyond += self.rows(&leaf, &sql, &[])?;
         }
         if beyond < BEYOND_MAX {
             return Ok(());
@@ -154,12 +148,7 @@ impl Converter<'_> {
     fn refuse_later(&mut self, events: &Replaced, up_to: i64) -> Result<()> {
         let Replaced { current, next, .. } = events;
         let sql = render("convert/later", &values! { current, next });
-        let row = self
-            .locked
-            .client()
-            .query_one(&sql, &[&up_to])
-            .map_err(|error| Error::database(&format!("reading {next}"), error))?;
-        let rows: i64 = row.get("rows");
+        let rows = self.rows(next, &sql, &[&up_to])?;
         if rows == 0 {
             return Ok(());
         }
@@ -174,17 +163,24 @@ impl Converter<'_> {
         let Some(Replaced { current, next, .. }) = heads else { return Ok(()) };
         let key = Role::Heads.key_columns();
         let sql = render("convert/later_heads", &values! { current, next, key });
-        let row = self
-            .locked
-            .client()
-            .query_one(&sql, &[])
-            .map_err(|error| Error::database(&format!("reading {next}"), error))?;
-        let rows: i64 = row.get("rows");
+        let rows = self.rows(&next, &sql, &[])?;
         if rows == 0 {
             return Ok(());
         }
         let message = format!("{rows} heads were moved in partitions of {next} by their names");
         Err(Error::refused(message).hint("move them in the old table, which is the store's again"))
+    }
+
+    /// How many rows of a table a statement counts.
+    fn rows(
+        &mut self,
+        table: &QualifiedName,
+        sql: &str,
+        values: &[&(dyn ToSql + Sync)],
+    ) -> Result<i64> {
+        let row = self.locked.client().query_one(sql, values);
+        let row = row.map_err(|error| Error::database(&format!("reading {table}"), error))?;
+        Ok(row.get("rows"))
     }
 
     /// What is left to do by hand where the new tables may not be dropped.

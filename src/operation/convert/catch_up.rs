@@ -86,6 +86,7 @@ impl Converter<'_> {
         let goal = self.settled(from)?;
         let limit = copy::range_rows(pace.rate(), 1).min(SLICE_ROWS);
         let end = render_sql("convert/slice", &values! { table => from, limit });
+        let columns = session::columns(self.locked.client(), from)?;
         let mut total = 0;
         loop {
             let after = self.record.copied_to.unwrap_or(i64::MIN);
@@ -99,7 +100,7 @@ impl Converter<'_> {
                 .map_err(|error| Error::database(&format!("reading {from}"), error))?;
             let up_to = row.map_or(goal, |row| row.get("position"));
             let begun = Instant::now();
-            let rows = self.copy_slice(way, Range { after, up_to })?;
+            let rows = self.copy_slice(way, &columns, Range { after, up_to })?;
             total += rows;
             if up_to < goal {
                 self.make_way(pace, begun, rows)?;
@@ -112,19 +113,16 @@ impl Converter<'_> {
         let (id, schema) = (self.record.id, self.locked.schema().to_owned());
         let mut commit = |client: &mut _| copy::probe(client, &schema, id);
         let (took, client) = (begun.elapsed(), self.locked.client());
-        if let Some(words) = pace.rest(client, self.interrupt, (took, rows), &mut commit)? {
-            self.progress.tell(&words);
-        }
-        Ok(())
+        let mut tell = |words: &str| self.progress.tell(words);
+        pace.rest(client, self.interrupt, (took, rows), &mut commit, &mut tell)
     }
 
-    fn copy_slice(&mut self, way: Way, range: Range) -> Result<u64> {
+    fn copy_slice(&mut self, way: Way, columns: &[String], range: Range) -> Result<u64> {
         let events = self.events()?;
         let (from, to) = way.between(&events);
         let Range { after, up_to } = range;
         let schema = self.locked.schema().to_owned();
-        let columns = session::columns(self.locked.client(), from)?;
-        let sql = render::convert::copy(from, to, &columns, after, Some(up_to), way == Way::Forth);
+        let sql = render::convert::copy(from, to, columns, after, Some(up_to), way == Way::Forth);
         let doing = |error| Error::database("copying events", error);
         let mut record = self.record.clone();
         let mut transaction = self.locked.client().transaction().map_err(doing)?;

@@ -73,24 +73,27 @@ impl Pace {
     }
 
     /// Waits after work of the very session that looks after the limits: so long it took, and so
-    /// many rows were copied. `commit` and what is given back are those of [`Pace::look`].
+    /// many rows were copied. `commit` is that of [`Pace::look`], whose words `tell` hears at once:
+    /// it may be held up for long.
     pub fn rest(
         &mut self,
         client: &mut Client,
         interrupt: &Interrupt,
         (took, rows): (Duration, u64),
         commit: &mut dyn FnMut(&mut Client) -> Result<()>,
-    ) -> Result<Option<String>> {
+        tell: &mut dyn FnMut(&str),
+    ) -> Result<()> {
         let until = self.due(rows).max(Instant::now() + rest(self.limits.load, took));
         let shared = Shared::default();
-        let mut words = None;
         loop {
             interrupt.check()?;
-            words = self.look(client, &shared, commit)?.or(words);
+            if let Some(words) = self.look(client, &shared, commit)? {
+                tell(&words);
+            }
             let left = until.saturating_duration_since(Instant::now());
             let step = if shared.hold.load(Ordering::SeqCst) { STEP } else { left.min(STEP) };
             if step.is_zero() {
-                return Ok(words);
+                return Ok(());
             }
             std::thread::sleep(step);
         }

@@ -32,7 +32,8 @@ pub struct Record {
     pub rows: i64,
     /// Every event at or below it has been copied.
     pub copied_to: Option<i64>,
-    /// Every event at or below it has been compared.
+    /// Every event at or below it has been compared. None again when the way back has proven what
+    /// came since the swap, and what was built may be dropped.
     pub verified_to: Option<i64>,
     /// The last position that was drawn when the tables changed places.
     pub swapped_at_position: Option<i64>,
