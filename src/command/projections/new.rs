@@ -1,6 +1,6 @@
 //! `pupctl projections new`
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use serde::Serialize;
@@ -17,6 +17,8 @@ use crate::projection::sql::scaffold::Scaffold;
 use crate::render::quote::shell_word;
 
 use super::files;
+
+const THERE_HINT: &str = "choose another name, or change the file that is there";
 
 /// Write the file of a new projection in SQL, to be changed into what is wanted
 ///
@@ -71,18 +73,13 @@ pub(super) fn run(args: &NewArgs, context: &Context) -> anyhow::Result<Exit> {
         table: args.table.clone(),
     };
     let text = scaffold.text()?;
-    let folder = files::folder(args.dir.as_deref(), context);
-    let path = folder.join(scaffold.file_name()?);
-    let hint = "choose another name, or change the file that is there";
-    if path.exists() {
-        return Err(file::there(&path).hint(hint).into());
-    }
+    let path = files::folder(args.dir.as_deref(), context).join(scaffold.file_name()?);
     let shown = path.display().to_string();
-    args.refuse_doubles(context, &shown, &text)?;
+    args.refuse_doubles(context, &path, &text)?;
     let dry_run = context.global.dry_run;
     if !dry_run {
         reach("projections::before_file");
-        file::create(&path, &text).map_err(|error| error.hint(hint))?;
+        file::create(&path, &text).map_err(|error| error.hint(THERE_HINT))?;
     }
     let (output, word) = (&context.output, shell_word(&shown));
     let report = New { dry_run, name: &args.name, file: shown.clone(), text };
@@ -100,13 +97,18 @@ pub(super) fn run(args: &NewArgs, context: &Context) -> anyhow::Result<Exit> {
 }
 
 impl NewArgs {
-    /// Another file may have the name or the table. One that does not work is told by whoever runs
-    /// it.
-    fn refuse_doubles(&self, context: &Context, shown: &str, text: &str) -> Result<()> {
+    /// The file may be there, and another may have the name or the table. One that does not work
+    /// is told by whoever runs it.
+    fn refuse_doubles(&self, context: &Context, path: &Path, text: &str) -> Result<()> {
         let folder = files::folder(self.dir.as_deref(), context);
         let parameters = &context.config.projections.parameters;
-        let Ok(mut all) = SqlProjection::read_folder(&folder, parameters) else { return Ok(()) };
-        all.push(SqlProjection::parse(shown, text, parameters)?);
+        let others = SqlProjection::read_folder(&folder, parameters);
+        // Looked at after the folder: a file that somebody wrote meanwhile is not its own double.
+        if path.exists() {
+            return Err(file::there(path).hint(THERE_HINT));
+        }
+        let Ok(mut all) = others else { return Ok(()) };
+        all.push(SqlProjection::parse(&path.display().to_string(), text, parameters)?);
         refuse_doubles(&all)
     }
 }
