@@ -1,6 +1,6 @@
 //! Run twice, run together, and only looked at.
 
-use crate::support::{TestDatabase, eventually, fingerprint};
+use crate::support::{TestDatabase, fingerprint};
 use crate::{Kind, convert, line, phase, ready, rows, state, store, swapped, to};
 
 /// Everything but the journal and the words for sessions.
@@ -95,51 +95,6 @@ fn dry_runs_write_nothing() {
             assert_eq!(json["command"], format!("convert {verb}"), "{run}");
         }
     }
-}
-
-#[test]
-fn a_pause_ends_the_copy_and_resume_goes_on() {
-    let db = crate::empty(Kind::Pupctl);
-    db.execute(
-        "INSERT INTO events (bounded_context, aggregate_type, aggregate_id, aggregate_version,
-            event_id, event_type, payload)
-         SELECT 'Billing', 'Order', 'o-' || number, 1, gen_random_uuid(), 'x', ''
-         FROM generate_series(1, 60000) AS number;
-         INSERT INTO aggregate_heads SELECT 'Billing', 'Order', 'o-' || number, 1
-         FROM generate_series(1, 60000) AS number;",
-    );
-    let before = state_of_events(&db);
-    let mut words = to("start", "context");
-    words.extend(["--max-rate", "8000", "--jobs", "1"]);
-    let run = db.command(line(&words)).spawn();
-    eventually("a range is copied", || {
-        phase(&db) == "copying"
-            && db.one::<i64>("SELECT count(*) FROM pupctl_conversion_ranges") > 0
-    });
-    let status = convert(&db, &["status", "-o", "json"]).success().json();
-    assert_eq!(status["running"], true, "{status}");
-    convert(&db, &["pause"]).success();
-    let told = run.wait().success();
-    assert!(told.stderr.contains("Paused"), "{told}");
-    let ranges = "SELECT count(*) FROM pupctl_conversion_ranges";
-    let done: i64 = db.one(ranges);
-    assert!((1..15).contains(&done), "{done} of 15 ranges, each of half a second's rows");
-    convert(&db, &["status"]).success();
-    let copied = db.texts("SELECT copied_at::text FROM public.pupctl_conversion_ranges ORDER BY 1");
-    let told = convert(&db, &["resume"]).success();
-    assert!(told.stderr.contains("copied and compared"), "{told}");
-    let after = db.texts("SELECT copied_at::text FROM public.pupctl_conversion_ranges ORDER BY 1");
-    assert_eq!(after[..copied.len()], copied[..], "nothing is copied twice");
-    convert(&db, &["swap"]).success();
-    assert_eq!(state_of_events(&db), before);
-    convert(&db, &["finish"]).success();
-}
-
-fn state_of_events(db: &TestDatabase) -> String {
-    db.one(
-        "SELECT md5(string_agg(to_jsonb(event)::text, '' ORDER BY global_position)) FROM events
-         AS event",
-    )
 }
 
 #[test]

@@ -26,6 +26,7 @@ mod killed;
 mod late;
 mod load;
 mod locks;
+mod pause;
 mod preflight;
 mod refused;
 mod since;

@@ -10,9 +10,10 @@ use crate::plan::convert::Phase;
 use super::report::{Report, tell_nothing};
 use super::work::none;
 
-/// Let the conversion that copies stop after the ranges that it copies now
+/// Let the conversion stop when it has done what it is at
 ///
-/// The command that copies ends by itself. `convert resume` goes on.
+/// It ends the ranges that it copies, the indexes that it builds, or the pieces that it compares;
+/// no more are begun, and the command that works ends by itself. `convert resume` goes on.
 #[derive(Debug, Args)]
 pub struct PauseArgs {}
 
@@ -21,8 +22,8 @@ pub(super) fn run(_args: &PauseArgs, context: &Context) -> anyhow::Result<Exit> 
     let Some(found) = record::open(&mut store.client, &store.schema)? else {
         return Err(none().into());
     };
-    if found.phase > Phase::Copying {
-        let why = format!("the conversion is {}, and nothing is copied", found.phase);
+    if found.phase >= Phase::Ready {
+        let why = format!("the conversion is {}, and nothing is at work", found.phase);
         return tell_nothing(context, Some(&found), &why);
     }
     if !context.global.dry_run {
@@ -30,6 +31,18 @@ pub(super) fn run(_args: &PauseArgs, context: &Context) -> anyhow::Result<Exit> 
     }
     let report = Report { dry_run: context.global.dry_run, ..Report::of(&found) };
     context.output.result(context.name, &report, "")?;
-    context.output.say("The copy stops within a second; go on with pupctl convert resume");
+    context.output.say(format!("{}; go on with pupctl convert resume", when(found.phase)));
     Ok(Exit::Done)
+}
+
+/// When it stops.
+fn when(phase: Phase) -> &'static str {
+    match phase {
+        Phase::Indexing => {
+            "It stops when the indexes are done that are being built (Ctrl-C stops it at once, and \
+             they are built again)"
+        }
+        Phase::Verifying => "It stops when the pieces are done that are being compared",
+        _ => "The copy stops within a second",
+    }
 }

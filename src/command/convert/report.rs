@@ -51,9 +51,9 @@ pub(super) fn tell(context: &Context, record: &Record, outcome: Outcome) -> anyh
     context.output.result(context.name, &Report::of(record), "")?;
     let rows = count(usize::try_from(record.rows).unwrap_or(usize::MAX), "event");
     match (outcome, record.phase) {
-        (Outcome::Paused, _) => context
-            .output
-            .say("Paused: nothing of what was copied is lost; go on with pupctl convert resume"),
+        (Outcome::Paused, _) => context.output.say(
+            "Paused: nothing that was copied or built is lost; go on with pupctl convert resume",
+        ),
         (Outcome::Done, Phase::Ready) if record.strategy == Strategy::Attach => {
             context.output.say(format!(
                 "{} the old table can become a partition{}: pupctl convert swap",

@@ -92,7 +92,7 @@ fn lines(report: &Report<'_>, found: &Record) -> String {
     } else {
         rows.push(("events", found.rows.to_string()));
     }
-    let paused = found.paused_at.filter(|_| !found.phase.is_over());
+    let paused = found.paused_at.filter(|_| found.phase < Phase::Ready);
     let cutover = found.cutover.filter(|_| !found.phase.is_over());
     for (name, at) in [
         ("paused", paused),

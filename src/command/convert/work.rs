@@ -110,6 +110,7 @@ pub(super) fn work<T>(
                 interrupt,
                 progress: &mut bar,
                 heads_after: i64::MIN,
+                paused: false,
             };
             work(&mut converter).map_err(|error| interrupt.explain(error))
         })?;

@@ -16,14 +16,14 @@ use crate::render::bounds_check::is_bounds;
 use crate::render::convert::{attach as statements, swap};
 
 use super::planned::heaps;
-use super::{Converter, Outcome, survey};
+use super::{Converter, survey};
 
 /// So many tables are dropped in one transaction.
 const DROPPED_AT_ONCE: usize = 20;
 
 impl Converter<'_> {
     /// Goes on until only the swap is left.
-    pub(super) fn attach_to_ready(&mut self) -> Result<Outcome> {
+    pub(super) fn attach_to_ready(&mut self) -> Result<()> {
         self.watch_cutover()?;
         if self.record.phase == Phase::Building {
             self.progress.phase("Building the new tables", None);
@@ -42,7 +42,7 @@ impl Converter<'_> {
             self.record.report = Some(report);
             self.advance(Phase::Ready)?;
         }
-        Ok(Outcome::Done)
+        Ok(())
     }
 
     /// Whether the time from which the old table refuses events is near.
@@ -103,6 +103,7 @@ impl Converter<'_> {
                 own.name == BOUNDS_CHECK && own.valid && is_bounds(&own.definition, &heap.check)
             });
             for step in statements::prepare(&heap, checked) {
+                self.check_pause()?;
                 self.execute(&[step]).map_err(|error| outside(&heap, error))?;
                 reach("convert::prepared");
             }

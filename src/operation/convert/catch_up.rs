@@ -93,6 +93,7 @@ impl Converter<'_> {
             if goal <= after {
                 return Ok(total);
             }
+            self.check_pause()?;
             let row = self
                 .locked
                 .client()
@@ -112,9 +113,15 @@ impl Converter<'_> {
     fn make_way(&mut self, pace: &mut Pace, begun: Instant, rows: u64) -> Result<()> {
         let (id, schema) = (self.record.id, self.locked.schema().to_owned());
         let mut commit = |client: &mut _| copy::probe(client, &schema, id);
+        let (mut watch, interrupt) = (self.pause_watch(), self.interrupt);
+        // The next piece is not begun then, nor waited for.
+        let mut is_over = |client: &mut _| {
+            interrupt.check()?;
+            watch.is_paused(client)
+        };
         let (took, client) = (begun.elapsed(), self.locked.client());
         let mut tell = |words: &str| self.progress.tell(words);
-        pace.rest(client, self.interrupt, (took, rows), &mut commit, &mut tell)
+        pace.rest(client, (took, rows), &mut is_over, &mut commit, &mut tell)
     }
 
     fn copy_slice(&mut self, way: Way, columns: &[String], range: Range) -> Result<u64> {

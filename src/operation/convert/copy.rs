@@ -1,9 +1,8 @@
 //! The events, copied by ranges of positions in several sessions.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant};
 
 use postgres::Client;
 
@@ -19,16 +18,13 @@ use crate::render::environment::{render as render_sql, values};
 
 use super::pace::Pace;
 use super::workers::{Shared, share, share_list};
-use super::{Converter, Outcome, record, session, survey};
+use super::{Converter, record, session, survey};
 
 /// How many rows one transaction copies, where it need not be slow.
 const RANGE_ROWS: i64 = 50_000;
 
 /// The least of a limited rate: below, transactions cost more than rows.
 const RANGE_ROWS_MIN: i64 = 100;
-
-/// How often it is looked whether somebody has paused the conversion.
-const PAUSE_EVERY: Duration = Duration::from_millis(500);
 
 /// Hands out ranges of positions.
 struct Source {
@@ -38,7 +34,7 @@ struct Source {
 
 impl Converter<'_> {
     /// Copies everything up to the settled position.
-    pub(super) fn copy(&mut self) -> Result<Outcome> {
+    pub(super) fn copy(&mut self) -> Result<()> {
         loop {
             match self.copy_to_settled() {
                 // check_violation: no partition takes the row.
@@ -115,7 +111,8 @@ impl Converter<'_> {
         settled.refusal().map(late).map_or(Ok(settled.position), Err)
     }
 
-    /// Lets the workers do all of a list, as gently as is wanted.
+    /// Lets the workers do all of a list, as gently as is wanted. What was begun is ended also when
+    /// somebody pauses the conversion.
     pub(super) fn do_all<T: Send>(
         &mut self,
         tasks: Vec<T>,
@@ -123,19 +120,28 @@ impl Converter<'_> {
     ) -> Result<()> {
         let (id, schema) = (self.record.id, self.locked.schema().to_owned());
         let shared = Shared { load: self.options.pace.load, ..Shared::default() };
-        let mut keeper = Pace::new(self.options.pace);
+        let (mut keeper, mut watch) = (Pace::new(self.options.pace), self.pause_watch());
         let (locked, progress) = (&mut *self.locked, &mut *self.progress);
         let mut look = || {
+            if watch.is_paused(locked.client())? {
+                shared.stop.store(true, Ordering::SeqCst);
+            }
             let mut commit = |client: &mut Client| probe(client, &schema, id);
             if let Some(words) = keeper.look(locked.client(), &shared, &mut commit)? {
                 progress.tell(&words);
             }
             Ok(())
         };
-        share_list(&mut self.workers, &shared, self.interrupt, tasks, work, &mut look)
+        share_list(&mut self.workers, &shared, self.interrupt, tasks, work, &mut look)?;
+        self.done_unless_stopped(&shared)
     }
 
-    fn copy_to_settled(&mut self) -> Result<Outcome> {
+    /// Work ends without an error when it is done, or when it was stopped for a pause.
+    fn done_unless_stopped(&mut self, shared: &Shared) -> Result<()> {
+        if shared.stop.load(Ordering::SeqCst) { Err(self.paused()) } else { Ok(()) }
+    }
+
+    fn copy_to_settled(&mut self) -> Result<()> {
         let events = self.events()?;
         let goal = self.settled(&events.current)?;
         let (id, schema) = (self.record.id, self.locked.schema().to_owned());
@@ -164,19 +170,13 @@ impl Converter<'_> {
             pace.wait(rows, &shared);
             Ok(())
         };
-        let paused = AtomicBool::new(false);
-        let mut keeper = Pace::new(self.options.pace);
-        let mut asked = Instant::now();
+        let (mut keeper, mut watch) = (Pace::new(self.options.pace), self.pause_watch());
         let (locked, progress, interrupt) =
             (&mut *self.locked, &mut *self.progress, self.interrupt);
         let mut look = || {
             progress.passed(shared.rows.load(Ordering::SeqCst));
-            if asked.elapsed() >= PAUSE_EVERY {
-                asked = Instant::now();
-                if record::is_paused(locked.client(), &schema, id)? {
-                    paused.store(true, Ordering::SeqCst);
-                    shared.stop.store(true, Ordering::SeqCst);
-                }
+            if watch.is_paused(locked.client())? {
+                shared.stop.store(true, Ordering::SeqCst);
             }
             let mut commit = |client: &mut Client| probe(client, &schema, id);
             if let Some(words) = keeper.look(locked.client(), &shared, &mut commit)? {
@@ -185,11 +185,9 @@ impl Converter<'_> {
             Ok(())
         };
         share(&mut self.workers, &shared, interrupt, &next, &work, &mut look)?;
-        if paused.load(Ordering::SeqCst) {
-            return Ok(Outcome::Paused);
-        }
+        self.done_unless_stopped(&shared)?;
         self.record.copied_to = Some(goal);
-        Ok(Outcome::Done)
+        Ok(())
     }
 }
 

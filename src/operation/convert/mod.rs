@@ -24,6 +24,7 @@ mod finish;
 mod heads;
 mod index;
 pub mod pace;
+mod pause;
 pub mod planned;
 pub mod record;
 pub mod session;
@@ -83,6 +84,8 @@ pub struct Converter<'a> {
     pub progress: &'a mut dyn Progress,
     /// The position up to which heads have gone back to the old table, on the way back.
     pub heads_after: i64,
+    /// Whether somebody has paused it.
+    pub paused: bool,
 }
 
 /// So often a statement is run that waits for others in a circle.
@@ -121,8 +124,7 @@ pub fn heads_contexts(client: &mut Client, heads: &QualifiedName) -> Result<Vec<
 }
 
 impl Converter<'_> {
-    /// Goes on until only the swap is left.
-    pub fn to_ready(&mut self) -> Result<Outcome> {
+    fn work_to_ready(&mut self) -> Result<()> {
         self.prepare()?;
         if self.record.strategy == Strategy::Attach {
             return self.attach_to_ready();
@@ -134,9 +136,7 @@ impl Converter<'_> {
         self.finish_extension()?;
         if self.record.phase == Phase::Copying {
             self.copy_heads()?;
-            if self.copy()? == Outcome::Paused {
-                return Ok(Outcome::Paused);
-            }
+            self.copy()?;
             self.advance(Phase::Indexing)?;
         }
         if self.record.phase == Phase::Indexing {
@@ -148,7 +148,7 @@ impl Converter<'_> {
             self.verify()?;
             self.advance(Phase::Ready)?;
         }
-        Ok(Outcome::Done)
+        Ok(())
     }
 
     fn advance(&mut self, phase: Phase) -> Result<()> {

@@ -6,7 +6,6 @@ use std::time::{Duration, Instant};
 
 use postgres::Client;
 
-use crate::db::Interrupt;
 use crate::error::{Error, Result};
 
 use super::workers::{Shared, rest};
@@ -73,30 +72,30 @@ impl Pace {
     }
 
     /// Waits after work of the very session that looks after the limits: so long it took, and so
-    /// many rows were copied. `commit` is that of [`Pace::look`], whose words `tell` hears at once:
-    /// it may be held up for long.
+    /// many rows were copied. Ends early when `is_over`. `commit` is that of [`Pace::look`], whose
+    /// words `tell` hears at once: it may be held up for long.
     pub fn rest(
         &mut self,
         client: &mut Client,
-        interrupt: &Interrupt,
         (took, rows): (Duration, u64),
+        is_over: &mut dyn FnMut(&mut Client) -> Result<bool>,
         commit: &mut dyn FnMut(&mut Client) -> Result<()>,
         tell: &mut dyn FnMut(&str),
     ) -> Result<()> {
         let until = self.due(rows).max(Instant::now() + rest(self.limits.load, took));
         let shared = Shared::default();
-        loop {
-            interrupt.check()?;
+        while !is_over(client)? {
             if let Some(words) = self.look(client, &shared, commit)? {
                 tell(&words);
             }
             let left = until.saturating_duration_since(Instant::now());
             let step = if shared.hold.load(Ordering::SeqCst) { STEP } else { left.min(STEP) };
             if step.is_zero() {
-                return Ok(());
+                break;
             }
             std::thread::sleep(step);
         }
+        Ok(())
     }
 
     /// Holds the copy up, or lets it go on, as the server says. `commit` is what a small writer

@@ -73,7 +73,9 @@ impl Converter<'_> {
         // It reads both tables, whose statistics nobody needs before the swap.
         let beside = vec![analyze(&events)];
         let sums = self.same_beside(&pair, Range { after: i64::MIN, up_to }, beside)?;
+        self.check_pause()?;
         self.prove_heads()?;
+        self.check_pause()?;
         let deviating = self.deviating()?;
         self.record.verified_to = Some(up_to);
         self.record.rows = sums.values().map(|sum| sum.rows).sum();
