@@ -43,6 +43,6 @@ fn when(phase: Phase) -> &'static str {
              they are built again)"
         }
         Phase::Verifying => "It stops when the pieces are done that are being compared",
-        _ => "The copy stops within a second",
+        _ => "It stops within a second or so",
     }
 }
