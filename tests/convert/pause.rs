@@ -79,8 +79,11 @@ fn the_building_of_indexes() {
          WHERE pid <> pg_backend_pid() AND datname = current_database()
          AND query LIKE '%paused_at IS NOT NULL%'";
     let look = || db.one::<String>(looked);
-    let first = look();
-    eventually("it is seen", || look() > first);
+    // When it looks once more, it has acted upon what it saw.
+    for what in ["it looks", "it looks again"] {
+        let before = look();
+        eventually(what, || look() > before);
+    }
     let bare = || -> i64 {
         db.one(
             "SELECT count(*) FROM pg_partition_tree('events_convert') WHERE isleaf
@@ -110,9 +113,17 @@ fn what_came_meanwhile() {
 fn the_comparison() {
     let db = store(Kind::Pupctl);
     let run = paused(&db, &to("start", "month"), "convert::joined");
+    let since = "SELECT paused_at::text FROM public.pupctl_conversions";
+    let before = db.texts(since);
+    let dry = convert(&db, &["pause", "--dry-run"]).success();
+    assert!(dry.stderr.contains("Dry run: it was not paused. It stops"), "{dry}");
+    convert(&db, &["pause"]).success();
+    assert_eq!(db.texts(since), before, "the second pause is that of the first");
     stops(run, &db, "verifying");
     let report = db.texts("SELECT coalesce(report::text, 'none') FROM public.pupctl_conversions");
     assert_eq!(report, ["none"]);
+    let idle = convert(&db, &["pause"]).success();
+    assert!(idle.stderr.contains("Nobody works on it at this moment; go on"), "{idle}");
     goes_on(&db);
 }
 

@@ -4,6 +4,7 @@ use clap::Args;
 
 use crate::cli::exit::Exit;
 use crate::command::context::Context;
+use crate::db::lock;
 use crate::operation::convert::record;
 use crate::plan::convert::Phase;
 
@@ -26,12 +27,18 @@ pub(super) fn run(_args: &PauseArgs, context: &Context) -> anyhow::Result<Exit> 
         let why = format!("the conversion is {}, and nothing is at work", found.phase);
         return tell_nothing(context, Some(&found), &why);
     }
+    let running = lock::is_held(&mut store.client, &store.schema)?;
     if !context.global.dry_run {
         record::pause(&mut store.client, &store.schema, true)?;
     }
     let report = Report { dry_run: context.global.dry_run, ..Report::of(&found) };
     context.output.result(context.name, &report, "")?;
-    context.output.say(format!("{}; go on with pupctl convert resume", when(found.phase)));
+    let when = if running { when(found.phase) } else { "Nobody works on it at this moment" };
+    if context.global.dry_run {
+        context.output.say(format!("Dry run: it was not paused. {when}"));
+    } else {
+        context.output.say(format!("{when}; go on with pupctl convert resume"));
+    }
     Ok(Exit::Done)
 }
 
