@@ -61,7 +61,8 @@ impl WorkArgs {
                 rate: self.max_rate,
                 lag: self.max_lag,
                 latency: self.max_latency,
-                load: self.load,
+                // All of the time is as good as no limit.
+                load: self.load.filter(|load| *load < 100),
             },
             memory: self.index_memory.clone(),
         })

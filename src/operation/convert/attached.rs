@@ -3,7 +3,6 @@
 use chrono::{DateTime, Utc};
 use serde_json::json;
 
-use crate::catalog::Catalog;
 use crate::db::inspect;
 use crate::error::{Error, Result};
 use crate::failpoint::reach;
@@ -13,13 +12,10 @@ use crate::plan::convert::survey::Survey;
 use crate::plan::convert::{Phase, Strategy};
 use crate::plan::lifecycle::BOUNDS_CHECK;
 use crate::render::bounds_check::is_bounds;
-use crate::render::convert::{attach as statements, swap};
+use crate::render::convert::attach as statements;
 
 use super::planned::heaps;
 use super::{Converter, survey};
-
-/// So many tables are dropped in one transaction.
-const DROPPED_AT_ONCE: usize = 20;
 
 impl Converter<'_> {
     /// Goes on until only the swap is left.
@@ -123,23 +119,6 @@ impl Converter<'_> {
             let built: Vec<QualifiedName> = heap.built(&old.root).collect();
             for index in built {
                 self.execute(&[statements::drop_index(&index, &heap.table.current)])?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Drops the new tables, in pieces: one transaction cannot have the locks of many partitions
-    /// and of all their indexes.
-    pub(super) fn drop_built(&mut self, catalog: &Catalog) -> Result<()> {
-        for table in self.record.tables.clone() {
-            let Some(built) = table.built(catalog) else { continue };
-            let mut tables: Vec<_> = built.walk().map(|relation| relation.name.clone()).collect();
-            // Children first, and what tells an interrupted run of the rest last.
-            tables.reverse();
-            for some in tables.chunks(DROPPED_AT_ONCE) {
-                let drop = swap::drop_tables(some, "Nothing in it is used");
-                self.run("dropping what was built", &[drop])?;
-                reach("convert::dropped_some");
             }
         }
         Ok(())

@@ -24,6 +24,9 @@ use super::{Converter, session};
 /// So many rows are not moved while everybody waits.
 const BEYOND_MAX: i64 = 10_000;
 
+/// So many tables are dropped in one transaction.
+const DROPPED_AT_ONCE: usize = 20;
+
 impl Converter<'_> {
     /// Calls the conversion off. The old tables are the store's again, with everything that was
     /// appended since.
@@ -236,6 +239,23 @@ impl Converter<'_> {
         Err(Error::refused("an old table is dropped already: there is no way back")
             .details(gone)
             .hint("drop the rest: pupctl convert finish"))
+    }
+
+    /// Drops the new tables, in pieces: one transaction cannot have the locks of many partitions
+    /// and of all their indexes.
+    pub(super) fn drop_built(&mut self, catalog: &Catalog) -> Result<()> {
+        for table in self.record.tables.clone() {
+            let Some(built) = table.built(catalog) else { continue };
+            let mut tables: Vec<_> = built.walk().map(|relation| relation.name.clone()).collect();
+            // Children first, and what tells an interrupted run of the rest last.
+            tables.reverse();
+            for some in tables.chunks(DROPPED_AT_ONCE) {
+                let drop = statements::swap::drop_tables(some, "Nothing in it is used");
+                self.run("dropping what was built", &[drop])?;
+                reach("convert::dropped_some");
+            }
+        }
+        Ok(())
     }
 
     /// Drops what was built.

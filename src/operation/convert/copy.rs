@@ -10,6 +10,7 @@ use crate::db::settled;
 use crate::error::{Error, Kind, Result};
 use crate::failpoint::reach;
 use crate::layout::name::QualifiedName;
+use crate::operation::archive::Progress;
 use crate::plan::convert::ranges::{Range, gaps};
 use crate::plan::convert::survey::Survey;
 use crate::plan::convert::{Phase, Strategy};
@@ -17,6 +18,7 @@ use crate::render;
 use crate::render::environment::{render as render_sql, values};
 
 use super::pace::Pace;
+use super::pause::PauseWatch;
 use super::workers::{Shared, share, share_list};
 use super::{Converter, record, session, survey};
 
@@ -118,22 +120,16 @@ impl Converter<'_> {
         tasks: Vec<T>,
         work: &(dyn Fn(&mut Client, T) -> Result<()> + Sync),
     ) -> Result<()> {
-        let (id, schema) = (self.record.id, self.locked.schema().to_owned());
         let shared = Shared { load: self.options.pace.load, ..Shared::default() };
-        let (mut keeper, mut watch) = (Pace::new(self.options.pace), self.pause_watch());
+        let mut lookout = self.lookout();
         let (locked, progress) = (&mut *self.locked, &mut *self.progress);
-        let mut look = || {
-            if watch.is_paused(locked.client())? {
-                shared.stop.store(true, Ordering::SeqCst);
-            }
-            let mut commit = |client: &mut Client| probe(client, &schema, id);
-            if let Some(words) = keeper.look(locked.client(), &shared, &mut commit)? {
-                progress.tell(&words);
-            }
-            Ok(())
-        };
+        let mut look = || lookout.look(locked.client(), &shared, progress);
         share_list(&mut self.workers, &shared, self.interrupt, tasks, work, &mut look)?;
         self.done_unless_stopped(&shared)
+    }
+
+    fn lookout(&self) -> Lookout {
+        Lookout { pace: Pace::new(self.options.pace), watch: self.pause_watch() }
     }
 
     /// Work ends without an error when it is done, or when it was stopped for a pause.
@@ -170,23 +166,41 @@ impl Converter<'_> {
             pace.wait(rows, &shared);
             Ok(())
         };
-        let (mut keeper, mut watch) = (Pace::new(self.options.pace), self.pause_watch());
+        let mut lookout = self.lookout();
         let (locked, progress, interrupt) =
             (&mut *self.locked, &mut *self.progress, self.interrupt);
         let mut look = || {
             progress.passed(shared.rows.load(Ordering::SeqCst));
-            if watch.is_paused(locked.client())? {
-                shared.stop.store(true, Ordering::SeqCst);
-            }
-            let mut commit = |client: &mut Client| probe(client, &schema, id);
-            if let Some(words) = keeper.look(locked.client(), &shared, &mut commit)? {
-                progress.tell(&words);
-            }
-            Ok(())
+            lookout.look(locked.client(), &shared, progress)
         };
         share(&mut self.workers, &shared, interrupt, &next, &work, &mut look)?;
         self.done_unless_stopped(&shared)?;
         self.record.copied_to = Some(goal);
+        Ok(())
+    }
+}
+
+/// Looks after pauses and limits while workers work.
+struct Lookout {
+    pace: Pace,
+    watch: PauseWatch,
+}
+
+impl Lookout {
+    fn look(
+        &mut self,
+        client: &mut Client,
+        shared: &Shared,
+        progress: &mut dyn Progress,
+    ) -> Result<()> {
+        if self.watch.is_paused(client)? {
+            shared.stop.store(true, Ordering::SeqCst);
+        }
+        let PauseWatch { schema, id, .. } = &self.watch;
+        let mut commit = |client: &mut Client| probe(client, schema, *id);
+        if let Some(words) = self.pace.look(client, shared, &mut commit)? {
+            progress.tell(&words);
+        }
         Ok(())
     }
 }

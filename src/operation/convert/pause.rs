@@ -14,8 +14,8 @@ const LOOK_EVERY: Duration = Duration::from_millis(500);
 
 /// Looks now and then whether somebody has paused the conversion.
 pub(super) struct PauseWatch {
-    schema: String,
-    id: i64,
+    pub(super) schema: String,
+    pub(super) id: i64,
     /// A conversion that is ready cannot be paused: its swap ends by itself.
     can_be: bool,
     looked: Option<Instant>,

@@ -17,7 +17,7 @@ use super::{Converter, planned};
 impl Converter<'_> {
     /// Prepares all sessions: no policy may hide rows, no limit ends what takes long.
     pub(super) fn prepare(&mut self) -> Result<()> {
-        let gently = self.options.pace.load.is_some_and(|load| load < 100);
+        let gently = self.options.pace.load.is_some();
         let memory = self.options.memory.clone();
         prepare(self.locked.client(), &memory, gently)?;
         self.workers.iter_mut().try_for_each(|worker| {

@@ -425,7 +425,8 @@ pub fn finishing(target: &Target) -> Vec<RenderedStep> {
 #[must_use]
 pub fn calling_off(target: &Target) -> Vec<RenderedStep> {
     let mut statements = swap::thaw(target);
-    let drop = |table: &Replaced| swap::drop_table(&table.next, "The old one is in use");
+    let why = "The old one is in use; partitions are dropped first, some at a time";
+    let drop = |table: &Replaced| swap::drop_table(&table.next, why);
     statements.extend(target.tables.iter().map(drop));
     statements.extend(swap::drop_functions(target));
     vec![step("Drop what was built".to_owned(), "the old tables stay as they are", statements)]

@@ -273,7 +273,7 @@ pub fn drop_protection(schema: &str, before: &Layout, after: &Layout) -> Vec<Sta
 /// Drops a table that nobody uses.
 #[must_use]
 pub fn drop_table(table: &QualifiedName, why: &str) -> Statement {
-    plain(render("transfer/drop", &values! { table }), why)
+    drop_tables(std::slice::from_ref(table), why)
 }
 
 /// Drops several such tables.
